@@ -1,0 +1,3 @@
+//! The configuration: read as written, then as meant.
+
+pub mod meant;

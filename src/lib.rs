@@ -1,0 +1,17 @@
+//! passferry ferries flat files onto wallet passes.
+//!
+//! A file arrives at a [`source`]. The [`watcher`] wakes, finds it complete and starts a run; the [`pipeline`] takes it down its road:
+//! discover, fetch, decode, validate, diff, guard, resolve, apply, report, archive. Its rows are checked against a [`schema`], turned by
+//! the [`mapping`] into what each asks of a pass, compared with what the [`ledger`] knows was applied, and what is left goes through
+//! [`dispatch`] to the [`platform`]. How each row ended is an [`outcome`]; the ledger and the [`spool`] hold all that a report needs.
+//!
+//! Modules in reading order.
+
+pub mod config;
+pub mod dispatch;
+pub mod outcome;
+pub mod platform;
+pub mod row;
+pub mod schema;
+pub mod secret;
+pub mod source;

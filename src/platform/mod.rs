@@ -1,0 +1,241 @@
+//! Pass platforms: their limits, which requests an operation needs, and what an answer means.
+//!
+//! A platform does no I/O and keeps no time: it describes requests and classifies answers. `dispatch` sends and waits, the pipeline decides.
+//! A piece of work is a [`Conversation`]: it names a request, is given the answer, and names the next or says how it ended.
+
+pub mod passkit;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::Method;
+
+use crate::outcome::{Code, Outcome};
+use crate::row::{Change, Found, Target, Verb};
+use crate::schema::value::Value;
+use crate::secret::SecretError;
+
+/// What a pass field can hold. The mapping coerces values to it before anything is compared or sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    Text,
+    /// A decimal number.
+    Number,
+    /// A whole number.
+    Integer,
+    Boolean,
+    Date,
+    /// An instant; a date alone means the end of that day in the feed's time zone.
+    Instant,
+}
+
+/// What the platform says of a field name in a mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldRule {
+    pub kind: FieldKind,
+    /// The operation that carries it (`points`, `fields`, `tier`, `expiry`): fields of one operation end together.
+    pub operation: &'static str,
+    /// May it be cleared (set to nothing)?
+    pub clearable: bool,
+    /// Is it a balance, whose fall to zero the `zeroed` guard watches?
+    pub balance: bool,
+}
+
+/// A problem with a value that the platform would refuse or alter, found before anything is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueFault {
+    pub code: Code,
+    pub message: String,
+}
+
+/// What the account allows, unless the configuration says less.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Requests a second, over all requests of the account.
+    pub per_second: f64,
+    /// Requests at once.
+    pub in_flight: usize,
+    /// Passes one find request may name.
+    pub find_batch: usize,
+    /// Tries of one request, the first included, before its row is refused while its neighbours succeed.
+    pub tries: u32,
+    /// Deadline of one try, from connect to the last byte.
+    pub timeout: Duration,
+    /// First wait after a 503 or a lost connection; doubles, with jitter, to `backoff_max`.
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    /// Bytes of an answer that are read at most.
+    pub answer_bytes_max: usize,
+}
+
+/// One HTTP request, without credentials: dispatch asks [`Platform::authorize`] for those at each try.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    /// Path and query, percent-encoded, beginning with `/`.
+    pub path: String,
+    pub body: Option<Bytes>,
+    /// May it be sent again when its answer was lost? All of this version's requests may.
+    pub repeatable: bool,
+}
+
+/// What came back for a request, after dispatch did the repeating that [`Platform::judge`] asked for.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// An HTTP answer that was judged [`Verdict::Final`].
+    Http { status: u16, body: Bytes },
+    /// Repeating did not help, while other requests of the account succeeded.
+    Exhausted { tries: u32, message: String },
+    /// The run is being stopped; this request was not sent, or was sent and its answer is unknown.
+    Stopped { sent: bool },
+}
+
+/// What an answer means for the one who sent the request; apart from when to send it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Hand it to the conversation.
+    Final,
+    /// This request may succeed later (5xx, 408). Counts as a failure of the account.
+    Again { reason: String },
+    /// The account is asked to slow down (429). Nobody sends before `after`, when it is given.
+    SlowDown { after: Option<Duration> },
+    /// Sign again and repeat once; if it is still refused, the account is out.
+    Reauthorize { reason: String },
+    /// Nothing can succeed until a person or time changes something (credentials, TLS, name resolution). The run pauses.
+    Outage { reason: String },
+}
+
+/// A raw answer, for judging.
+#[derive(Clone, Debug)]
+pub struct RawAnswer<'a> {
+    pub status: u16,
+    pub headers: &'a reqwest::header::HeaderMap,
+    pub body: &'a [u8],
+}
+
+/// The next thing to do in a conversation.
+pub enum Step<T> {
+    Send(Request),
+    Done(T),
+}
+
+/// A dialogue of requests and answers. `next` is called first without an answer, then with the answer to each request it named.
+pub trait Conversation<T>: Send {
+    fn next(&mut self, answer: Option<Answer>) -> Step<T>;
+}
+
+/// How finding one pass ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    Found(Found),
+    /// The platform has no such pass.
+    Absent,
+    /// Several passes carry the identifier; their pass IDs.
+    Several(Vec<String>),
+    /// The platform refused the question, or it kept failing.
+    Failed {
+        code: Code,
+        message: String,
+    },
+    /// The run was stopped first.
+    NotAttempted,
+}
+
+/// How one operation of a change ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationResult {
+    /// The operation's name (`points`, `fields`, `create`, …).
+    pub operation: &'static str,
+    pub outcome: Outcome,
+    /// Why, for everything but success.
+    pub code: Option<Code>,
+    /// The platform's words, cut to 300 characters, control characters removed.
+    pub message: String,
+    /// Indexes of the mapped fields it carried; their baseline becomes known when it succeeded.
+    pub fields: Vec<u8>,
+}
+
+/// How a change ended, operation by operation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChangeResult {
+    pub operations: Vec<OperationResult>,
+    /// The platform's own identifier, when it became known.
+    pub pass_id: Option<String>,
+}
+
+/// What `check --reach` learnt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    pub ok: bool,
+    /// One line for a person: what was proved, or what is wrong and what to do.
+    pub message: String,
+}
+
+/// A pass platform account. Adding a platform is one file or folder here and one line in the contract tests.
+pub trait Platform: Send + Sync {
+    /// The kind's name in the configuration.
+    fn kind(&self) -> &'static str;
+
+    /// Scheme, host and port that requests go to; never followed elsewhere.
+    fn base_url(&self) -> &str;
+
+    fn limits(&self) -> Limits;
+
+    fn verbs(&self) -> &'static [Verb];
+
+    /// Looks up a field name of a mapping. The error says what to write instead.
+    fn field(&self, name: &str) -> Result<FieldRule, String>;
+
+    /// Fields that `upsert` must be given to issue a pass, beyond the configuration's own.
+    fn required_to_create(&self) -> Vec<String>;
+
+    /// Would the platform refuse or alter this value?
+    fn check_value(&self, name: &str, value: &Value<'_>) -> Result<(), ValueFault>;
+
+    /// Adds credentials to a request. Called at each try, so that tokens are fresh.
+    fn authorize(&self, headers: &mut reqwest::header::HeaderMap, now: SystemTime) -> Result<(), SecretError>;
+
+    /// What an answer means.
+    fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict;
+
+    /// Must the pass be found before this change, or can the change address it directly?
+    fn needs_find(&self, change: &Change) -> bool;
+
+    /// Finds passes, at most [`Limits::find_batch`] at a time; one finding a target, in the same order.
+    fn find(&self, targets: &[Target]) -> Box<dyn Conversation<Vec<Finding>>>;
+
+    /// Carries out a change.
+    fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>>;
+
+    /// Requests that a change will cost, for `plan` and the guard's evidence. May overestimate.
+    fn requests(&self, change: &Change) -> u32;
+
+    /// Tests credentials, region and rights.
+    fn probe(&self) -> Box<dyn Conversation<Reach>>;
+
+    /// Reads all passes, page by page, for `baseline seed`: each call gives the next page's conversation.
+    fn pages(&self, offset: u64) -> Box<dyn Conversation<Page>>;
+}
+
+/// A page of passes with their present field values.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub passes: Vec<PassState>,
+    /// Where the next page starts; none after the last.
+    pub next: Option<u64>,
+    /// Why the listing broke off, if it did.
+    pub fault: Option<String>,
+}
+
+/// One pass as the platform holds it.
+#[derive(Clone, Debug)]
+pub struct PassState {
+    pub pass_id: String,
+    pub external_id: Option<String>,
+    /// Field name to value, in the kind of its [`FieldRule`]; empty fields are absent.
+    pub fields: Vec<(String, Value<'static>)>,
+}
+
+/// A platform account as the rest of the program shares it.
+pub type Account = Arc<dyn Platform>;

@@ -1,0 +1,3 @@
+//! Frictionless Table Schema.
+
+pub mod value;

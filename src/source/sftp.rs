@@ -1,0 +1,1 @@
+//! An SFTP server, through ssh2.
