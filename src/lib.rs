@@ -9,6 +9,7 @@
 
 pub mod config;
 pub mod dispatch;
+pub mod ledger;
 pub mod outcome;
 pub mod platform;
 pub mod row;

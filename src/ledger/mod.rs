@@ -1,0 +1,198 @@
+//! What is already done: runs, their rows, and the baseline of every pass.
+//!
+//! One interface with stated contracts. SQLite implements it here for one worker; PostgreSQL can implement the same for several, so
+//! nothing of a database leaks out: no row ids, no paths, no connections, and every write of a worker names its [`Fence`].
+
+pub mod mark;
+pub mod run;
+mod sqlite;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bstr::BStr;
+use chrono::{DateTime, Utc};
+
+use crate::outcome::{Outcome, Problem, Tally};
+use crate::row::{PassKey, Verb};
+
+pub use mark::{FieldState, Mark};
+pub use run::{Run, RunKind, State, Wish};
+
+/// Proof that the holder leads: a write with an older one is refused. One worker leads a state directory at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence(pub u64);
+
+/// A row as the ledger keeps it. Unchanged rows are counted in their run and not kept one by one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Number within the run, from 0, in the order of writing. Not the record number.
+    pub number: u64,
+    /// Data record, 1-based.
+    pub record: u64,
+    /// Physical line, 1-based.
+    pub line: u64,
+    /// Where its bytes are in the decoded text.
+    pub offset: u64,
+    pub length: u32,
+    /// None where the row does not say which pass it is about.
+    pub pass: Option<PassKey>,
+    pub verb: Verb,
+    /// Which mapped fields are still to be sent, one bit each.
+    pub mask: u64,
+    /// It touches a pass that an earlier run of the account has not finished with: applied after that run.
+    pub deferred: bool,
+    /// None while it is to be done.
+    pub outcome: Option<Outcome>,
+    /// Problems or operation results, as JSON; empty for a plain success.
+    pub detail: String,
+}
+
+/// How a row ended, and what is known of its pass since.
+#[derive(Clone, Debug)]
+pub struct RowEnd {
+    pub number: u64,
+    pub outcome: Outcome,
+    pub detail: String,
+    /// The pass, when its baseline changes.
+    pub pass: Option<PassKey>,
+    /// Fields whose value is now known.
+    pub known: Vec<FieldState>,
+    /// Fields whose value is no longer known.
+    pub unknown: Vec<u16>,
+    /// The pass is gone or doubtful: forget all its fields.
+    pub forget: bool,
+}
+
+/// The baseline of one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    pub pass: PassKey,
+    pub fields: Vec<FieldState>,
+}
+
+/// Which runs a listing wants.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    pub feed: Option<String>,
+    pub states: Vec<State>,
+    /// Newest first, at most this many; none for all.
+    pub limit: Option<u64>,
+}
+
+/// A past run that touched a pass, for `explain`.
+#[derive(Clone, Debug)]
+pub struct Touch {
+    pub run: String,
+    pub row: Row,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error(
+        "the ledger was written by a newer passferry (format {found}, this program knows {known}); run that version, or restore a backup"
+    )]
+    TooNew { found: u32, known: u32 },
+    #[error("{path} is damaged: {what}; stop passferry and restore the ledger from a backup")]
+    Damaged { path: String, what: String },
+    #[error("another passferry has taken over this state directory")]
+    Fenced,
+    #[error("no run {0}")]
+    NoRun(String),
+    #[error("ledger: {0}")]
+    Storage(String),
+}
+
+pub type Result<T> = std::result::Result<T, LedgerError>;
+
+/// The ledger. Every method is one transaction: it happened durably when it returned, or not at all.
+pub trait Ledger: Send + Sync {
+    /// Takes the lead. All earlier fences are refused from now on.
+    fn lead(&self) -> Result<Fence>;
+
+    /// Registers a run under a new id. `run.id` is ignored and given back filled in.
+    fn open_run(&self, fence: Fence, run: Run) -> Result<Run>;
+
+    /// Replaces what is known of a run. The wish is left as it is.
+    fn save_run(&self, fence: Fence, run: &Run) -> Result<()>;
+
+    fn run(&self, id: &str) -> Result<Option<Run>>;
+
+    fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>>;
+
+    /// Runs of a file name, newest first.
+    fn runs_named(&self, name: &BStr) -> Result<Vec<Run>>;
+
+    /// The newest run of exactly this delivery (place, name, size and mtime).
+    fn run_of_delivery(&self, source: &str, folder: &BStr, name: &BStr, size: u64, mtime: i64) -> Result<Option<Run>>;
+
+    /// Leaves a request for whoever leads: approve, discard, stop. Written by commands, without a fence.
+    fn wish(&self, run: &str, wish: Option<Wish>) -> Result<()>;
+
+    /// Takes the request, if any.
+    fn take_wish(&self, fence: Fence, run: &str) -> Result<Option<Wish>>;
+
+    /// Pauses or resumes a feed. Written by commands.
+    fn set_paused(&self, feed: &str, by: Option<&str>) -> Result<()>;
+
+    /// Paused feeds, who paused them and when.
+    fn paused(&self) -> Result<Vec<(String, String, DateTime<Utc>)>>;
+
+    /// Appends rows. May be called again for the same numbers: the later wins.
+    fn add_rows(&self, fence: Fence, run: &str, rows: &[Row]) -> Result<()>;
+
+    /// Adds problems to a rejected row.
+    fn add_problems(&self, fence: Fence, run: &str, number: u64, problems: &[Problem]) -> Result<()>;
+
+    /// Removes all rows of a run that is checked again.
+    fn clear_rows(&self, fence: Fence, run: &str) -> Result<()>;
+
+    /// Rows still to be done, by number, from `from` on.
+    fn pending_rows(&self, run: &str, from: u64, limit: u64) -> Result<Vec<Row>>;
+
+    /// Passes of rows still to be done in runs of the account that are applying, other than `run`.
+    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()>;
+
+    /// Outcomes and what they say of the baseline, together.
+    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()>;
+
+    /// Forgets the baseline of every pass with a row still to be done: after a stop it is not known which of them were sent.
+    fn distrust_pending(&self, fence: Fence, run: &str, account: &str) -> Result<u64>;
+
+    /// Ends all rows still to be done with one outcome.
+    fn end_pending(&self, fence: Fence, run: &str, outcome: Outcome, detail: &str) -> Result<u64>;
+
+    /// Counts by outcome of the rows kept one by one.
+    fn tally(&self, run: &str) -> Result<Tally>;
+
+    /// Rows with one of these outcomes (all, when empty), by record.
+    fn rows(&self, run: &str, outcomes: &[Outcome], each: &mut dyn FnMut(Row) -> anyhow::Result<()>) -> anyhow::Result<()>;
+
+    /// Newest rows about a pass, over all runs of an account.
+    fn touches(&self, account: &str, pass: PassKey, limit: u64) -> Result<Vec<Touch>>;
+
+    /// Small stable number of a pass field's name.
+    fn field_id(&self, account: &str, name: &str) -> Result<u16>;
+
+    fn field_names(&self, account: &str) -> Result<Vec<(u16, String)>>;
+
+    /// How many passes of the account have a baseline.
+    fn baseline_count(&self, account: &str) -> Result<u64>;
+
+    /// Baselines from `from` to `to`, both included, in order.
+    fn baseline_range(&self, account: &str, from: PassKey, to: PassKey, each: &mut dyn FnMut(Known)) -> Result<()>;
+
+    /// Baselines of these passes; absent ones are left out.
+    fn baseline_of(&self, account: &str, passes: &[PassKey]) -> Result<Vec<Known>>;
+
+    /// Sets baselines as read from the platform.
+    fn seed(&self, fence: Fence, account: &str, passes: &[Known]) -> Result<()>;
+
+    /// Reads everything once and says what does not fit together.
+    fn check(&self) -> Result<Vec<String>>;
+}
+
+/// Opens the ledger in a state directory, creating or migrating it.
+pub fn open(state: &Path) -> Result<Arc<dyn Ledger>> {
+    Ok(Arc::new(sqlite::Sqlite::open(&state.join("ledger.sqlite"))?))
+}

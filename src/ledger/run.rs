@@ -1,0 +1,286 @@
+//! A run: the processing of one delivered file, or of one correction, or of rows tried again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bstr::BString;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::{Code, Tally};
+
+/// Where a run is on its road.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// In the ledger, its bytes not yet here.
+    Complete,
+    /// In the spool.
+    Fetched,
+    /// Validated and compared; nothing sent.
+    Checked,
+    /// Waits for `approve` or `discard`.
+    Held,
+    Applying,
+    /// The platform or source is unavailable, or somebody paused the feed.
+    Paused,
+    Reporting,
+    Done,
+    DoneInDoubt,
+    /// The file is bad as a whole.
+    Failed,
+    Discarded,
+    /// A newer snapshot took its place.
+    Superseded,
+    Stopped,
+}
+
+impl State {
+    pub const ALL: [State; 13] = [
+        State::Complete,
+        State::Fetched,
+        State::Checked,
+        State::Held,
+        State::Applying,
+        State::Paused,
+        State::Reporting,
+        State::Done,
+        State::DoneInDoubt,
+        State::Failed,
+        State::Discarded,
+        State::Superseded,
+        State::Stopped,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Complete => "complete",
+            State::Fetched => "fetched",
+            State::Checked => "checked",
+            State::Held => "held",
+            State::Applying => "applying",
+            State::Paused => "paused",
+            State::Reporting => "reporting",
+            State::Done => "done",
+            State::DoneInDoubt => "done-in-doubt",
+            State::Failed => "failed",
+            State::Discarded => "discarded",
+            State::Superseded => "superseded",
+            State::Stopped => "stopped",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Nothing more happens by itself and the file is out of the inbox.
+    pub const fn is_over(self) -> bool {
+        matches!(self, State::Done | State::DoneInDoubt | State::Failed | State::Discarded | State::Superseded | State::Stopped)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    #[default]
+    File,
+    /// Made from our error report.
+    Correction,
+    /// Rows of an earlier run, tried again.
+    Retry,
+}
+
+/// What a person asked of a run while somebody else leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    pub what: WishKind,
+    /// Who asked: the login name of the command.
+    pub by: String,
+    pub reason: Option<String>,
+    pub at: DateTime<Utc>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WishKind {
+    Approve,
+    Discard,
+    Stop,
+}
+
+/// A run as the ledger keeps it. The first half is searched by, the second is told in reports.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub id: String,
+    pub feed: String,
+    pub account: String,
+    pub source: String,
+    pub folder: BString,
+    /// The name as delivered.
+    pub name: BString,
+    pub size: u64,
+    pub mtime: i64,
+    pub state: State,
+    pub kind: RunKind,
+    pub parent: Option<String>,
+    pub sha256: Option<String>,
+    pub detail: Detail,
+}
+
+/// What a run learnt on its way. Everything has a default, so that older ledgers stay readable.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Detail {
+    pub seen_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+    /// How the file was proved complete.
+    pub proof: String,
+    pub config_hash: String,
+    /// The feed's fingerprint it was checked under.
+    pub fingerprint: String,
+    /// Decoding was last begun this often without an end: a file that kills the process is put away after three.
+    pub attempts: u32,
+    pub dialect: Option<DialectFacts>,
+    /// The header's labels, without our reserved columns.
+    pub labels: Vec<String>,
+    pub facts: Option<FileFacts>,
+    pub fault: Option<Fault>,
+    /// Rows that are not kept one by one (unchanged).
+    pub counted: Tally,
+    /// All rows, once the run is checked or has ended.
+    pub tally: Tally,
+    pub operations: BTreeMap<String, Tally>,
+    /// Problems by code, and by code and column.
+    pub problems: BTreeMap<String, u64>,
+    pub problems_by_column: BTreeMap<String, BTreeMap<String, u64>>,
+    pub moves: Moves,
+    pub verdicts: Vec<Verdict>,
+    pub approval: Option<Wish>,
+    /// Why it is paused, stopped or superseded.
+    pub cause: Option<String>,
+    pub warnings: Vec<String>,
+    pub reports: Vec<ReportFile>,
+    /// Where the input was moved to.
+    pub archived: Option<BString>,
+    /// Milliseconds by station.
+    pub timings: BTreeMap<String, u64>,
+    /// Requests sent for this run.
+    pub requests: u64,
+    /// Rows that `retry` picked, by record; all when empty.
+    pub picked: Vec<u64>,
+    /// Equal to the latest cleanly finished run: answered at once.
+    pub nothing_new: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct DialectFacts {
+    pub delimiter: String,
+    pub header: bool,
+    pub pinned: bool,
+    pub evidence: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct FileFacts {
+    pub records: u64,
+    pub lines: u64,
+    pub blank_lines: u64,
+    pub repeated_headers: u64,
+    /// Bytes after decompression.
+    pub bytes: u64,
+    pub compressed: bool,
+    pub byte_order_mark: bool,
+    /// `lf`, `crlf`, `cr`, or `mixed`.
+    pub line_ends: String,
+    pub last_line_ended: bool,
+}
+
+/// A file that fails as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    pub code: Code,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub column: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offset: Option<u64>,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub suggestion: Option<String>,
+}
+
+/// How the file would move what passes hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Moves {
+    /// Passes with something to do.
+    pub passes: u64,
+    /// Balances that go from something, or from a value we do not know, to nothing.
+    pub zeroed: u64,
+    /// Balances that go up or down, and those that were not known before.
+    pub balances: u64,
+    /// Other fields that go from something to empty.
+    pub cleared: u64,
+    /// Passes that end: expired or taken away.
+    pub ended: u64,
+    /// Passes never seen before, which upsert may issue.
+    pub perhaps_created: u64,
+    /// Requests that would be sent, at most.
+    pub requests: u64,
+    /// Samples for the person who decides: at most 20.
+    pub samples: Vec<MoveSample>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct MoveSample {
+    pub line: u64,
+    pub field: String,
+    pub from: String,
+    pub to: String,
+}
+
+/// A guard's finding.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Verdict {
+    /// `rejects`, `rows`, `zeroed`, …, `first-file`, `changed-feed`.
+    pub guard: String,
+    /// Did it hold the file?
+    pub held: bool,
+    /// What was counted and what the limit is, in words.
+    pub evidence: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct ReportFile {
+    pub name: String,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+impl Run {
+    /// A name for people, whatever the bytes are.
+    pub fn shown_name(&self) -> String {
+        show_name(&self.name)
+    }
+}
+
+/// A delivered name for people: what is not printable text is escaped.
+pub fn show_name(name: &BString) -> String {
+    match std::str::from_utf8(name) {
+        Ok(text) => text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect(),
+        Err(_) => name.escape_ascii().to_string(),
+    }
+}

@@ -1,0 +1,306 @@
+//! The ledger in one SQLite file, for one worker and any number of readers.
+
+mod baseline;
+mod rows;
+mod runs;
+mod schema;
+
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bstr::BStr;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowEnd, Run, RunFilter, Touch, Wish};
+use crate::outcome::{Outcome, Problem, Tally};
+use crate::row::PassKey;
+
+pub struct Sqlite {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    /// Connections that only read, lent one at a time.
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Sqlite {
+    pub fn open(path: &Path) -> Result<Sqlite> {
+        let mut writer = Connection::open(path).map_err(|error| match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
+            _ => storage(error),
+        })?;
+        schema::prepare(&writer).map_err(|error| match error {
+            LedgerError::Storage(what) if what.contains("not a database") || what.contains("malformed") => damaged(path, &what),
+            other => other,
+        })?;
+        schema::migrate(&mut writer)?;
+        Ok(Sqlite { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        // A panic while the lock was held rolled its transaction back, so the connection is sound.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> Result<Reader<'_>> {
+        let lent = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match lent {
+            Some(connection) => connection,
+            None => {
+                let connection = Connection::open(&self.path).map_err(storage)?;
+                schema::prepare(&connection)?;
+                connection.execute_batch("PRAGMA query_only = ON").map_err(storage)?;
+                connection
+            }
+        };
+        Ok(Reader { home: self, connection: Some(connection) })
+    }
+
+    /// Runs a write under a fence; nothing of it stays when the fence is old or the work fails.
+    fn write<T>(&self, fence: Fence, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.write_unfenced(|transaction| {
+            let current: i64 = transaction.query_row("SELECT fence FROM lead", [], |row| row.get(0)).map_err(storage)?;
+            if current as u64 != fence.0 {
+                return Err(LedgerError::Fenced);
+            }
+            work(transaction)
+        })
+    }
+
+    fn write_unfenced<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer();
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
+        let result = work(&transaction)?;
+        transaction.commit().map_err(storage)?;
+        Ok(result)
+    }
+}
+
+/// A reading connection that goes back when it is done with.
+struct Reader<'l> {
+    home: &'l Sqlite,
+    connection: Option<Connection>,
+}
+
+impl Deref for Reader<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("lent until dropped")
+    }
+}
+
+impl DerefMut for Reader<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("lent until dropped")
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.home.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+}
+
+fn storage(error: rusqlite::Error) -> LedgerError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            LedgerError::Damaged { path: "the ledger".into(), what: error.to_string() }
+        }
+        _ => LedgerError::Storage(error.to_string()),
+    }
+}
+
+fn damaged(path: &Path, what: &str) -> LedgerError {
+    LedgerError::Damaged { path: path.display().to_string(), what: what.to_owned() }
+}
+
+/// Unsigned order in a signed column.
+const fn signed(half: u64) -> i64 {
+    (half ^ (1 << 63)) as i64
+}
+
+const fn unsigned(half: i64) -> u64 {
+    (half as u64) ^ (1 << 63)
+}
+
+fn pass_key(high: i64, low: i64) -> PassKey {
+    PassKey(u128::from(unsigned(high)) << 64 | u128::from(unsigned(low)))
+}
+
+impl Ledger for Sqlite {
+    fn lead(&self) -> Result<Fence> {
+        self.write_unfenced(|work| {
+            let fence: i64 = work.query_row("UPDATE lead SET fence = fence + 1 RETURNING fence", [], |row| row.get(0)).map_err(storage)?;
+            Ok(Fence(fence as u64))
+        })
+    }
+
+    fn open_run(&self, fence: Fence, run: Run) -> Result<Run> {
+        self.write(fence, |work| runs::open(work, run))
+    }
+
+    fn save_run(&self, fence: Fence, run: &Run) -> Result<()> {
+        self.write(fence, |work| runs::save(work, run))
+    }
+
+    fn run(&self, id: &str) -> Result<Option<Run>> {
+        runs::by_id(&*self.reader()?, id)
+    }
+
+    fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>> {
+        runs::list(&*self.reader()?, filter)
+    }
+
+    fn runs_named(&self, name: &BStr) -> Result<Vec<Run>> {
+        runs::named(&*self.reader()?, name)
+    }
+
+    fn run_of_delivery(&self, source: &str, folder: &BStr, name: &BStr, size: u64, mtime: i64) -> Result<Option<Run>> {
+        runs::of_delivery(&*self.reader()?, source, folder, name, size, mtime)
+    }
+
+    fn wish(&self, run: &str, wish: Option<Wish>) -> Result<()> {
+        self.write_unfenced(|work| runs::wish(work, run, wish.as_ref()))
+    }
+
+    fn take_wish(&self, fence: Fence, run: &str) -> Result<Option<Wish>> {
+        // Asked often and answered with "none" nearly always: look before taking the write lock.
+        if runs::peek_wish(&*self.reader()?, run)?.is_none() {
+            return Ok(None);
+        }
+        self.write(fence, |work| {
+            let wish = runs::peek_wish(work, run)?;
+            runs::wish(work, run, None)?;
+            Ok(wish)
+        })
+    }
+
+    fn set_paused(&self, feed: &str, by: Option<&str>) -> Result<()> {
+        self.write_unfenced(|work| {
+            match by {
+                Some(by) => work.execute(
+                    "INSERT INTO paused VALUES (?1, ?2, ?3) ON CONFLICT(feed) DO NOTHING",
+                    params![feed, by, Utc::now().to_rfc3339()],
+                ),
+                None => work.execute("DELETE FROM paused WHERE feed = ?1", [feed]),
+            }
+            .map_err(storage)?;
+            Ok(())
+        })
+    }
+
+    fn paused(&self) -> Result<Vec<(String, String, DateTime<Utc>)>> {
+        let reader = self.reader()?;
+        let mut statement = reader.prepare_cached("SELECT feed, by, at FROM paused ORDER BY feed").map_err(storage)?;
+        let rows = statement
+            .query_map([], |row| {
+                let at: String = row.get(2)?;
+                Ok((row.get(0)?, row.get(1)?, at.parse().unwrap_or_default()))
+            })
+            .map_err(storage)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(storage)
+    }
+
+    fn add_rows(&self, fence: Fence, run: &str, rows: &[Row]) -> Result<()> {
+        self.write(fence, |work| rows::add(work, runs::seq(work, run)?, rows))
+    }
+
+    fn add_problems(&self, fence: Fence, run: &str, number: u64, problems: &[Problem]) -> Result<()> {
+        self.write(fence, |work| rows::add_problems(work, runs::seq(work, run)?, number, problems))
+    }
+
+    fn clear_rows(&self, fence: Fence, run: &str) -> Result<()> {
+        self.write(fence, |work| {
+            work.execute("DELETE FROM row WHERE run = ?1", [runs::seq(work, run)?]).map_err(storage)?;
+            Ok(())
+        })
+    }
+
+    fn pending_rows(&self, run: &str, from: u64, limit: u64) -> Result<Vec<Row>> {
+        let reader = self.reader()?;
+        rows::pending(&reader, runs::seq(&reader, run)?, from, limit)
+    }
+
+    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {
+        rows::pending_passes(&*self.reader()?, account, run, each)
+    }
+
+    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()> {
+        self.write(fence, |work| {
+            rows::end(work, runs::seq(work, run)?, ends)?;
+            baseline::learn(work, baseline::account(work, account)?, ends)
+        })
+    }
+
+    fn distrust_pending(&self, fence: Fence, run: &str, account: &str) -> Result<u64> {
+        self.write(fence, |work| baseline::distrust(work, baseline::account(work, account)?, runs::seq(work, run)?))
+    }
+
+    fn end_pending(&self, fence: Fence, run: &str, outcome: Outcome, detail: &str) -> Result<u64> {
+        self.write(fence, |work| {
+            let ended = work
+                .execute(
+                    "UPDATE row SET outcome = ?2, detail = ?3 WHERE run = ?1 AND outcome IS NULL",
+                    params![runs::seq(work, run)?, outcome.as_str(), detail],
+                )
+                .map_err(storage)?;
+            Ok(ended as u64)
+        })
+    }
+
+    fn tally(&self, run: &str) -> Result<Tally> {
+        let reader = self.reader()?;
+        rows::tally(&reader, runs::seq(&reader, run)?)
+    }
+
+    fn rows(&self, run: &str, outcomes: &[Outcome], each: &mut dyn FnMut(Row) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let reader = self.reader()?;
+        rows::each(&reader, runs::seq(&reader, run)?, outcomes, each)
+    }
+
+    fn touches(&self, account: &str, pass: PassKey, limit: u64) -> Result<Vec<Touch>> {
+        rows::touches(&*self.reader()?, account, pass, limit)
+    }
+
+    fn field_id(&self, account: &str, name: &str) -> Result<u16> {
+        self.write_unfenced(|work| baseline::field_id(work, account, name))
+    }
+
+    fn field_names(&self, account: &str) -> Result<Vec<(u16, String)>> {
+        baseline::field_names(&*self.reader()?, account)
+    }
+
+    fn baseline_count(&self, account: &str) -> Result<u64> {
+        baseline::count(&*self.reader()?, account)
+    }
+
+    fn baseline_range(&self, account: &str, from: PassKey, to: PassKey, each: &mut dyn FnMut(Known)) -> Result<()> {
+        baseline::range(&*self.reader()?, account, from, to, each)
+    }
+
+    fn baseline_of(&self, account: &str, passes: &[PassKey]) -> Result<Vec<Known>> {
+        baseline::of(&*self.reader()?, account, passes)
+    }
+
+    fn seed(&self, fence: Fence, account: &str, passes: &[Known]) -> Result<()> {
+        self.write(fence, |work| {
+            let account = baseline::account(work, account)?;
+            passes.iter().try_for_each(|known| baseline::put(work, account, known.pass, &known.fields))
+        })
+    }
+
+    fn check(&self) -> Result<Vec<String>> {
+        let reader = self.reader()?;
+        let mut statement = reader.prepare("PRAGMA quick_check(20)").map_err(storage)?;
+        let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(storage)?;
+        let found: Vec<String> = lines.collect::<rusqlite::Result<_>>().map_err(storage)?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

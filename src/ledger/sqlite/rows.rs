@@ -1,0 +1,152 @@
+//! Rows in SQLite.
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::super::{Result, Row, RowEnd, State, Touch};
+use super::{pass_key, signed, storage};
+use crate::outcome::{Outcome, Problem, Tally};
+use crate::row::{PassKey, Verb};
+
+const COLUMNS: &str = "number, record, line, offset, length, pass_high, pass_low, verb, mask, deferred, outcome, detail";
+
+pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
+    let mut insert = work
+        .prepare_cached(&format!("INSERT OR REPLACE INTO row(run, {COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"))
+        .map_err(storage)?;
+    for row in rows {
+        insert
+            .execute(params![
+                run,
+                row.number as i64,
+                row.record as i64,
+                row.line as i64,
+                row.offset as i64,
+                row.length,
+                row.pass.map(|pass| signed(pass.high())),
+                row.pass.map(|pass| signed(pass.low())),
+                row.verb.as_str(),
+                row.mask as i64,
+                row.deferred,
+                row.outcome.map(Outcome::as_str),
+                row.detail
+            ])
+            .map_err(storage)?;
+    }
+    Ok(())
+}
+
+pub fn end(work: &Connection, run: i64, ends: &[RowEnd]) -> Result<()> {
+    let mut update = work.prepare_cached("UPDATE row SET outcome = ?3, detail = ?4 WHERE run = ?1 AND number = ?2").map_err(storage)?;
+    for end in ends {
+        update.execute(params![run, end.number as i64, end.outcome.as_str(), end.detail]).map_err(storage)?;
+    }
+    Ok(())
+}
+
+pub fn pending(connection: &Connection, run: i64, from: u64, limit: u64) -> Result<Vec<Row>> {
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM row WHERE run = ?1 AND number >= ?2 AND outcome IS NULL ORDER BY number LIMIT ?3"))
+        .map_err(storage)?;
+    let rows = statement.query_map(params![run, from as i64, limit as i64], |row| read(row, 0)).map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
+pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {
+    let mut runs =
+        connection.prepare_cached("SELECT seq FROM run WHERE account = ?1 AND id <> ?2 AND state IN (?3, ?4)").map_err(storage)?;
+    let seqs: Vec<i64> = runs
+        .query_map(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0))
+        .and_then(Iterator::collect)
+        .map_err(storage)?;
+    let mut passes = connection
+        .prepare_cached("SELECT pass_high, pass_low FROM row WHERE run = ?1 AND outcome IS NULL AND pass_high IS NOT NULL")
+        .map_err(storage)?;
+    for seq in seqs {
+        let mut rows = passes.query([seq]).map_err(storage)?;
+        while let Some(row) = rows.next().map_err(storage)? {
+            each(pass_key(row.get(0).map_err(storage)?, row.get(1).map_err(storage)?));
+        }
+    }
+    Ok(())
+}
+
+pub fn tally(connection: &Connection, run: i64) -> Result<Tally> {
+    let mut statement = connection.prepare_cached("SELECT outcome, count(*) FROM row WHERE run = ?1 GROUP BY outcome").map_err(storage)?;
+    let mut rows = statement.query([run]).map_err(storage)?;
+    let mut tally = Tally::default();
+    while let Some(row) = rows.next().map_err(storage)? {
+        let outcome: Option<String> = row.get(0).map_err(storage)?;
+        let count: i64 = row.get(1).map_err(storage)?;
+        if let Some(outcome) = outcome.as_deref().and_then(Outcome::parse) {
+            tally.add(outcome, count as u64);
+        }
+    }
+    Ok(tally)
+}
+
+pub fn each(
+    connection: &Connection,
+    run: i64,
+    outcomes: &[Outcome],
+    each: &mut dyn FnMut(Row) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let names = serde_json::to_string(&outcomes.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>())?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM row WHERE run = ?1 AND (?2 = '[]' OR outcome IN (SELECT value FROM json_each(?2))) ORDER BY record"
+    ))?;
+    let mut rows = statement.query(params![run, names])?;
+    while let Some(row) = rows.next()? {
+        each(read(row, 0)?)?;
+    }
+    Ok(())
+}
+
+pub fn touches(connection: &Connection, account: &str, pass: PassKey, limit: u64) -> Result<Vec<Touch>> {
+    let columns = COLUMNS.split(", ").map(|column| format!("row.{column}")).collect::<Vec<_>>().join(", ");
+    let mut statement = connection
+        .prepare_cached(&format!(
+            "SELECT run.id, {columns} FROM row JOIN run ON run.seq = row.run
+             WHERE row.pass_high = ?1 AND row.pass_low = ?2 AND run.account = ?3 ORDER BY row.run DESC, row.record DESC LIMIT ?4"
+        ))
+        .map_err(storage)?;
+    let rows = statement
+        .query_map(params![signed(pass.high()), signed(pass.low()), account, limit as i64], |row| {
+            Ok(Touch { run: row.get(0)?, row: read(row, 1)? })
+        })
+        .map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
+fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
+    let high: Option<i64> = row.get(first + 5)?;
+    let low: Option<i64> = row.get(first + 6)?;
+    let verb: String = row.get(first + 7)?;
+    let outcome: Option<String> = row.get(first + 10)?;
+    Ok(Row {
+        number: row.get::<_, i64>(first)? as u64,
+        record: row.get::<_, i64>(first + 1)? as u64,
+        line: row.get::<_, i64>(first + 2)? as u64,
+        offset: row.get::<_, i64>(first + 3)? as u64,
+        length: row.get(first + 4)?,
+        pass: high.zip(low).map(|(high, low)| pass_key(high, low)),
+        verb: Verb::parse(&verb).unwrap_or(Verb::Update),
+        mask: row.get::<_, i64>(first + 8)? as u64,
+        deferred: row.get(first + 9)?,
+        outcome: outcome.as_deref().and_then(Outcome::parse),
+        detail: row.get(first + 11)?,
+    })
+}
+
+pub fn add_problems(work: &Connection, run: i64, number: u64, problems: &[Problem]) -> Result<()> {
+    let detail: Option<String> = work
+        .prepare_cached("SELECT detail FROM row WHERE run = ?1 AND number = ?2")
+        .and_then(|mut select| select.query_row(params![run, number as i64], |row| row.get(0)).optional())
+        .map_err(storage)?;
+    let mut known: Vec<Problem> = detail.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    known.extend_from_slice(problems);
+    let text = serde_json::to_string(&known).expect("problems are plain data");
+    work.prepare_cached("UPDATE row SET detail = ?3 WHERE run = ?1 AND number = ?2")
+        .and_then(|mut update| update.execute(params![run, number as i64, text]))
+        .map_err(storage)?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Runs in SQLite.
+
+use bstr::{BStr, BString, ByteSlice};
+use rand::RngExt;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::super::run::{Detail, Run, RunKind, State};
+use super::super::{LedgerError, Result, RunFilter, Wish};
+use super::storage;
+
+/// Letters and digits that are not taken for one another when read aloud.
+const ID_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const ID_LENGTH: usize = 6;
+const COLUMNS: &str = "id, feed, account, source, folder, name, size, mtime, state, kind, parent, sha256, detail";
+
+pub fn open(work: &Connection, mut run: Run) -> Result<Run> {
+    let mut random = rand::rng();
+    // A billion ids: a second draw is rare, and the loop ends.
+    run.id = loop {
+        let id: String = (0..ID_LENGTH).map(|_| char::from(ID_LETTERS[random.random_range(0..ID_LETTERS.len())])).collect();
+        if by_id(work, &id)?.is_none() {
+            break id;
+        }
+    };
+    work.prepare_cached(&format!("INSERT INTO run({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"))
+        .and_then(|mut insert| {
+            insert.execute(params![
+                run.id,
+                run.feed,
+                run.account,
+                run.source,
+                run.folder.as_bytes(),
+                run.name.as_bytes(),
+                run.size as i64,
+                run.mtime,
+                run.state.as_str(),
+                kind_text(run.kind),
+                run.parent,
+                run.sha256,
+                detail_text(&run.detail)
+            ])
+        })
+        .map_err(storage)?;
+    Ok(run)
+}
+
+pub fn save(work: &Connection, run: &Run) -> Result<()> {
+    let changed = work
+        .prepare_cached("UPDATE run SET state = ?2, sha256 = ?3, detail = ?4, parent = ?5, kind = ?6 WHERE id = ?1")
+        .and_then(|mut update| {
+            update.execute(params![run.id, run.state.as_str(), run.sha256, detail_text(&run.detail), run.parent, kind_text(run.kind)])
+        })
+        .map_err(storage)?;
+    if changed == 0 { Err(LedgerError::NoRun(run.id.clone())) } else { Ok(()) }
+}
+
+pub fn seq(connection: &Connection, id: &str) -> Result<i64> {
+    connection
+        .prepare_cached("SELECT seq FROM run WHERE id = ?1")
+        .and_then(|mut select| select.query_row([id], |row| row.get(0)).optional())
+        .map_err(storage)?
+        .ok_or_else(|| LedgerError::NoRun(id.to_owned()))
+}
+
+pub fn by_id(connection: &Connection, id: &str) -> Result<Option<Run>> {
+    select(connection, "WHERE id = ?1", params![id]).map(|runs| runs.into_iter().next())
+}
+
+pub fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<Run>> {
+    let states = serde_json::to_string(&filter.states.iter().map(|state| state.as_str()).collect::<Vec<_>>()).unwrap_or_default();
+    select(
+        connection,
+        "WHERE (?1 IS NULL OR feed = ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2))) ORDER BY seq DESC LIMIT ?3",
+        params![filter.feed, states, filter.limit.map_or(-1, |limit| limit as i64)],
+    )
+}
+
+pub fn named(connection: &Connection, name: &BStr) -> Result<Vec<Run>> {
+    select(connection, "WHERE name = ?1 ORDER BY seq DESC", params![name.as_bytes()])
+}
+
+pub fn of_delivery(connection: &Connection, source: &str, folder: &BStr, name: &BStr, size: u64, mtime: i64) -> Result<Option<Run>> {
+    select(
+        connection,
+        "WHERE name = ?3 AND source = ?1 AND folder = ?2 AND size = ?4 AND mtime = ?5 ORDER BY seq DESC LIMIT 1",
+        params![source, folder.as_bytes(), name.as_bytes(), size as i64, mtime],
+    )
+    .map(|runs| runs.into_iter().next())
+}
+
+pub fn wish(work: &Connection, run: &str, wish: Option<&Wish>) -> Result<()> {
+    let text = wish.map(|wish| serde_json::to_string(wish).unwrap_or_default());
+    let changed = work.execute("UPDATE run SET wish = ?2 WHERE id = ?1", params![run, text]).map_err(storage)?;
+    if changed == 0 { Err(LedgerError::NoRun(run.to_owned())) } else { Ok(()) }
+}
+
+pub fn peek_wish(connection: &Connection, run: &str) -> Result<Option<Wish>> {
+    let text: Option<Option<String>> = connection
+        .prepare_cached("SELECT wish FROM run WHERE id = ?1")
+        .and_then(|mut select| select.query_row([run], |row| row.get(0)).optional())
+        .map_err(storage)?;
+    Ok(text.flatten().and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+fn select(connection: &Connection, rest: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Run>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM run {rest}")).map_err(storage)?;
+    let rows = statement.query_map(values, read).map_err(storage)?;
+    rows.collect::<rusqlite::Result<Vec<_>>>().map_err(storage)?.into_iter().collect()
+}
+
+fn read(row: &SqlRow<'_>) -> rusqlite::Result<Result<Run>> {
+    let id: String = row.get(0)?;
+    let state: String = row.get(8)?;
+    let kind: String = row.get(9)?;
+    let detail: String = row.get(12)?;
+    let unreadable = |what: &str| LedgerError::Damaged { path: format!("run {id}"), what: what.to_owned() };
+    let Some(state) = State::parse(&state) else { return Ok(Err(unreadable("unknown state"))) };
+    let detail = match serde_json::from_str(&detail) {
+        Ok(detail) => detail,
+        Err(error) => return Ok(Err(unreadable(&error.to_string()))),
+    };
+    Ok(Ok(Run {
+        feed: row.get(1)?,
+        account: row.get(2)?,
+        source: row.get(3)?,
+        folder: BString::from(row.get::<_, Vec<u8>>(4)?),
+        name: BString::from(row.get::<_, Vec<u8>>(5)?),
+        size: row.get::<_, i64>(6)? as u64,
+        mtime: row.get(7)?,
+        state,
+        kind: serde_json::from_value(serde_json::Value::String(kind)).unwrap_or_default(),
+        parent: row.get(10)?,
+        sha256: row.get(11)?,
+        detail,
+        id,
+    }))
+}
+
+fn kind_text(kind: RunKind) -> &'static str {
+    match kind {
+        RunKind::File => "file",
+        RunKind::Correction => "correction",
+        RunKind::Retry => "retry",
+    }
+}
+
+fn detail_text(detail: &Detail) -> String {
+    serde_json::to_string(detail).expect("a run's detail is plain data")
+}

@@ -1,0 +1,119 @@
+//! Tables and their migrations.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::super::{LedgerError, Result};
+use super::storage;
+
+/// Marks the file as ours (`PRAGMA application_id`).
+const APPLICATION_ID: i32 = 0x7061_7373;
+
+/// One step a version; the ledger's format is their number. Steps are never changed once released.
+const STEPS: &[&str] = &[r"
+    CREATE TABLE lead(fence INTEGER NOT NULL) STRICT;
+    INSERT INTO lead VALUES (0);
+
+    CREATE TABLE run(
+        seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+        id      TEXT NOT NULL UNIQUE,
+        feed    TEXT NOT NULL,
+        account TEXT NOT NULL,
+        source  TEXT NOT NULL,
+        folder  BLOB NOT NULL,
+        name    BLOB NOT NULL,
+        size    INTEGER NOT NULL,
+        mtime   INTEGER NOT NULL,
+        state   TEXT NOT NULL,
+        kind    TEXT NOT NULL,
+        parent  TEXT,
+        sha256  TEXT,
+        detail  TEXT NOT NULL,
+        wish    TEXT
+    ) STRICT;
+    CREATE INDEX run_state ON run(state);
+    CREATE INDEX run_feed ON run(feed, seq);
+    CREATE INDEX run_name ON run(name);
+
+    -- Unchanged rows are not here. Numbers follow the order of writing, which for rows with a pass is the order of pass keys:
+    -- that keeps this table, its index and the baseline append-mostly.
+    CREATE TABLE row(
+        run       INTEGER NOT NULL REFERENCES run(seq) ON DELETE CASCADE,
+        number    INTEGER NOT NULL,
+        record    INTEGER NOT NULL,
+        line      INTEGER NOT NULL,
+        offset    INTEGER NOT NULL,
+        length    INTEGER NOT NULL,
+        pass_high INTEGER,
+        pass_low  INTEGER,
+        verb      TEXT NOT NULL,
+        mask      INTEGER NOT NULL,
+        deferred  INTEGER NOT NULL,
+        outcome   TEXT,
+        detail    TEXT NOT NULL,
+        PRIMARY KEY (run, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX row_pass ON row(pass_high, run, number) WHERE pass_high IS NOT NULL;
+
+    CREATE TABLE field(
+        account TEXT NOT NULL,
+        id      INTEGER NOT NULL,
+        name    TEXT NOT NULL,
+        PRIMARY KEY (account, id),
+        UNIQUE (account, name)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE account(
+        id   INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE
+    ) STRICT;
+
+    -- No identifier and no value: digests only.
+    CREATE TABLE baseline(
+        account   INTEGER NOT NULL REFERENCES account(id),
+        pass_high INTEGER NOT NULL,
+        pass_low  INTEGER NOT NULL,
+        fields    BLOB NOT NULL,
+        PRIMARY KEY (account, pass_high, pass_low)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE paused(
+        feed TEXT PRIMARY KEY,
+        by   TEXT NOT NULL,
+        at   TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut.
+pub fn prepare(connection: &Connection) -> Result<()> {
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = ON;
+             PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = 4000;",
+        )
+        .map_err(storage)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Brings the tables to this program's format, in one transaction. A newer format is refused.
+pub fn migrate(connection: &mut Connection) -> Result<()> {
+    let known = STEPS.len() as u32;
+    let found = format(connection)?;
+    if found > known {
+        return Err(LedgerError::TooNew { found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    let work = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(storage)?;
+    // Another process may have migrated while this one waited for the lock.
+    for step in &STEPS[format(&work)? as usize..] {
+        work.execute_batch(step).map_err(storage)?;
+    }
+    work.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {known};")).map_err(storage)?;
+    work.commit().map_err(storage)
+}
+
+fn format(connection: &Connection) -> Result<u32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(storage)
+}

@@ -1,0 +1,133 @@
+use super::*;
+use crate::ledger::run::{Detail, RunKind, State, WishKind};
+use crate::ledger::{FieldState, Mark};
+use crate::row::Verb;
+
+fn ledger() -> (tempfile::TempDir, Sqlite, Fence) {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Sqlite::open(&folder.path().join("ledger.sqlite")).unwrap();
+    let fence = ledger.lead().unwrap();
+    (folder, ledger, fence)
+}
+
+fn run(name: &str) -> Run {
+    Run {
+        id: String::new(),
+        feed: "points".into(),
+        account: "loyalty".into(),
+        source: "warehouse".into(),
+        folder: "in".into(),
+        name: name.into(),
+        size: 10,
+        mtime: 20,
+        state: State::Applying,
+        kind: RunKind::File,
+        parent: None,
+        sha256: None,
+        detail: Detail::default(),
+    }
+}
+
+fn row(number: u64, pass: u128) -> Row {
+    Row {
+        number,
+        record: number + 1,
+        line: number + 2,
+        offset: 0,
+        length: 0,
+        pass: Some(PassKey(pass)),
+        verb: Verb::Update,
+        mask: 1 << 63 | 1,
+        deferred: false,
+        outcome: None,
+        detail: String::new(),
+    }
+}
+
+fn end(number: u64, pass: u128, outcome: Outcome, known: &[u16]) -> RowEnd {
+    let known = known.iter().map(|&field| FieldState { field, mark: Mark::EMPTY, day: 1 }).collect();
+    RowEnd { number, outcome, detail: String::new(), pass: Some(PassKey(pass)), known, unknown: vec![], forget: false }
+}
+
+#[test]
+fn an_old_fence_writes_nothing() {
+    let (_folder, ledger, old) = ledger();
+    let run = ledger.open_run(old, run("a.csv")).unwrap();
+    let new = ledger.lead().unwrap();
+    assert!(matches!(ledger.add_rows(old, &run.id, &[row(0, 1)]), Err(LedgerError::Fenced)));
+    assert!(ledger.pending_rows(&run.id, 0, 10).unwrap().is_empty());
+    ledger.add_rows(new, &run.id, &[row(0, 1)]).unwrap();
+    assert_eq!(ledger.pending_rows(&run.id, 0, 10).unwrap(), vec![row(0, 1)]);
+}
+
+#[test]
+fn outcomes_and_baseline_are_one() {
+    let (_folder, ledger, fence) = ledger();
+    let run = ledger.open_run(fence, run("a.csv")).unwrap();
+    let high = u128::MAX - 5;
+    ledger.add_rows(fence, &run.id, &[row(0, 1), row(1, high), row(2, 7)]).unwrap();
+    ledger.end_rows(fence, &run.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0, 1]), end(1, high, Outcome::Applied, &[2])]).unwrap();
+    assert_eq!(ledger.tally(&run.id).unwrap().get(Outcome::Applied), 2);
+    assert_eq!(ledger.pending_rows(&run.id, 0, 10).unwrap().len(), 1);
+    let mut seen = Vec::new();
+    ledger.baseline_range("loyalty", PassKey(0), PassKey(u128::MAX), &mut |known| seen.push((known.pass, known.fields.len()))).unwrap();
+    assert_eq!(seen, vec![(PassKey(1), 2), (PassKey(high), 1)]);
+    assert_eq!(ledger.baseline_of("loyalty", &[PassKey(1), PassKey(2)]).unwrap().len(), 1);
+    assert_eq!(ledger.touches("loyalty", PassKey(high), 10).unwrap()[0].row.outcome, Some(Outcome::Applied));
+}
+
+#[test]
+fn passes_that_may_have_been_sent_are_distrusted() {
+    let (_folder, ledger, fence) = ledger();
+    let first = ledger.open_run(fence, run("a.csv")).unwrap();
+    ledger.add_rows(fence, &first.id, &[row(0, 1), row(1, 2)]).unwrap();
+    ledger.end_rows(fence, &first.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0]), end(1, 2, Outcome::Applied, &[0])]).unwrap();
+    let second = ledger.open_run(fence, run("b.csv")).unwrap();
+    ledger.add_rows(fence, &second.id, &[row(0, 2)]).unwrap();
+    let mut pending = Vec::new();
+    ledger.pending_passes("loyalty", &first.id, &mut |pass| pending.push(pass)).unwrap();
+    assert_eq!(pending, vec![PassKey(2)]);
+    assert_eq!(ledger.distrust_pending(fence, &second.id, "loyalty").unwrap(), 1);
+    assert_eq!(ledger.baseline_count("loyalty").unwrap(), 1);
+}
+
+#[test]
+fn runs_are_found_again_and_wishes_taken_once() {
+    let (folder, ledger, fence) = ledger();
+    let first = ledger.open_run(fence, run("a.csv")).unwrap();
+    let second = ledger.open_run(fence, run("caf\u{e9}.csv")).unwrap();
+    assert_ne!(first.id, second.id);
+    let found = ledger.run_of_delivery("warehouse", "in".into(), "a.csv".into(), 10, 20).unwrap().unwrap();
+    assert_eq!(found.id, first.id);
+    assert!(ledger.run_of_delivery("warehouse", "in".into(), "a.csv".into(), 10, 21).unwrap().is_none());
+    assert_eq!(ledger.runs(&RunFilter { limit: Some(1), ..RunFilter::default() }).unwrap()[0].id, second.id);
+    assert!(ledger.runs(&RunFilter { states: vec![State::Held], ..RunFilter::default() }).unwrap().is_empty());
+    // A command in another process.
+    let command = Sqlite::open(&folder.path().join("ledger.sqlite")).unwrap();
+    let wish = Wish { what: WishKind::Approve, by: "somebody".into(), reason: None, at: Utc::now() };
+    command.wish(&first.id, Some(wish.clone())).unwrap();
+    assert_eq!(ledger.take_wish(fence, &first.id).unwrap(), Some(wish));
+    assert_eq!(ledger.take_wish(fence, &first.id).unwrap(), None);
+    assert!(matches!(command.wish("nope", None), Err(LedgerError::NoRun(_))));
+}
+
+#[test]
+fn field_names_keep_their_numbers() {
+    let (_folder, ledger, _fence) = ledger();
+    let points = ledger.field_id("loyalty", "points").unwrap();
+    let tier = ledger.field_id("loyalty", "tierId").unwrap();
+    assert_ne!(points, tier);
+    assert_eq!(ledger.field_id("loyalty", "points").unwrap(), points);
+    assert_eq!(ledger.field_names("loyalty").unwrap().len(), 2);
+}
+
+#[test]
+fn a_newer_or_damaged_ledger_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    drop(Sqlite::open(&path).unwrap());
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    assert!(matches!(Sqlite::open(&path), Err(LedgerError::TooNew { found: 99, .. })));
+    std::fs::write(&path, b"not a ledger at all, whatever its name may say; it is long enough to be looked at").unwrap();
+    assert!(matches!(Sqlite::open(&path), Err(LedgerError::Damaged { .. })));
+}

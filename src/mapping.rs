@@ -1,0 +1,437 @@
+//! Values to operations: which pass a row is about, what it means, and what each pass field is to hold.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+use minijinja::{Environment, UndefinedBehavior};
+use rust_decimal::Decimal;
+
+use crate::config::meant::{Feed, FieldMapping, OperationChoice, PassColumn};
+use crate::outcome::{Code, Problem};
+use crate::platform::{Account, FieldKind, FieldRule};
+use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
+use crate::schema::value::Value;
+use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage};
+
+/// A feed's mapped fields are told apart by one bit each.
+pub const FIELDS_MAX: usize = 64;
+
+/// Steps a template may take; a loop that needs more is a mistake.
+const TEMPLATE_FUEL: u64 = 20_000;
+
+pub struct Mapping {
+    platform: Account,
+    pass: usize,
+    by_external_id: bool,
+    operation: Operation,
+    fields: Vec<MappedField>,
+    templates: Environment<'static>,
+    timezone: Tz,
+}
+
+enum Operation {
+    Always(Verb),
+    Column { field: usize, words: BTreeMap<String, Verb> },
+}
+
+/// A pass field and where its value comes from.
+pub struct MappedField {
+    /// The platform's name for it.
+    pub name: Arc<str>,
+    pub rule: FieldRule,
+    source: FieldSource,
+    /// What an empty cell means.
+    empty: Empty,
+    /// Made from at least one personal column.
+    pub personal: bool,
+}
+
+enum FieldSource {
+    Field(usize),
+    Template { name: String, fields: Vec<usize> },
+}
+
+impl MappedField {
+    /// The schema fields it is made from.
+    fn inputs(&self) -> &[usize] {
+        match &self.source {
+            FieldSource::Field(field) => std::slice::from_ref(field),
+            FieldSource::Template { fields, .. } => fields,
+        }
+    }
+}
+
+impl Mapping {
+    /// Checks a feed's mapping against its schema and platform. All faults at once, each as `key: what`.
+    pub fn new(feed: &Feed, schema: &Schema, platform: Account) -> Result<Mapping, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut field_named = |key: &str, column: &str| {
+            let index = schema.field_index(column);
+            if index.is_none() {
+                let names = schema.fields().iter().map(|field| &*field.name);
+                faults.push(format!("{key}: the schema has no field {column:?}{}", did_you_mean(column, names)));
+            }
+            index
+        };
+        let pass = field_named("pass", feed.pass.column());
+        let operation = match &feed.operation {
+            OperationChoice::Always(verb) => Some(Operation::Always(*verb)),
+            OperationChoice::Column { column, words } => field_named("operation.column", column).map(|field| {
+                let words = if words.is_empty() {
+                    Verb::ALL.into_iter().map(|verb| (verb.as_str().to_owned(), verb)).collect()
+                } else {
+                    words.clone()
+                };
+                Operation::Column { field, words }
+            }),
+        };
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        templates.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        templates.set_fuel(Some(TEMPLATE_FUEL));
+        let mut fields = Vec::new();
+        let mut more_faults = Vec::new();
+        for (name, mapping) in &feed.fields {
+            let key = format!("fields.{name}");
+            let rule = match platform.field(name) {
+                Ok(rule) => rule,
+                Err(fault) => {
+                    more_faults.push(format!("{key}: {fault}"));
+                    continue;
+                }
+            };
+            let source = match mapping {
+                FieldMapping::Column(column) => field_named(&key, column).map(FieldSource::Field),
+                FieldMapping::Template(text) => match used_columns(&mut templates, name, text) {
+                    Ok(columns) => {
+                        let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(&key, column)).collect();
+                        (indexes.len() == columns.len()).then(|| FieldSource::Template { name: name.clone(), fields: indexes })
+                    }
+                    Err(fault) => {
+                        more_faults.push(format!("{key}: {fault}"));
+                        None
+                    }
+                },
+            };
+            let Some(source) = source else { continue };
+            let mut field =
+                MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, personal: false };
+            field.personal = field.inputs().iter().any(|&index| schema.fields()[index].personal);
+            if let FieldSource::Field(index) = field.source {
+                field.empty = schema.fields()[index].empty;
+            }
+            if field.empty == Empty::Clear && !field.rule.clearable {
+                more_faults.push(format!("{key}: the platform cannot clear this field; set x-passferry.empty to \"keep\" or \"reject\""));
+            }
+            fields.push(field);
+        }
+        faults.extend(more_faults);
+        if feed.fields.len() > FIELDS_MAX {
+            faults.push(format!("fields: {} pass fields are mapped, at most {FIELDS_MAX} can be", feed.fields.len()));
+        }
+        faults.extend(verb_faults(&feed.operation, &platform));
+        match (pass, operation) {
+            (Some(pass), Some(operation)) if faults.is_empty() => Ok(Mapping {
+                platform,
+                pass,
+                by_external_id: matches!(feed.pass, PassColumn::ExternalId(_)),
+                operation,
+                fields,
+                templates,
+                timezone: feed.timezone,
+            }),
+            _ => Err(faults),
+        }
+    }
+
+    pub fn fields(&self) -> &[MappedField] {
+        &self.fields
+    }
+
+    /// The schema field that names the pass.
+    pub fn pass_field(&self) -> usize {
+        self.pass
+    }
+
+    /// The identifier in a record's own text: never a number's canonical form, so that leading zeros stay.
+    pub fn target(&self, columns: &Columns, cells: &[Cow<'_, str>]) -> Option<Target> {
+        let text = columns.column_of_field[self.pass].and_then(|column| cells.get(column)).map(|cell| &**cell)?;
+        if text.is_empty() {
+            return None;
+        }
+        Some(if self.by_external_id { Target::External(text.to_owned()) } else { Target::Pass(text.to_owned()) })
+    }
+
+    /// Maps a row whose cells passed the schema. Appends problems and returns none when it cannot.
+    pub fn update<'v>(
+        &self,
+        columns: &Columns,
+        cells: &[Cow<'_, str>],
+        values: &[Option<Value<'v>>],
+        problems: &mut Vec<Problem>,
+    ) -> Option<Update<'v>> {
+        let before = problems.len();
+        let column_of = |field: usize| columns.column_of_field[field];
+        let target = self.target(columns, cells);
+        match &target {
+            None => problems.push(Problem::new(Code::MappingError, column_of(self.pass), "the cell that names the pass is empty")),
+            Some(target) if looks_like_spreadsheet_damage(target.text()) => problems.push(
+                Problem::new(Code::SpreadsheetDamage, column_of(self.pass), "the identifier is a number in exponent form")
+                    .suggest("format the column as text before saving"),
+            ),
+            Some(_) => {}
+        }
+        let verb = self.verb(column_of, values, problems);
+        let mut wanted = Vec::with_capacity(self.fields.len());
+        for (index, field) in self.fields.iter().enumerate() {
+            let column = field.inputs().first().and_then(|&input| column_of(input));
+            // A column that the file lacks never changes anything.
+            if field.inputs().iter().all(|&input| column_of(input).is_none()) {
+                continue;
+            }
+            let value = match self.value(field, values) {
+                Ok(value) => value,
+                Err(message) => {
+                    problems.push(Problem::new(Code::MappingError, column, message));
+                    continue;
+                }
+            };
+            match (value, field.empty) {
+                (Some(value), _) => match self.platform.check_value(&field.name, &value) {
+                    Ok(()) => wanted.push(Wanted { field: index as u8, value: Some(value) }),
+                    Err(fault) => problems.push(Problem::new(fault.code, column, format!("{}: {}", field.name, fault.message))),
+                },
+                (None, Empty::Keep) => {}
+                (None, Empty::Clear) => wanted.push(Wanted { field: index as u8, value: None }),
+                (None, Empty::Reject) => problems.push(Problem::new(Code::EmptyRejected, column, "the cell is empty")),
+            }
+        }
+        match (target, verb) {
+            (Some(target), Some(verb)) if problems.len() == before => Some(Update { target, verb, wanted }),
+            _ => None,
+        }
+    }
+
+    fn verb(&self, column_of: impl Fn(usize) -> Option<usize>, values: &[Option<Value<'_>>], problems: &mut Vec<Problem>) -> Option<Verb> {
+        match &self.operation {
+            Operation::Always(verb) => Some(*verb),
+            Operation::Column { field, words } => {
+                let word = values[*field].as_ref().map(|value| value.canonical().into_owned()).unwrap_or_default();
+                let verb = words.get(&word).copied();
+                if verb.is_none() {
+                    let known = words.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                    problems.push(Problem::new(Code::MappingError, column_of(*field), format!("the operation is none of: {known}")));
+                }
+                verb
+            }
+        }
+    }
+
+    fn value<'v>(&self, field: &MappedField, values: &[Option<Value<'v>>]) -> Result<Option<Value<'v>>, String> {
+        let value = match &field.source {
+            FieldSource::Field(index) => match &values[*index] {
+                Some(value) => value.clone(),
+                None => return Ok(None),
+            },
+            FieldSource::Template { name, fields } => {
+                if fields.iter().all(|&index| values[index].is_none()) && !fields.is_empty() {
+                    return Ok(None);
+                }
+                let text = self.render(name, fields, values)?;
+                if text.trim().is_empty() {
+                    return Ok(None);
+                }
+                Value::Text(Cow::Owned(text))
+            }
+        };
+        coerce(value, field.rule.kind, self.timezone).map(Some)
+    }
+
+    fn render(&self, name: &str, fields: &[usize], values: &[Option<Value<'_>>]) -> Result<String, String> {
+        let template = self.templates.get_template(name).map_err(|error| error.to_string())?;
+        // Variables were resolved to fields in this order when the template was loaded.
+        let names = sorted_variables(&template);
+        let row: BTreeMap<String, minijinja::Value> =
+            names.into_iter().zip(fields.iter().map(|&index| template_value(values[index].as_ref()))).collect();
+        template.render(minijinja::Value::from(row)).map_err(|error| {
+            let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+            format!("the template cannot be filled: {}{detail}", error.kind())
+        })
+    }
+
+    /// The change that is left of an update, given which fields are still to be sent.
+    pub fn change(&self, row: u64, reference: String, update: Update<'_>, mask: u64) -> Change {
+        let fields = update
+            .wanted
+            .into_iter()
+            .filter(|wanted| mask & (1 << wanted.field) != 0)
+            .map(|wanted| FieldChange {
+                field: wanted.field,
+                name: Arc::clone(&self.fields[wanted.field as usize].name),
+                value: wanted.value.map(Value::into_owned),
+            })
+            .collect();
+        Change { row, target: update.target, verb: update.verb, fields, found: None, reference }
+    }
+
+    /// The key under which the ledger knows the pass of an identifier.
+    pub fn pass_key(&self, identifier: &str) -> PassKey {
+        let identifier = identifier.to_owned();
+        if self.by_external_id { Target::External(identifier).key() } else { Target::Pass(identifier).key() }
+    }
+}
+
+fn verb_faults(operation: &OperationChoice, platform: &Account) -> Vec<String> {
+    let wanted: Vec<Verb> = match operation {
+        OperationChoice::Always(verb) => vec![*verb],
+        OperationChoice::Column { words, .. } => words.values().copied().collect(),
+    };
+    let known = platform.verbs();
+    wanted
+        .into_iter()
+        .filter(|verb| !known.contains(verb))
+        .map(|verb| format!("operation: platform {} cannot {verb}", platform.kind()))
+        .collect()
+}
+
+/// Loads a template and lists the columns it uses, in the order in which they are filled in.
+fn used_columns(templates: &mut Environment<'static>, name: &str, text: &str) -> Result<Vec<String>, String> {
+    templates.add_template_owned(name.to_owned(), text.to_owned()).map_err(|error| format!("the template is wrong: {error}"))?;
+    let template = templates.get_template(name).map_err(|error| error.to_string())?;
+    let columns = sorted_variables(&template);
+    if columns.is_empty() {
+        return Err("the template uses no column; write a column as {{ name }}".into());
+    }
+    Ok(columns)
+}
+
+fn sorted_variables(template: &minijinja::Template<'_, '_>) -> Vec<String> {
+    template.undeclared_variables(false).into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whole numbers can be reckoned with; decimals are text, since templates know only binary floats. Empty cells are empty text.
+fn template_value(value: Option<&Value<'_>>) -> minijinja::Value {
+    match value {
+        None => minijinja::Value::from(""),
+        Some(Value::Integer(n)) => minijinja::Value::from(*n),
+        Some(Value::Boolean(b)) => minijinja::Value::from(*b),
+        Some(value) => minijinja::Value::from(value.canonical().into_owned()),
+    }
+}
+
+/// Turns a value into the kind that the platform's field holds. The message never repeats the value.
+pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'_>, String> {
+    match kind {
+        FieldKind::Text => Ok(match value {
+            Value::Text(_) => value,
+            other => Value::Text(Cow::Owned(other.canonical().into_owned())),
+        }),
+        FieldKind::Number => match value {
+            Value::Integer(_) | Value::Number(_) | Value::Big(_) => Ok(value),
+            Value::Text(text) => Decimal::from_str_exact(text.trim()).map(Value::Number).map_err(|_| "the field wants a number".into()),
+            _ => Err("the field wants a number".into()),
+        },
+        FieldKind::Integer => match value {
+            Value::Integer(_) => Ok(value),
+            Value::Number(number) if number.is_integer() => {
+                i64::try_from(number).map(Value::Integer).map_err(|_| "the number is too large for the field".into())
+            }
+            Value::Text(text) => text.trim().parse().map(Value::Integer).map_err(|_| "the field wants a whole number".into()),
+            _ => Err("the field wants a whole number".into()),
+        },
+        FieldKind::Boolean => match value {
+            Value::Boolean(_) => Ok(value),
+            Value::Text(text) if text == "true" => Ok(Value::Boolean(true)),
+            Value::Text(text) if text == "false" => Ok(Value::Boolean(false)),
+            _ => Err("the field wants true or false".into()),
+        },
+        FieldKind::Date => match value {
+            Value::Date(_) => Ok(value),
+            Value::DateTime(time, _) => Ok(Value::Date(time.date())),
+            Value::Text(text) => text.trim().parse().map(Value::Date).map_err(|_| "the field wants a date, YYYY-MM-DD".into()),
+            _ => Err("the field wants a date".into()),
+        },
+        FieldKind::Instant => instant(value, timezone).map(|time| Value::DateTime(time, FixedOffset::east_opt(0))),
+    }
+}
+
+/// UTC. A date alone means the end of that day in the zone; a local time that the zone skips or repeats is an error.
+fn instant(value: Value<'_>, timezone: Tz) -> Result<NaiveDateTime, String> {
+    let local = match value {
+        Value::DateTime(time, Some(offset)) => return Ok(time - offset),
+        Value::DateTime(time, None) => time,
+        Value::Date(date) => end_of_day(date),
+        Value::Text(text) => {
+            let text = text.trim();
+            if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
+                return Ok(time.with_timezone(&Utc).naive_utc());
+            }
+            match text.parse::<NaiveDateTime>() {
+                Ok(time) => time,
+                Err(_) => end_of_day(text.parse::<NaiveDate>().map_err(|_| "the field wants a date or a date and time")?),
+            }
+        }
+        _ => return Err("the field wants a date or a date and time".into()),
+    };
+    match timezone.from_local_datetime(&local) {
+        LocalResult::Single(time) => Ok(time.naive_utc()),
+        LocalResult::Ambiguous(..) => Err(format!("this local time occurs twice in {timezone}; write it with an offset")),
+        LocalResult::None => Err(format!("this local time does not occur in {timezone}; write it with an offset")),
+    }
+}
+
+fn end_of_day(date: NaiveDate) -> NaiveDateTime {
+    date.and_time(NaiveTime::from_hms_opt(23, 59, 59).expect("a time of day"))
+}
+
+/// `; did you mean "x"?` for the nearest of some names, or nothing.
+pub fn did_you_mean<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> String {
+    names
+        .map(|name| (strsim::jaro_winkler(wrong, name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, name)| format!("; did you mean {name:?}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> Value<'static> {
+        Value::Date(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_date_means_the_end_of_its_day_on_both_sides_of_daylight_saving() {
+        let utc = |text| coerce(date(text), FieldKind::Instant, chrono_tz::Europe::Paris).unwrap().canonical().into_owned();
+        assert_eq!(utc("2026-03-28"), "2026-03-28T22:59:59Z");
+        assert_eq!(utc("2026-03-29"), "2026-03-29T21:59:59Z");
+        assert_eq!(utc("2026-10-25"), "2026-10-25T22:59:59Z");
+    }
+
+    #[test]
+    fn times_that_do_not_exist_or_exist_twice_are_refused() {
+        let local = |text: &str| coerce(Value::DateTime(text.parse().unwrap(), None), FieldKind::Instant, chrono_tz::Europe::Paris);
+        assert!(local("2026-03-29T02:30:00").unwrap_err().contains("does not occur"));
+        assert!(local("2026-10-25T02:30:00").unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn values_become_what_the_field_holds_or_are_refused() {
+        let to = |value, kind| coerce(value, kind, chrono_tz::UTC).map(|value| value.canonical().into_owned());
+        assert_eq!(to(Value::Integer(7), FieldKind::Text).unwrap(), "7");
+        assert_eq!(to(Value::Text("12.50".into()), FieldKind::Number).unwrap(), "12.5");
+        assert_eq!(to(Value::Number("3.0".parse().unwrap()), FieldKind::Integer).unwrap(), "3");
+        assert!(to(Value::Number("3.5".parse().unwrap()), FieldKind::Integer).is_err());
+        assert!(to(Value::Text("yes".into()), FieldKind::Boolean).is_err());
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered() {
+        assert_eq!(did_you_mean("point", ["points", "tier"].into_iter()), "; did you mean \"points\"?");
+        assert_eq!(did_you_mean("zzz", ["points"].into_iter()), "");
+    }
+}

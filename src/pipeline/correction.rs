@@ -1,0 +1,131 @@
+//! Corrections: our error report, edited and dropped back.
+//!
+//! Reserved columns stand behind the data's own. Cells of a report that a spreadsheet would take for a formula carry an apostrophe;
+//! here it is taken off again, so that a cell comes back as it was written (failure model, E14).
+
+use std::borrow::Cow;
+
+use crate::outcome::{Code, Problem};
+
+/// The columns we append to the input's own, in this order.
+pub const RESERVED: [&str; 8] = ["_run", "_line", "_record", "_outcome", "_codes", "_problems", "_retryable", "_key"];
+
+/// A file recognised as a correction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    /// The run whose report it is.
+    pub parent: String,
+    run_column: usize,
+    /// Positions of all reserved columns in the file, ascending.
+    reserved: Vec<usize>,
+}
+
+/// Where the reserved columns stand, if these labels hold the first three of them.
+pub fn reserved_columns(labels: &[String]) -> Option<Vec<usize>> {
+    let has = |name: &str| labels.iter().any(|label| label.trim() == name);
+    RESERVED[..3].iter().all(|name| has(name)).then(|| {
+        labels.iter().enumerate().filter(|(_, label)| RESERVED.contains(&label.trim())).map(|(index, _)| index).collect()
+    })
+}
+
+impl Correction {
+    /// `labels` are the file's; `parent` is the run named in its first record.
+    pub fn new(labels: &[String], parent: String) -> Option<Correction> {
+        let reserved = reserved_columns(labels)?;
+        let run_column = labels.iter().position(|label| label.trim() == "_run")?;
+        Some(Correction { parent, run_column, reserved })
+    }
+
+    /// The labels that belong to the data.
+    pub fn data_labels(&self, labels: &[String]) -> Vec<String> {
+        labels.iter().enumerate().filter(|(index, _)| !self.reserved.contains(index)).map(|(_, label)| label.clone()).collect()
+    }
+
+    /// Takes the reserved cells out and the protection off the others.
+    pub fn take(&self, cells: &mut Vec<Cow<'_, str>>) -> Result<(), Problem> {
+        let run = cells.get(self.run_column).map(|cell| cell.trim() == self.parent);
+        let mut index = 0;
+        cells.retain(|_| {
+            index += 1;
+            !self.reserved.contains(&(index - 1))
+        });
+        for cell in cells.iter_mut() {
+            if let Some(plain) = unprotect(cell) {
+                *cell = Cow::Owned(plain.to_owned());
+            }
+        }
+        match run {
+            Some(true) => Ok(()),
+            Some(false) => {
+                Err(Problem::new(Code::CorrectionUnknown, None, format!("_run is not {}, the run of this file's first record", self.parent)))
+            }
+            None => Err(Problem::new(Code::CorrectionUnknown, None, "the record has no _run")),
+        }
+    }
+}
+
+/// What a spreadsheet would start a formula with, after spaces.
+fn starts_formula(cell: &str) -> bool {
+    cell.trim_start_matches(' ').starts_with(['=', '+', '-', '@', '\t', '\r', '\0'])
+}
+
+fn is_plain_number(cell: &str) -> bool {
+    let digits = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b',')
+        && digits.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// A cell as a report shows it. [`unprotect`] gives the original back.
+pub fn protect(cell: &str) -> Cow<'_, str> {
+    if cell.starts_with('\'') || (starts_formula(cell) && !is_plain_number(cell)) {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
+    }
+}
+
+/// The original of a protected cell; none when it was not protected.
+pub fn unprotect(cell: &str) -> Option<&str> {
+    let rest = cell.strip_prefix('\'')?;
+    (rest.starts_with('\'') || starts_formula(rest)).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn formulas_are_protected_and_numbers_are_not() {
+        for cell in ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "  =1", "\tx", "'quoted"] {
+            assert!(protect(cell).starts_with('\''), "{cell:?}");
+        }
+        for cell in ["-5", "+33612345678", "-1,234.50", "plain", "", "a=b"] {
+            assert_eq!(protect(cell), cell);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn protection_is_reversible(cell in "[ '=+@\\-\ta-z0-9]{0,8}") {
+            let shown = protect(&cell);
+            prop_assert_eq!(unprotect(&shown).unwrap_or(&shown), cell.as_str());
+        }
+    }
+
+    #[test]
+    fn reserved_cells_are_taken_out() {
+        let labels: Vec<String> = ["id", "points", "_run", "_line", "_record", "_outcome", "_codes", "_problems", "_retryable", "_key"]
+            .map(String::from)
+            .to_vec();
+        let correction = Correction::new(&labels, "k7f2m9".into()).unwrap();
+        assert_eq!(correction.data_labels(&labels), ["id", "points"]);
+        let mut cells: Vec<Cow<'_, str>> = ["C-1", "'=5", "k7f2m9", "4", "3", "rejected", "", "", "", ""].map(Cow::from).to_vec();
+        correction.take(&mut cells).unwrap();
+        assert_eq!(cells, ["C-1", "=5"]);
+        let mut foreign: Vec<Cow<'_, str>> = ["C-1", "5", "other", "4", "3", "", "", "", "", ""].map(Cow::from).to_vec();
+        assert_eq!(correction.take(&mut foreign).unwrap_err().code, Code::CorrectionUnknown);
+        assert!(reserved_columns(&["id".into(), "_line".into()]).is_none());
+    }
+}

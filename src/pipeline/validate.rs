@@ -1,0 +1,486 @@
+//! Validate: every cell of every record against the schema and the mapping, in parallel chunks.
+//!
+//! Nothing here depends on how the file was cut into chunks or on how many threads looked at them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam_channel::{bounded, unbounded};
+
+use super::correction::Correction;
+use super::decode::{Chunk, DecodeError, Facts, Reader, Record};
+use super::spill::{PARTITIONS, Spill};
+use crate::ledger::{Mark, Row};
+use crate::mapping::Mapping;
+use crate::outcome::{Code, Outcome, Problem};
+use crate::row::{PassKey, Verb};
+use crate::schema::value::Value;
+use crate::schema::{Columns, Key, KeyKind, Schema};
+use crate::spool::Spool;
+
+/// Chunks read ahead of the slowest worker; bounds memory.
+const AHEAD: usize = 8;
+
+/// What is checked against. One a run.
+pub struct Rules<'a> {
+    pub schema: &'a Schema,
+    pub columns: &'a Columns,
+    /// None for `validate` with a schema alone.
+    pub mapping: Option<&'a Mapping>,
+    /// Set when the file is a correction: takes our own columns out of a record.
+    pub correction: Option<&'a Correction>,
+    /// Records that take part; all when none.
+    pub picked: Option<&'a dyn Fn(u64) -> bool>,
+}
+
+/// A record that cannot be used, and why.
+#[derive(Debug)]
+pub struct Rejected {
+    pub record: u64,
+    pub line: u64,
+    pub offset: u64,
+    pub length: u32,
+    pub pass: Option<PassKey>,
+    pub problems: Vec<Problem>,
+    /// It was handed over before; these problems come on top.
+    pub again: bool,
+}
+
+impl Rejected {
+    /// Rejected rows are numbered by their record, so that a problem found later finds them.
+    pub fn into_row(self) -> Row {
+        Row {
+            number: self.record,
+            record: self.record,
+            line: self.line,
+            offset: self.offset,
+            length: self.length,
+            pass: self.pass,
+            verb: Verb::Update,
+            mask: 0,
+            deferred: false,
+            outcome: Some(Outcome::Rejected),
+            detail: serde_json::to_string(&self.problems).expect("problems are plain data"),
+        }
+    }
+}
+
+/// A valid record in the spill: enough to compare it with its neighbours and the baseline, and to find its text again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub pass: PassKey,
+    pub record: u64,
+    pub line: u64,
+    pub offset: u64,
+    pub length: u32,
+    pub verb: Verb,
+    /// Mapped field and what it is to hold, by field.
+    pub wanted: Vec<(u8, Mark)>,
+}
+
+impl Entry {
+    pub fn mask(&self) -> u64 {
+        self.wanted.iter().fold(0, |mask, (field, _)| mask | 1 << field)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.pass.0.to_le_bytes());
+        out.extend_from_slice(&self.record.to_le_bytes());
+        out.extend_from_slice(&self.line.to_le_bytes());
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.length.to_le_bytes());
+        out.push(Verb::ALL.iter().position(|verb| *verb == self.verb).unwrap_or(0) as u8);
+        out.push(self.wanted.len() as u8);
+        for (field, mark) in &self.wanted {
+            out.push(*field);
+            out.extend_from_slice(&mark.to_bytes());
+        }
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Entry> {
+        fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+            let (head, rest) = bytes.split_first_chunk::<N>()?;
+            *bytes = rest;
+            Some(*head)
+        }
+        let pass = PassKey(u128::from_le_bytes(take(bytes)?));
+        let record = u64::from_le_bytes(take(bytes)?);
+        let line = u64::from_le_bytes(take(bytes)?);
+        let offset = u64::from_le_bytes(take(bytes)?);
+        let length = u32::from_le_bytes(take(bytes)?);
+        let [verb, count] = take(bytes)?;
+        let mut wanted = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let [field] = take(bytes)?;
+            wanted.push((field, Mark::from_bytes(take(bytes)?)?));
+        }
+        Some(Entry { pass, record, line, offset, length, verb: *Verb::ALL.get(verb as usize)?, wanted })
+    }
+
+    pub fn partition(pass: PassKey) -> usize {
+        (pass.0 >> 120) as usize
+    }
+
+    /// All entries of a partition's bytes.
+    pub fn read_all(mut bytes: &[u8]) -> Vec<Entry> {
+        std::iter::from_fn(|| Entry::read(&mut bytes)).collect()
+    }
+}
+
+/// What validation found.
+pub struct Validated {
+    pub facts: Facts,
+    pub entries: Spill,
+    /// Valid records.
+    pub valid: u64,
+    pub rejected: u64,
+    /// Records with more or fewer cells than the header.
+    pub ragged: u64,
+    pub problems: BTreeMap<String, u64>,
+    pub problems_by_column: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// One chunk, looked at.
+struct Seen {
+    valid: u64,
+    rejected: Vec<Rejected>,
+}
+
+/// Reads and checks every record. Rejected ones go to `reject`, in file order; valid ones into the spill.
+///
+/// Uniqueness across records is looked at when all are known, so a record may turn out to be rejected only then: those come to
+/// `reject` last, and are left out of the entries by [`Duplicated`].
+pub fn validate(
+    reader: Reader,
+    rules: &Rules<'_>,
+    spool: &Spool,
+    pool: &rayon::ThreadPool,
+    progress: &dyn Fn(u64),
+    reject: &mut dyn FnMut(Rejected) -> anyhow::Result<()>,
+) -> Result<(Validated, Duplicated), ValidateError> {
+    let entries = Spill::new(spool.scratch()?);
+    let keys: Vec<&Key> = watched_keys(rules);
+    let key_spill = if keys.is_empty() { None } else { Some(Spill::new(spool.scratch()?)) };
+    let counts = Mutex::new(Counts::default());
+    let mut reader = Some(reader);
+    let mut total = Seen { valid: 0, rejected: Vec::new() };
+    let mut rejected = 0;
+    let (results, seen) = unbounded::<(usize, io::Result<Seen>)>();
+    let (tickets, redeem) = bounded::<()>(AHEAD);
+    let mut take = |(next, waiting): &mut (usize, BTreeMap<usize, Seen>), (index, result): (usize, io::Result<Seen>)| -> Result<(), ValidateError> {
+        waiting.insert(index, result?);
+        while let Some(chunk) = waiting.remove(next) {
+            *next += 1;
+            total.valid += chunk.valid;
+            rejected += chunk.rejected.len() as u64;
+            for bad in chunk.rejected {
+                reject(bad).map_err(ValidateError::Sink)?;
+            }
+        }
+        Ok(())
+    };
+    let mut order = (0, BTreeMap::new());
+    let facts = pool.in_place_scope(|scope| -> Result<Facts, ValidateError> {
+        let source = reader.as_mut().expect("taken once");
+        let mut index = 0;
+        while let Some(chunk) = source.next_chunk()? {
+            progress(chunk.end());
+            // A full channel means that the workers are behind: wait for one to finish.
+            while tickets.try_send(()).is_err() {
+                take(&mut order, seen.recv().expect("workers hold a sender"))?;
+            }
+            while let Ok(result) = seen.try_recv() {
+                take(&mut order, result)?;
+            }
+            let (results, redeem) = (results.clone(), redeem.clone());
+            let (entries, key_spill, keys, counts) = (&entries, key_spill.as_ref(), &keys, &counts);
+            scope.spawn(move |_| {
+                let result = check_chunk(&chunk, rules, keys, entries, key_spill, counts);
+                let _ = redeem.try_recv();
+                let _ = results.send((index, result));
+            });
+            index += 1;
+        }
+        Ok(reader.take().expect("taken once").finish())
+    })?;
+    drop(results);
+    for result in &seen {
+        take(&mut order, result)?;
+    }
+    let counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut validated = Validated {
+        facts,
+        entries,
+        valid: total.valid,
+        rejected,
+        ragged: counts.ragged,
+        problems: counts.by_code,
+        problems_by_column: counts.by_column,
+    };
+    let duplicated = match key_spill {
+        Some(spill) => reject_duplicates(&spill, &keys, rules, &mut validated, reject)?,
+        None => Duplicated::default(),
+    };
+    Ok((validated, duplicated))
+}
+
+/// Records that were valid but for a key that an earlier record has.
+#[derive(Default)]
+pub struct Duplicated(HashSet<u64>);
+
+impl Duplicated {
+    pub fn contains(&self, record: u64) -> bool {
+        self.0.contains(&record)
+    }
+}
+
+/// One use of a declared key.
+struct KeyUse {
+    hash: u128,
+    record: u64,
+    line: u64,
+    offset: u64,
+    length: u32,
+    key: usize,
+    valid: bool,
+}
+
+impl KeyUse {
+    const BYTES: usize = 16 + 5 * 8 + 1;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.hash.to_le_bytes());
+        for number in [self.record, self.line, self.offset, u64::from(self.length), self.key as u64] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        out.push(u8::from(self.valid));
+    }
+
+    fn read(bytes: &[u8]) -> KeyUse {
+        let number = |index: usize| {
+            let at = 16 + index * 8;
+            u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+        };
+        KeyUse {
+            hash: u128::from_le_bytes(bytes[..16].try_into().expect("sixteen bytes")),
+            record: number(0),
+            line: number(1),
+            offset: number(2),
+            length: number(3) as u32,
+            key: number(4) as usize,
+            valid: bytes[KeyUse::BYTES - 1] == 1,
+        }
+    }
+}
+
+/// Two hundred and fifty-six partitions by hash; within each, the first record by number keeps the key and later ones are rejected.
+fn reject_duplicates(
+    spill: &Spill,
+    keys: &[&Key],
+    rules: &Rules<'_>,
+    validated: &mut Validated,
+    reject: &mut dyn FnMut(Rejected) -> anyhow::Result<()>,
+) -> Result<Duplicated, ValidateError> {
+    let mut duplicated = Duplicated::default();
+    let mut counts = Counts::default();
+    for partition in 0..PARTITIONS {
+        let bytes = spill.load(partition)?;
+        let mut uses: Vec<KeyUse> = bytes.chunks_exact(KeyUse::BYTES).map(KeyUse::read).collect();
+        uses.sort_unstable_by_key(|key_use| (key_use.hash, key_use.record));
+        for pair in uses.windows(2) {
+            let (first, later) = (&pair[0], &pair[1]);
+            if first.hash != later.hash {
+                continue;
+            }
+            let key = keys[later.key];
+            let code = match key.kind {
+                KeyKind::Primary => Code::PrimaryKey,
+                KeyKind::Unique => Code::UniqueError,
+                KeyKind::UniqueKey => Code::UniqueKey,
+            };
+            let names = key.fields.iter().map(|&field| rules.schema.fields()[field].name.as_str()).collect::<Vec<_>>().join(", ");
+            let column = key.fields.first().and_then(|&field| rules.columns.column_of_field[field]);
+            let problem = Problem::new(code, column, format!("{names}: the same as in line {}", first.line));
+            counts.add(std::slice::from_ref(&problem), rules);
+            let again = !later.valid || !duplicated.0.insert(later.record);
+            if !again {
+                validated.valid -= 1;
+                validated.rejected += 1;
+            }
+            reject(Rejected {
+                record: later.record,
+                line: later.line,
+                offset: later.offset,
+                length: later.length,
+                pass: None,
+                problems: vec![problem],
+                again,
+            })
+            .map_err(ValidateError::Sink)?;
+        }
+    }
+    counts.add_to(&mut validated.problems, &mut validated.problems_by_column);
+    Ok(duplicated)
+}
+
+/// The key's digest; none when a part is null (a null primary key is reported by the schema).
+fn key_hash(index: usize, key: &Key, values: &[Option<Value<'_>>]) -> Option<u128> {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    hasher.update(&[index as u8]);
+    for &field in &key.fields {
+        let value = values.get(field)?.as_ref()?;
+        let text = value.canonical();
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    Some(hasher.digest128())
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ValidateError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("scratch space: {0}")]
+    Scratch(#[from] io::Error),
+    #[error(transparent)]
+    Sink(anyhow::Error),
+}
+
+#[derive(Default)]
+struct Counts {
+    ragged: u64,
+    by_code: BTreeMap<String, u64>,
+    by_column: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Counts {
+    fn add(&mut self, problems: &[Problem], rules: &Rules<'_>) {
+        let ragged = |problem: &Problem| matches!(problem.code, Code::ExtraCell | Code::MissingCell);
+        self.ragged += u64::from(problems.iter().any(ragged));
+        for problem in problems {
+            *self.by_code.entry(problem.code.as_str().to_owned()).or_default() += 1;
+            if let Some(name) = problem.column.and_then(|column| column_name(rules, column as usize)) {
+                *self.by_column.entry(name).or_default().entry(problem.code.as_str().to_owned()).or_default() += 1;
+            }
+        }
+    }
+
+    fn add_to(self, by_code: &mut BTreeMap<String, u64>, by_column: &mut BTreeMap<String, BTreeMap<String, u64>>) {
+        for (code, count) in self.by_code {
+            *by_code.entry(code).or_default() += count;
+        }
+        for (column, codes) in self.by_column {
+            let known = by_column.entry(column).or_default();
+            for (code, count) in codes {
+                *known.entry(code).or_default() += count;
+            }
+        }
+    }
+}
+
+fn column_name(rules: &Rules<'_>, column: usize) -> Option<String> {
+    let field = rules.columns.field_of_column.get(column).copied().flatten()?;
+    Some(rules.schema.fields()[field].name.clone())
+}
+
+/// Keys whose uniqueness is checked here. The column that names the pass is left to the feed's policy for duplicates.
+fn watched_keys<'a>(rules: &Rules<'a>) -> Vec<&'a Key> {
+    let pass = rules.mapping.map(Mapping::pass_field);
+    rules.schema.keys().iter().filter(|key| pass.is_none_or(|pass| key.fields != [pass])).collect()
+}
+
+fn check_chunk(
+    chunk: &Chunk,
+    rules: &Rules<'_>,
+    keys: &[&Key],
+    entries: &Spill,
+    key_spill: Option<&Spill>,
+    counts: &Mutex<Counts>,
+) -> io::Result<Seen> {
+    let mut seen = Seen { valid: 0, rejected: Vec::new() };
+    let mut local = Counts::default();
+    let mut problems = Vec::new();
+    let mut cells: Vec<Cow<'_, str>> = Vec::new();
+    for record in chunk.records() {
+        if rules.picked.is_some_and(|picked| !picked(record.number)) {
+            continue;
+        }
+        record.cells(&mut cells);
+        if let Some(correction) = rules.correction
+            && record.faults.is_empty()
+        {
+            problems.extend(correction.take(&mut cells).err());
+        }
+        // Values borrow from the cells, so their buffer lives no longer than the record.
+        let mut values: Vec<Option<Value<'_>>> = Vec::with_capacity(rules.schema.fields().len());
+        let entry = check_record(&record, rules, &cells, &mut values, &mut problems);
+        if let Some(spill) = key_spill {
+            for (index, key) in keys.iter().enumerate() {
+                if let Some(hash) = key_hash(index, key, &values) {
+                    let (length, valid) = (record.raw.len() as u32, problems.is_empty());
+                    let key_use =
+                        KeyUse { hash, record: record.number, line: record.line, offset: record.offset, length, key: index, valid };
+                    spill.push((hash >> 120) as usize, |out| key_use.write(out))?;
+                }
+            }
+        }
+        if problems.is_empty() {
+            seen.valid += 1;
+            if let Some(entry) = entry {
+                entries.push(Entry::partition(entry.pass), |out| entry.write(out))?;
+            }
+        } else {
+            local.add(&problems, rules);
+            seen.rejected.push(Rejected {
+                record: record.number,
+                line: record.line,
+                offset: record.offset,
+                length: record.raw.len() as u32,
+                pass: rules.mapping.and_then(|mapping| mapping.target(rules.columns, &cells)).map(|target| target.key()),
+                problems: std::mem::take(&mut problems),
+                again: false,
+            });
+        }
+    }
+    let mut all = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    all.ragged += local.ragged;
+    let Counts { by_code, by_column, .. } = &mut *all;
+    local.add_to(by_code, by_column);
+    Ok(seen)
+}
+
+/// Checks one record. `values` and `problems` are filled; an entry comes back for a valid record under a mapping.
+fn check_record<'c>(
+    record: &Record<'_>,
+    rules: &Rules<'_>,
+    cells: &'c [Cow<'c, str>],
+    values: &mut Vec<Option<Value<'c>>>,
+    problems: &mut Vec<Problem>,
+) -> Option<Entry> {
+    problems.extend(record.faults.iter().cloned());
+    if !record.faults.is_empty() {
+        // Cells of a damaged record are guesses; judging them would blame the wrong thing.
+        return None;
+    }
+    rules.schema.read(rules.columns, cells, values, problems);
+    if !problems.is_empty() {
+        return None;
+    }
+    let mapping = rules.mapping?;
+    let update = mapping.update(rules.columns, cells, values, problems)?;
+    Some(Entry {
+        pass: update.target.key(),
+        record: record.number,
+        line: record.line,
+        offset: record.offset,
+        length: record.raw.len() as u32,
+        verb: update.verb,
+        wanted: update
+            .wanted
+            .iter()
+            .map(|wanted| (wanted.field, Mark::of(wanted.value.as_ref(), mapping.fields()[wanted.field as usize].personal)))
+            .collect(),
+    })
+}
