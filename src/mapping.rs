@@ -277,6 +277,11 @@ impl Mapping {
         Change { row, target: update.target, verb: update.verb, fields, found: None, reference }
     }
 
+    /// Requests that a change costs at most.
+    pub fn requests(&self, change: &Change) -> u32 {
+        self.platform.requests(change)
+    }
+
     /// The key under which the ledger knows the pass of an identifier.
     pub fn pass_key(&self, identifier: &str) -> PassKey {
         let identifier = identifier.to_owned();

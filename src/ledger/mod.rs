@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use bstr::BStr;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-use crate::outcome::{Outcome, Problem, Tally};
+use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
 
 pub use mark::{FieldState, Mark};
@@ -44,8 +45,51 @@ pub struct Row {
     pub deferred: bool,
     /// None while it is to be done.
     pub outcome: Option<Outcome>,
-    /// Problems or operation results, as JSON; empty for a plain success.
-    pub detail: String,
+    pub detail: RowDetail,
+}
+
+/// Why a row ended as it did. Empty for a plain success.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RowDetail {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+    /// Kept when there was more than one operation, or one that failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<OperationNote>,
+}
+
+/// How one operation of a row ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationNote {
+    pub operation: String,
+    pub outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<Code>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub message: String,
+}
+
+impl RowDetail {
+    pub fn problem(problem: Problem) -> RowDetail {
+        RowDetail { problems: vec![problem], operations: Vec::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty() && self.operations.is_empty()
+    }
+
+    /// Codes of problems and failed operations, each once, in order.
+    pub fn codes(&self) -> Vec<Code> {
+        let all = self.problems.iter().map(|problem| problem.code).chain(self.operations.iter().filter_map(|note| note.code));
+        let mut codes = Vec::new();
+        for code in all {
+            if !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        codes
+    }
 }
 
 /// How a row ended, and what is known of its pass since.
@@ -53,7 +97,7 @@ pub struct Row {
 pub struct RowEnd {
     pub number: u64,
     pub outcome: Outcome,
-    pub detail: String,
+    pub detail: RowDetail,
     /// The pass, when its baseline changes.
     pub pass: Option<PassKey>,
     /// Fields whose value is now known.
@@ -153,6 +197,9 @@ pub trait Ledger: Send + Sync {
     /// Passes of rows still to be done in runs of the account that are applying, other than `run`.
     fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()>;
 
+    /// How many rows are still to be done in runs of the account that began before `run` and are applying.
+    fn earlier_pending(&self, account: &str, run: &str) -> Result<u64>;
+
     /// Outcomes and what they say of the baseline, together.
     fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()>;
 
@@ -160,7 +207,7 @@ pub trait Ledger: Send + Sync {
     fn distrust_pending(&self, fence: Fence, run: &str, account: &str) -> Result<u64>;
 
     /// Ends all rows still to be done with one outcome.
-    fn end_pending(&self, fence: Fence, run: &str, outcome: Outcome, detail: &str) -> Result<u64>;
+    fn end_pending(&self, fence: Fence, run: &str, outcome: Outcome, detail: &RowDetail) -> Result<u64>;
 
     /// Counts by outcome of the rows kept one by one.
     fn tally(&self, run: &str) -> Result<Tally>;

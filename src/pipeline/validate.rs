@@ -12,7 +12,7 @@ use crossbeam_channel::{bounded, unbounded};
 use super::correction::Correction;
 use super::decode::{Chunk, DecodeError, Facts, Reader, Record};
 use super::spill::{PARTITIONS, Spill};
-use crate::ledger::{Mark, Row};
+use crate::ledger::{Mark, Row, RowDetail};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem};
 use crate::row::{PassKey, Verb};
@@ -62,7 +62,7 @@ impl Rejected {
             mask: 0,
             deferred: false,
             outcome: Some(Outcome::Rejected),
-            detail: serde_json::to_string(&self.problems).expect("problems are plain data"),
+            detail: RowDetail { problems: self.problems, operations: Vec::new() },
         }
     }
 }

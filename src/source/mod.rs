@@ -3,6 +3,7 @@
 //! Names from a server are opaque bytes. They are joined to folders with [`join`], compared and shown escaped, and never become a path on this machine.
 
 pub mod folder;
+pub mod link;
 pub mod sftp;
 
 use std::io::Read;

@@ -13,7 +13,7 @@ use bstr::BStr;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowEnd, Run, RunFilter, Touch, Wish};
+use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter, Touch, Wish};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::PassKey;
 
@@ -229,6 +229,11 @@ impl Ledger for Sqlite {
         rows::pending_passes(&*self.reader()?, account, run, each)
     }
 
+    fn earlier_pending(&self, account: &str, run: &str) -> Result<u64> {
+        let reader = self.reader()?;
+        rows::earlier_pending(&reader, account, runs::seq(&reader, run)?)
+    }
+
     fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()> {
         self.write(fence, |work| {
             rows::end(work, runs::seq(work, run)?, ends)?;
@@ -240,12 +245,12 @@ impl Ledger for Sqlite {
         self.write(fence, |work| baseline::distrust(work, baseline::account(work, account)?, runs::seq(work, run)?))
     }
 
-    fn end_pending(&self, fence: Fence, run: &str, outcome: Outcome, detail: &str) -> Result<u64> {
+    fn end_pending(&self, fence: Fence, run: &str, outcome: Outcome, detail: &RowDetail) -> Result<u64> {
         self.write(fence, |work| {
             let ended = work
                 .execute(
                     "UPDATE row SET outcome = ?2, detail = ?3 WHERE run = ?1 AND outcome IS NULL",
-                    params![runs::seq(work, run)?, outcome.as_str(), detail],
+                    params![runs::seq(work, run)?, outcome.as_str(), rows::detail_text(detail)],
                 )
                 .map_err(storage)?;
             Ok(ended as u64)

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::super::{Result, Row, RowEnd, State, Touch};
+use super::super::{Result, Row, RowDetail, RowEnd, State, Touch};
 use super::{pass_key, signed, storage};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
@@ -28,7 +28,7 @@ pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
                 row.mask as i64,
                 row.deferred,
                 row.outcome.map(Outcome::as_str),
-                row.detail
+                detail_text(&row.detail)
             ])
             .map_err(storage)?;
     }
@@ -38,7 +38,7 @@ pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
 pub fn end(work: &Connection, run: i64, ends: &[RowEnd]) -> Result<()> {
     let mut update = work.prepare_cached("UPDATE row SET outcome = ?3, detail = ?4 WHERE run = ?1 AND number = ?2").map_err(storage)?;
     for end in ends {
-        update.execute(params![run, end.number as i64, end.outcome.as_str(), end.detail]).map_err(storage)?;
+        update.execute(params![run, end.number as i64, end.outcome.as_str(), detail_text(&end.detail)]).map_err(storage)?;
     }
     Ok(())
 }
@@ -68,6 +68,19 @@ pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &
         }
     }
     Ok(())
+}
+
+pub fn earlier_pending(connection: &Connection, account: &str, run: i64) -> Result<u64> {
+    let count: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM row WHERE outcome IS NULL AND run IN
+             (SELECT seq FROM run WHERE account = ?1 AND seq < ?2 AND state IN (?3, ?4))",
+        )
+        .and_then(|mut select| {
+            select.query_row(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0))
+        })
+        .map_err(storage)?;
+    Ok(count as u64)
 }
 
 pub fn tally(connection: &Connection, run: i64) -> Result<Tally> {
@@ -133,7 +146,7 @@ fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
         mask: row.get::<_, i64>(first + 8)? as u64,
         deferred: row.get(first + 9)?,
         outcome: outcome.as_deref().and_then(Outcome::parse),
-        detail: row.get(first + 11)?,
+        detail: read_detail(&row.get::<_, String>(first + 11)?),
     })
 }
 
@@ -142,11 +155,20 @@ pub fn add_problems(work: &Connection, run: i64, number: u64, problems: &[Proble
         .prepare_cached("SELECT detail FROM row WHERE run = ?1 AND number = ?2")
         .and_then(|mut select| select.query_row(params![run, number as i64], |row| row.get(0)).optional())
         .map_err(storage)?;
-    let mut known: Vec<Problem> = detail.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    known.extend_from_slice(problems);
-    let text = serde_json::to_string(&known).expect("problems are plain data");
+    let mut known = detail.as_deref().map(read_detail).unwrap_or_default();
+    known.problems.extend_from_slice(problems);
+    let text = detail_text(&known);
     work.prepare_cached("UPDATE row SET detail = ?3 WHERE run = ?1 AND number = ?2")
         .and_then(|mut update| update.execute(params![run, number as i64, text]))
         .map_err(storage)?;
     Ok(())
+}
+
+/// Plain successes, the many, take no space.
+pub fn detail_text(detail: &RowDetail) -> String {
+    if detail.is_empty() { String::new() } else { serde_json::to_string(detail).expect("a row's detail is plain data") }
+}
+
+fn read_detail(text: &str) -> RowDetail {
+    serde_json::from_str(text).unwrap_or_default()
 }

@@ -40,13 +40,13 @@ fn row(number: u64, pass: u128) -> Row {
         mask: 1 << 63 | 1,
         deferred: false,
         outcome: None,
-        detail: String::new(),
+        detail: RowDetail::default(),
     }
 }
 
 fn end(number: u64, pass: u128, outcome: Outcome, known: &[u16]) -> RowEnd {
     let known = known.iter().map(|&field| FieldState { field, mark: Mark::EMPTY, day: 1 }).collect();
-    RowEnd { number, outcome, detail: String::new(), pass: Some(PassKey(pass)), known, unknown: vec![], forget: false }
+    RowEnd { number, outcome, detail: RowDetail::default(), pass: Some(PassKey(pass)), known, unknown: vec![], forget: false }
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! Archive: moves the input to where done files go, last of all. Nothing is ever overwritten.
+
+use bstr::{BStr, BString, ByteSlice};
+
+use super::discover::marker_name;
+use crate::config::meant::{After, Complete, Feed};
+use crate::ledger::{Run, State};
+use crate::source::{Result, Source, SourceError, join};
+
+/// Where the input is to go; decided and written down before it is moved, so that a restart finds the same answer.
+pub fn destination(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Option<BString>> {
+    let After::Move { processed, error } = &feed.after else { return Ok(None) };
+    let folder = if matches!(run.state, State::Failed | State::Discarded | State::Stopped) || run.detail.fault.is_some() { error } else { processed };
+    let folder = if folder.starts_with(b"/") { folder.clone() } else { join(run.folder.as_bstr(), folder.as_bstr()) };
+    source.make_folder(folder.as_bstr())?;
+    let plain = join(folder.as_bstr(), run.name.as_bstr());
+    Ok(Some(match source.stat(plain.as_bstr())? {
+        None => plain,
+        Some(_) => join(folder.as_bstr(), with_id(run.name.as_bstr(), &run.id).as_bstr()),
+    }))
+}
+
+/// Moves, deletes or leaves the input. May be called again after a crash at any point.
+pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> {
+    let input = join(run.folder.as_bstr(), run.name.as_bstr());
+    // Somebody may have delivered another file under the name meanwhile: that one stays.
+    let ours = source.stat(input.as_bstr())?.is_some_and(|entry| (entry.size, entry.mtime) == (run.size, run.mtime));
+    match (&feed.after, &run.detail.archived) {
+        (After::Leave, _) => return Ok(()),
+        (After::Delete, _) if ours => source.remove(input.as_bstr())?,
+        (After::Move { .. }, Some(to)) if ours => match source.rename(input.as_bstr(), to.as_bstr()) {
+            // Refused or unsure: what is there now decides.
+            Err(error) if source.stat(input.as_bstr())?.is_some() || source.stat(to.as_bstr())?.is_none() => return Err(error),
+            _ => {}
+        },
+        _ => {}
+    }
+    remove_marker(feed, run, source)
+}
+
+/// A marker named after the file has said what it had to say.
+fn remove_marker(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> {
+    match &feed.complete {
+        Complete::Marker(pattern) if pattern.contains("{}") => {
+            let marker = join(run.folder.as_bstr(), marker_name(pattern, run.name.as_bstr()).as_bstr());
+            match source.remove(marker.as_bstr()) {
+                Err(SourceError::Permission(_)) | Ok(()) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `loyalty.csv.gz` and `k7f2m9` make `loyalty-k7f2m9.csv.gz`.
+pub fn with_id(name: &BStr, id: &str) -> BString {
+    let stem = stem_length(name);
+    let mut with_id = BString::from(&name[..stem]);
+    with_id.extend_from_slice(b"-");
+    with_id.extend_from_slice(id.as_bytes());
+    with_id.extend_from_slice(&name[stem..]);
+    with_id
+}
+
+/// Length of a name without the endings that say what is in it.
+pub fn stem_length(name: &BStr) -> usize {
+    const ENDINGS: [&[u8]; 5] = [b".gz", b".csv", b".tsv", b".txt", b".errors"];
+    let mut length = name.len();
+    while let Some(ending) = ENDINGS.iter().find(|ending| name[..length].to_ascii_lowercase().ends_with(ending) && length > ending.len()) {
+        length -= ending.len();
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_go_before_the_endings() {
+        assert_eq!(with_id("loyalty.csv.gz".into(), "k7f2m9"), "loyalty-k7f2m9.csv.gz");
+        assert_eq!(with_id("LOYALTY.CSV".into(), "k7f2m9"), "LOYALTY-k7f2m9.CSV");
+        assert_eq!(with_id("part_00".into(), "k7f2m9"), "part_00-k7f2m9");
+        assert_eq!(with_id(".csv".into(), "k7f2m9"), ".csv-k7f2m9");
+    }
+}

@@ -1,0 +1,420 @@
+//! The whole file, before anything is sent: decode, validate, diff and guard put together for one run.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::Arc;
+
+use chrono::Utc;
+
+use super::correction::{Correction, reserved_columns};
+use super::decode::{DecodeError, Dialect, LineEnds, Reader};
+use super::diff::{Against, diff};
+use super::guard::{self, Totals};
+use super::pending::PendingPasses;
+use super::report::RowSource;
+use super::road::{Prepared, Road, Station};
+use super::validate::{Rejected, Rules, ValidateError, validate};
+use super::{apply::not_attempted, kept_back, open_text};
+use crate::config::meant::{Content, Feed, Mode};
+use crate::ledger::run::{DialectFacts, Fault, FileFacts};
+use crate::ledger::{Row, Run, RunFilter, RunKind, State};
+use crate::outcome::{Code, Outcome, Tally};
+use crate::row::PassKey;
+use crate::schema::Columns;
+
+/// How a check ended. The run is in the ledger in the state that belongs to it, except for a bad file.
+pub enum Checked {
+    /// The file is bad as a whole.
+    Bad(Fault),
+    /// A guard stopped it.
+    Held,
+    /// May be applied.
+    Ready,
+}
+
+/// Rows written to the ledger together.
+const ROWS: usize = 5000;
+
+pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
+    let feed = road.feed(&run.feed)?;
+    let owner = road.spool_owner(run);
+    let _ = std::fs::remove_file(road.spool.text(&owner));
+    let reader = match Reader::open(&road.spool.data(&owner), &road.spool.text(&owner), &feed.dialect, &feed.limits) {
+        Ok(reader) => reader,
+        Err(error) => return bad(error),
+    };
+    note_dialect(run, reader.dialect());
+    run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
+    if let Some(fault) = recognise_correction(road, run, &owner, &feed)? {
+        return Ok(Checked::Bad(fault));
+    }
+    let feed = road.feed(&run.feed)?;
+    run.detail.fingerprint.clone_from(&feed.fingerprint);
+    let hand = match Known::of(road, run, &feed)? {
+        Ok(known) => known,
+        Err(fault) => return Ok(Checked::Bad(fault)),
+    };
+    run.detail.warnings.clone_from(&hand.columns.warnings);
+    let picked: HashSet<u64> = run.detail.picked.iter().copied().collect();
+    let pick = |record: u64| picked.contains(&record);
+    let rules = Rules {
+        schema: &hand.prepared.schema,
+        columns: &hand.columns,
+        mapping: Some(&hand.prepared.mapping),
+        correction: hand.correction.as_ref(),
+        picked: if picked.is_empty() { None } else { Some(&pick) },
+    };
+    let mut rejects = Rejects { road, run: &run.id, rows: Vec::new() };
+    let size = run.size;
+    let progress = |bytes| road.tell(run, Station::Check, bytes, size);
+    let result = validate(reader, &rules, &road.spool, &road.pool, &progress, &mut |rejected| rejects.take(rejected));
+    rejects.flush()?;
+    let (validated, duplicated) = match result {
+        Ok(both) => both,
+        Err(ValidateError::Decode(error)) => return bad(error),
+        Err(error) => return Err(error.into()),
+    };
+    run.detail.facts = Some(facts(&validated.facts));
+    if !validated.facts.last_line_ended && validated.facts.records > 0 {
+        run.detail.warnings.push("the last line has no line end: the file may have been cut short".into());
+    }
+    run.detail.problems.clone_from(&validated.problems);
+    run.detail.problems_by_column.clone_from(&validated.problems_by_column);
+
+    // From the look at other runs' rows until this run's own are visible as applying, no other run of the account may do the same.
+    let _order = road.account_order(&feed.platform.name)?;
+    let mut pending = PendingPasses::new();
+    road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |pass| pending.insert(pass))?;
+    let later = corrected_after(road, run)?;
+    let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later));
+    let today = (Utc::now().timestamp() / 86_400) as u16;
+    let against = Against {
+        ledger: &*road.ledger,
+        account: &feed.platform.name,
+        mapping: &hand.prepared.mapping,
+        field_ids: &hand.prepared.field_ids,
+        duplicates: feed.duplicates,
+        today,
+        max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),
+        force: road.force,
+        pending: &pending,
+        stale: later.is_some().then_some(&stale),
+    };
+    let mut canary = Canary::new(&feed, &hand.prepared, run);
+    let diffed = diff(&validated, &duplicated, &against, &road.pool, &mut |mut rows| {
+        rows.iter_mut().for_each(|row| canary.judge(row));
+        Ok(road.ledger.add_rows(road.fence, &run.id, &rows)?)
+    })?;
+    run.detail.counted = Tally::default();
+    run.detail.counted.add(Outcome::Unchanged, diffed.unchanged);
+    run.detail.moves = diffed.moves;
+    run.detail.tally = run.detail.counted.clone();
+    run.detail.tally.merge(&road.ledger.tally(&run.id)?);
+
+    let totals = Totals {
+        records: validated.valid + validated.rejected,
+        rejected: validated.rejected,
+        ragged: validated.ragged,
+        moves: &run.detail.moves,
+        kind: run.kind,
+    };
+    run.detail.verdicts = guard::judge(&feed, &totals, &*road.ledger)?;
+    // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
+    let sends = feed.mode != Mode::Plan && diffed.pending > 0;
+    if sends && run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held) {
+        return Ok(Checked::Held);
+    }
+    run.detail.verdicts.iter_mut().for_each(|verdict| verdict.held &= run.detail.approval.is_some());
+    run.state = State::Applying;
+    road.save(run)?;
+    supersede_older(road, run, &feed)?;
+    Ok(Checked::Ready)
+}
+
+fn bad(error: DecodeError) -> anyhow::Result<Checked> {
+    match error {
+        DecodeError::Fault(fault) => Ok(Checked::Bad(Fault {
+            code: fault.code,
+            line: fault.line,
+            column: fault.column,
+            offset: fault.offset,
+            message: fault.message,
+            suggestion: fault.suggestion,
+        })),
+        DecodeError::Io(error) => Err(error.into()),
+    }
+}
+
+/// What is known of a run's file once its header was read.
+struct Known {
+    prepared: Arc<Prepared>,
+    columns: Columns,
+    correction: Option<Correction>,
+    labels: Vec<String>,
+}
+
+impl Known {
+    fn of(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<Result<Known, Fault>> {
+        let prepared = road.prepared(&feed.name)?;
+        let all = &run.detail.labels;
+        let correction = match run.kind {
+            RunKind::Correction => Correction::new(all, run.parent.clone().unwrap_or_default()),
+            RunKind::File | RunKind::Retry => None,
+        };
+        let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(all));
+        let header = run.detail.dialect.as_ref().is_none_or(|dialect| dialect.header);
+        let columns = match prepared.schema.columns(header.then_some(&labels)) {
+            Ok(columns) => columns,
+            Err(faults) => {
+                let first = faults.first();
+                let words = faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; ");
+                return Ok(Err(Fault {
+                    code: first.map_or(Code::UnmatchedHeader, |fault| fault.code),
+                    line: Some(1),
+                    column: None,
+                    offset: None,
+                    message: words,
+                    suggestion: first.map(|fault| fault.code.explain().cure.to_owned()),
+                }));
+            }
+        };
+        let labels = if header { labels } else { prepared.schema.fields().iter().map(|field| field.name.clone()).collect() };
+        Ok(Ok(Known { prepared, columns, correction, labels }))
+    }
+}
+
+/// A checked run's file, ready to read rows of again.
+pub struct FileInHand {
+    known: Known,
+    pub dialect: Dialect,
+    pub text: File,
+    personal: Vec<bool>,
+    line_end: &'static str,
+    byte_order_mark: bool,
+}
+
+impl FileInHand {
+    pub fn open(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<Result<FileInHand, Fault>> {
+        let known = match Known::of(road, run, feed)? {
+            Ok(known) => known,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let dialect = run.detail.dialect.clone().unwrap_or_default();
+        let facts = run.detail.facts.clone().unwrap_or_default();
+        let fields = known.prepared.schema.fields();
+        let personal = known.columns.field_of_column.iter().map(|field| field.is_none_or(|field| fields[field].personal)).collect();
+        Ok(Ok(FileInHand {
+            dialect: Dialect {
+                delimiter: dialect.delimiter.bytes().next().unwrap_or(b','),
+                header: dialect.header,
+                evidence: dialect.evidence,
+                pinned: dialect.pinned,
+            },
+            text: open_text(road, run)?,
+            personal,
+            line_end: match facts.line_ends.as_str() {
+                "crlf" => "\r\n",
+                "cr" => "\r",
+                _ => "\n",
+            },
+            byte_order_mark: facts.byte_order_mark,
+            known,
+        }))
+    }
+
+    pub fn prepared(&self) -> &Prepared {
+        &self.known.prepared
+    }
+
+    pub fn rules(&self) -> Rules<'_> {
+        Rules {
+            schema: &self.known.prepared.schema,
+            columns: &self.known.columns,
+            mapping: Some(&self.known.prepared.mapping),
+            correction: self.known.correction.as_ref(),
+            picked: None,
+        }
+    }
+
+    pub fn rows(&self) -> RowSource<'_> {
+        RowSource {
+            text: &self.text,
+            dialect: &self.dialect,
+            labels: &self.known.labels,
+            personal: &self.personal,
+            correction: self.known.correction.as_ref(),
+            byte_order_mark: self.byte_order_mark,
+            line_end: self.line_end,
+        }
+    }
+}
+
+fn note_dialect(run: &mut Run, dialect: &Dialect) {
+    run.detail.dialect = Some(DialectFacts {
+        delimiter: char::from(dialect.delimiter).to_string(),
+        header: dialect.header,
+        pinned: dialect.pinned,
+        evidence: dialect.evidence.clone(),
+    });
+}
+
+pub fn facts(facts: &super::decode::Facts) -> FileFacts {
+    FileFacts {
+        records: facts.records,
+        lines: facts.lines,
+        blank_lines: facts.blank_lines,
+        repeated_headers: facts.repeated_headers,
+        bytes: facts.bytes,
+        compressed: facts.compressed,
+        byte_order_mark: facts.bom,
+        line_ends: line_ends(&facts.line_ends).to_owned(),
+        last_line_ended: facts.last_line_ended,
+    }
+}
+
+fn line_ends(ends: &LineEnds) -> &'static str {
+    match (ends.lf > 0, ends.crlf > 0, ends.cr > 0) {
+        (true, false, false) => "lf",
+        (false, true, false) => "crlf",
+        (false, false, true) => "cr",
+        (false, false, false) => "none",
+        _ => "mixed",
+    }
+}
+
+/// A file with our reserved columns is a correction of the run that its first record names. Returns a fault when that cannot be.
+fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) -> anyhow::Result<Option<Fault>> {
+    if reserved_columns(&run.detail.labels).is_none() || run.kind == RunKind::Retry {
+        return Ok(None);
+    }
+    let fault = |message: String| Fault {
+        code: Code::CorrectionUnknown,
+        line: Some(2),
+        column: None,
+        offset: None,
+        message,
+        suggestion: Some(Code::CorrectionUnknown.explain().cure.to_owned()),
+    };
+    let Some(named) = first_run_cell(road, run, owner, feed)? else { return Ok(None) };
+    let Some(parent) = road.ledger.run(&named)? else {
+        return Ok(Some(fault(format!("_run names {named:?}, and no such run is known here"))));
+    };
+    if parent.source != run.source || road.feed(&parent.feed).is_err() {
+        return Ok(Some(fault(format!("run {named} belongs to feed {}, which does not take files from here", parent.feed))));
+    }
+    run.kind = RunKind::Correction;
+    run.feed = parent.feed;
+    run.account = parent.account;
+    run.parent = Some(named);
+    road.save(run)?;
+    Ok(None)
+}
+
+/// `_run` of the first record.
+fn first_run_cell(road: &Road, run: &Run, owner: &str, feed: &Feed) -> anyhow::Result<Option<String>> {
+    let Some(column) = run.detail.labels.iter().position(|label| label.trim() == "_run") else { return Ok(None) };
+    let mut reader = match Reader::open(&road.spool.data(owner), &road.spool.text(owner), &feed.dialect, &feed.limits) {
+        Ok(reader) => reader,
+        // The real reading says what is wrong.
+        Err(_) => return Ok(None),
+    };
+    let Ok(Some(chunk)) = reader.next_chunk() else { return Ok(None) };
+    let mut cells = Vec::new();
+    Ok(chunk.records().next().and_then(|record| {
+        record.cells(&mut cells);
+        cells.get(column).map(|cell| cell.trim().to_owned())
+    }))
+}
+
+/// For a correction: the run it corrects.
+fn corrected_after(road: &Road, run: &Run) -> anyhow::Result<Option<Run>> {
+    match (&run.parent, run.kind) {
+        (Some(parent), RunKind::Correction) => Ok(road.ledger.run(parent)?),
+        _ => Ok(None),
+    }
+}
+
+/// Was the pass changed by a run that began after this one?
+fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run) -> bool {
+    let touches = road.ledger.touches(account, pass, 20).unwrap_or_default();
+    touches.iter().any(|touch| {
+        matches!(touch.row.outcome, Some(Outcome::Applied | Outcome::Created))
+            && touch.run != since.id
+            && road.ledger.run(&touch.run).ok().flatten().is_some_and(|run| run.detail.seen_at > since.detail.seen_at)
+    })
+}
+
+/// Rows that the feed's mode keeps back.
+struct Canary<'a> {
+    mode: Mode,
+    left: u64,
+    only: Option<HashSet<PassKey>>,
+    _feed: &'a Feed,
+}
+
+impl<'a> Canary<'a> {
+    fn new(feed: &'a Feed, prepared: &Prepared, run: &Run) -> Canary<'a> {
+        let only = &feed.canary.only;
+        let only = (!only.is_empty()).then(|| only.iter().map(|id| prepared.mapping.pass_key(id)).collect());
+        let mode = if run.kind == RunKind::File { feed.mode } else { Mode::Live };
+        let mode = if feed.mode == Mode::Plan { Mode::Plan } else { mode };
+        Canary { mode, left: feed.canary.limit, only, _feed: feed }
+    }
+
+    fn judge(&mut self, row: &mut Row) {
+        if row.outcome.is_some() {
+            return;
+        }
+        let Some((code, words)) = kept_back(self.mode) else { return };
+        let chosen = self.mode == Mode::Canary && self.left > 0 && self.only.as_ref().is_none_or(|only| row.pass.is_some_and(|pass| only.contains(&pass)));
+        if chosen {
+            self.left -= 1;
+        } else {
+            row.outcome = Some(Outcome::NotAttempted);
+            row.detail = not_attempted(code, words);
+        }
+    }
+}
+
+/// Rejected rows on their way to the ledger.
+struct Rejects<'a> {
+    road: &'a Road,
+    run: &'a str,
+    rows: Vec<Row>,
+}
+
+impl Rejects<'_> {
+    fn take(&mut self, rejected: Rejected) -> anyhow::Result<()> {
+        if rejected.again {
+            self.flush()?;
+            self.road.ledger.add_problems(self.road.fence, self.run, rejected.record, &rejected.problems)?;
+            return Ok(());
+        }
+        self.rows.push(rejected.into_row());
+        if self.rows.len() >= ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        if !self.rows.is_empty() {
+            self.road.ledger.add_rows(self.road.fence, self.run, &self.rows)?;
+            self.rows.clear();
+        }
+        Ok(())
+    }
+}
+
+/// A newer snapshot takes the place of older ones that still wait for a decision.
+fn supersede_older(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<()> {
+    if feed.content != Content::Snapshot || run.kind != RunKind::File {
+        return Ok(());
+    }
+    let held = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Held], limit: None })?;
+    for mut older in held.into_iter().filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File) {
+        older.detail.cause = Some(format!("superseded by run {}", run.id));
+        let detail = crate::ledger::RowDetail::default();
+        road.ledger.end_pending(road.fence, &older.id, Outcome::Superseded, &detail)?;
+        older.state = State::Reporting;
+        road.save(&older)?;
+    }
+    Ok(())
+}

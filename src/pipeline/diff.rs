@@ -1,0 +1,367 @@
+//! Diff: a file against itself and against the ledger. What is superseded, what is unchanged, what is left to send, and how values move.
+//!
+//! Works partition by partition in pass-key order, so that memory stays flat and the baseline is read and later written in order.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::pending::PendingPasses;
+use super::spill::PARTITIONS;
+use super::validate::{Duplicated, Entry, Validated};
+use crate::config::meant::Duplicates;
+use crate::ledger::run::{MoveSample, Moves};
+use crate::ledger::{FieldState, Known, Ledger, Mark, Row, RowDetail};
+use crate::mapping::Mapping;
+use crate::outcome::{Code, Outcome, Problem, Tally};
+use crate::row::{Change, FieldChange, PassKey, Target, Verb};
+
+/// Rows that leave the diff are numbered from here on; rejected ones, numbered by record, stay below.
+pub const FIRST_NUMBER: u64 = 1 << 40;
+
+/// Evidence for the person who decides about a held file.
+const SAMPLES: usize = 20;
+
+/// What a file is compared with.
+pub struct Against<'a> {
+    pub ledger: &'a dyn Ledger,
+    pub account: &'a str,
+    pub mapping: &'a Mapping,
+    /// The ledger's number of each mapped field.
+    pub field_ids: &'a [u16],
+    pub duplicates: Duplicates,
+    /// Days since 1970.
+    pub today: u16,
+    /// Send what is unchanged when it was last sent this many days ago or more.
+    pub max_age_days: Option<u16>,
+    /// Send everything, whatever the baseline says.
+    pub force: bool,
+    pub pending: &'a PendingPasses,
+    /// For corrections: was the pass changed by a later run than the one corrected?
+    pub stale: Option<&'a (dyn Fn(PassKey) -> bool + Sync)>,
+}
+
+/// What the diff found, beside the rows it handed over.
+#[derive(Default)]
+pub struct Diffed {
+    /// Rows that are not kept one by one.
+    pub unchanged: u64,
+    /// Rows handed over with an outcome.
+    pub ended: Tally,
+    /// Rows handed over that are to be sent.
+    pub pending: u64,
+    pub moves: Moves,
+}
+
+/// Compares all valid records. Rows go to `rows` in pass-key order, unchanged ones excepted.
+pub fn diff(
+    validated: &Validated,
+    duplicated: &Duplicated,
+    against: &Against<'_>,
+    pool: &rayon::ThreadPool,
+    rows: &mut dyn FnMut(Vec<Row>) -> anyhow::Result<()>,
+) -> anyhow::Result<Diffed> {
+    let known_passes = against.ledger.baseline_count(against.account)?;
+    // Reading a whole range of the baseline beats asking pass by pass unless the file is much smaller than the baseline.
+    let by_range = validated.valid * 8 >= known_passes;
+    let requests = Requests::default();
+    let mut diffed = Diffed::default();
+    let mut number = FIRST_NUMBER;
+    let wave = pool.current_num_threads() * 2;
+    for start in (0..PARTITIONS).step_by(wave) {
+        let parts: Vec<anyhow::Result<Part>> = pool.install(|| {
+            (start..PARTITIONS.min(start + wave))
+                .into_par_iter()
+                .map(|partition| compare_partition(partition, validated, duplicated, against, by_range, known_passes > 0))
+                .collect()
+        });
+        for part in parts {
+            let mut part = part?;
+            for row in &mut part.rows {
+                row.number = number;
+                number += 1;
+                if row.outcome.is_none() {
+                    diffed.moves.requests += u64::from(requests.of(against.mapping, row));
+                }
+            }
+            diffed.take(&part);
+            if !part.rows.is_empty() {
+                rows(part.rows)?;
+            }
+        }
+    }
+    Ok(diffed)
+}
+
+impl Diffed {
+    fn take(&mut self, part: &Part) {
+        self.unchanged += part.unchanged;
+        for row in &part.rows {
+            match row.outcome {
+                Some(outcome) => self.ended.add(outcome, 1),
+                None => self.pending += 1,
+            }
+        }
+        let (moves, more) = (&mut self.moves, &part.moves);
+        moves.passes += more.passes;
+        moves.zeroed += more.zeroed;
+        moves.balances += more.balances;
+        moves.cleared += more.cleared;
+        moves.ended += more.ended;
+        moves.perhaps_created += more.perhaps_created;
+        let room = SAMPLES.saturating_sub(moves.samples.len());
+        moves.samples.extend(more.samples.iter().take(room).cloned());
+    }
+}
+
+#[derive(Default)]
+struct Part {
+    rows: Vec<Row>,
+    unchanged: u64,
+    moves: Moves,
+}
+
+fn compare_partition(
+    partition: usize,
+    validated: &Validated,
+    duplicated: &Duplicated,
+    against: &Against<'_>,
+    by_range: bool,
+    has_baseline: bool,
+) -> anyhow::Result<Part> {
+    let mut part = Part::default();
+    let bytes = validated.entries.load(partition)?;
+    let mut entries = Entry::read_all(&bytes);
+    drop(bytes);
+    entries.retain(|entry| !duplicated.contains(entry.record));
+    entries.sort_unstable_by_key(|entry| (entry.pass, entry.record));
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(part) };
+    let mut known: Vec<Known> = Vec::new();
+    if has_baseline && !against.force {
+        if by_range {
+            against.ledger.baseline_range(against.account, first.pass, last.pass, &mut |one| known.push(one))?;
+        } else {
+            let mut passes: Vec<PassKey> = entries.iter().map(|entry| entry.pass).collect();
+            passes.dedup();
+            known = against.ledger.baseline_of(against.account, &passes)?;
+        }
+    }
+    let mut known = known.into_iter().peekable();
+    for group in entries.chunk_by(|a, b| a.pass == b.pass) {
+        let pass = group[0].pass;
+        while known.next_if(|one| one.pass < pass).is_some() {}
+        let baseline = known.next_if(|one| one.pass == pass);
+        compare_pass(group, baseline.as_ref(), against, &mut part);
+    }
+    Ok(part)
+}
+
+/// All records of one pass, in file order.
+fn compare_pass(group: &[Entry], baseline: Option<&Known>, against: &Against<'_>, part: &mut Part) {
+    if against.duplicates == Duplicates::Reject && group.len() > 1 {
+        for entry in group {
+            let others: Vec<String> =
+                group.iter().filter(|other| other.record != entry.record).take(3).map(|other| other.line.to_string()).collect();
+            let problem = Problem::new(Code::DuplicateKey, None, format!("the same pass is named in line {}", others.join(", ")));
+            part.rows.push(ended_row(entry, Outcome::Rejected, vec![problem]));
+        }
+        return;
+    }
+    if against.stale.is_some_and(|stale| stale(group[0].pass)) {
+        for entry in group {
+            let problem = Problem::new(Code::CorrectionStale, None, "a later run changed this pass after the report was written");
+            part.rows.push(ended_row(entry, Outcome::Stale, vec![problem]));
+        }
+        return;
+    }
+    let keep = survivors(group, against.duplicates);
+    let alone = keep.iter().filter(|&&kept| kept).count() == 1;
+    let pending = against.pending.contains(group[0].pass);
+    for (entry, kept) in group.iter().zip(keep) {
+        if !kept {
+            part.rows.push(ended_row(entry, Outcome::Superseded, Vec::new()));
+            continue;
+        }
+        // What an earlier run is about to write, or another record of this file, makes the baseline say nothing about this record.
+        let baseline = baseline.filter(|_| alone && !pending);
+        let mask = changed(entry, baseline, against);
+        let nothing_to_do = match entry.verb {
+            Verb::Update => mask == 0,
+            Verb::Upsert => mask == 0 && baseline.is_some(),
+            Verb::Expire | Verb::Void => false,
+        };
+        if nothing_to_do {
+            part.unchanged += 1;
+        } else {
+            note_moves(entry, baseline, mask, against, &mut part.moves);
+            part.rows.push(Row { mask, deferred: pending, outcome: None, ..ended_row(entry, Outcome::Applied, Vec::new()) });
+        }
+    }
+}
+
+/// Which records of a pass are to be carried out.
+fn survivors(group: &[Entry], policy: Duplicates) -> Vec<bool> {
+    let mut keep = vec![true; group.len()];
+    match policy {
+        Duplicates::First => keep[1..].fill(false),
+        Duplicates::Last => {
+            let mut later = Later::default();
+            for (index, entry) in group.iter().enumerate().rev() {
+                keep[index] = !later.covers(entry);
+                later.add(entry);
+            }
+        }
+        Duplicates::InOrder | Duplicates::Reject => {}
+    }
+    keep
+}
+
+/// What the records after one do between them.
+#[derive(Default)]
+struct Later {
+    fields: u64,
+    upsert: bool,
+    expire: bool,
+    void: bool,
+    any: bool,
+}
+
+impl Later {
+    /// Leaving the record out loses nothing. A later record that leaves a field alone does not cover it.
+    fn covers(&self, entry: &Entry) -> bool {
+        self.void
+            || match entry.verb {
+                Verb::Update => self.any && entry.mask() & !self.fields == 0,
+                Verb::Upsert => self.upsert && entry.mask() & !self.fields == 0,
+                Verb::Expire => self.expire && entry.mask() & !self.fields == 0,
+                Verb::Void => false,
+            }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        self.any = true;
+        self.fields |= entry.mask();
+        match entry.verb {
+            Verb::Update => {}
+            Verb::Upsert => self.upsert = true,
+            Verb::Expire => self.expire = true,
+            Verb::Void => self.void = true,
+        }
+    }
+}
+
+/// Fields that differ from the baseline, are not known, or were sent too long ago.
+fn changed(entry: &Entry, baseline: Option<&Known>, against: &Against<'_>) -> u64 {
+    entry.wanted.iter().fold(0, |mask, &(field, mark)| {
+        let same = state_of(baseline, field, against).is_some_and(|state| {
+            state.mark == mark && against.max_age_days.is_none_or(|days| against.today.saturating_sub(state.day) < days)
+        });
+        if same { mask } else { mask | 1 << field }
+    })
+}
+
+fn state_of<'k>(baseline: Option<&'k Known>, field: u8, against: &Against<'_>) -> Option<&'k FieldState> {
+    let id = against.field_ids[field as usize];
+    baseline?.fields.iter().find(|state| state.field == id)
+}
+
+fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, against: &Against<'_>, moves: &mut Moves) {
+    moves.passes += 1;
+    match entry.verb {
+        Verb::Expire | Verb::Void => moves.ended += 1,
+        Verb::Upsert if baseline.is_none() => moves.perhaps_created += 1,
+        Verb::Update | Verb::Upsert => {}
+    }
+    let (mut zeroed, mut cleared, mut moved) = (false, false, false);
+    for &(field, mark) in entry.wanted.iter().filter(|(field, _)| mask & (1 << field) != 0) {
+        let mapped = &against.mapping.fields()[field as usize];
+        let before = state_of(baseline, field, against).map(|state| state.mark);
+        if mapped.rule.balance {
+            moved = true;
+            // An existing pass whose balance we do not know may hold something.
+            let held_something = before.map_or(entry.verb == Verb::Update, |mark| !mark.is_nothing());
+            zeroed |= mark.is_nothing() && held_something;
+        } else {
+            cleared |= mark.is_empty() && before.is_some_and(|mark| !mark.is_empty());
+        }
+        if moves.samples.len() < SAMPLES && !mapped.personal {
+            moves.samples.push(MoveSample {
+                line: entry.line,
+                field: mapped.name.to_string(),
+                from: before.map_or_else(|| "unknown".to_owned(), Mark::show),
+                to: if mark.is_empty() { "nothing".to_owned() } else { mark.show() },
+            });
+        }
+    }
+    moves.zeroed += u64::from(zeroed);
+    moves.cleared += u64::from(cleared);
+    moves.balances += u64::from(moved);
+}
+
+fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
+    Row {
+        number: 0,
+        record: entry.record,
+        line: entry.line,
+        offset: entry.offset,
+        length: entry.length,
+        pass: Some(entry.pass),
+        verb: entry.verb,
+        mask: 0,
+        deferred: false,
+        outcome: Some(outcome),
+        detail: RowDetail { problems, operations: Vec::new() },
+    }
+}
+
+/// What rows cost in requests, asked of the platform once for each combination of verb and fields.
+#[derive(Default)]
+struct Requests(std::cell::RefCell<HashMap<(Verb, u64), u32>>);
+
+impl Requests {
+    fn of(&self, mapping: &Mapping, row: &Row) -> u32 {
+        *self.0.borrow_mut().entry((row.verb, row.mask)).or_insert_with(|| {
+            let fields = (0..mapping.fields().len())
+                .filter(|field| row.mask & (1 << field) != 0)
+                .map(|field| FieldChange { field: field as u8, name: mapping.fields()[field].name.clone(), value: None })
+                .collect();
+            mapping.requests(&Change {
+                row: 0,
+                target: Target::External(String::new()),
+                verb: row.verb,
+                fields,
+                found: None,
+                reference: String::new(),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::value::Value;
+
+    fn entry(record: u64, verb: Verb, fields: &[u8]) -> Entry {
+        let mark = Mark::of(Some(&Value::Integer(1)), false);
+        let wanted = fields.iter().map(|&field| (field, mark)).collect();
+        Entry { pass: PassKey(1), record, line: record + 1, offset: 0, length: 0, verb, wanted }
+    }
+
+    #[test]
+    fn a_record_is_superseded_only_when_nothing_of_it_is_lost() {
+        let last = |group: &[Entry]| survivors(group, Duplicates::Last);
+        let update = |record, fields: &[u8]| entry(record, Verb::Update, fields);
+        assert_eq!(last(&[update(1, &[0, 1]), update(2, &[0, 1])]), [false, true]);
+        assert_eq!(last(&[update(1, &[0, 1]), update(2, &[0])]), [true, true], "field 1 would be lost");
+        assert_eq!(last(&[update(1, &[0, 1]), update(2, &[0]), update(3, &[1])]), [false, true, true]);
+        assert_eq!(last(&[update(1, &[0]), entry(2, Verb::Void, &[])]), [false, true]);
+        assert_eq!(last(&[entry(1, Verb::Void, &[]), update(2, &[0])]), [true, true]);
+        assert_eq!(last(&[entry(1, Verb::Upsert, &[0]), update(2, &[0])]), [true, true], "the update would find no pass");
+    }
+
+    #[test]
+    fn the_first_record_counts_when_the_feed_says_so() {
+        assert_eq!(survivors(&[entry(1, Verb::Update, &[0]), entry(2, Verb::Update, &[0])], Duplicates::First), [true, false]);
+    }
+}

@@ -1,0 +1,45 @@
+//! Fetch: streams a file into the spool with its hash, and checks that it did not change meanwhile.
+
+use bstr::{BStr, ByteSlice};
+
+use crate::ledger::Run;
+use crate::source::link::Link;
+use crate::source::{SourceError, join};
+use crate::spool::Spool;
+
+/// How fetching ended.
+pub enum Fetch {
+    /// In the spool, with this hash.
+    Whole { sha256: String },
+    /// It changed before or while it was read. The run's size and mtime are as seen last; it waits for another quiet period.
+    Changed { size: u64, mtime: i64 },
+    /// Somebody took it away.
+    Gone,
+}
+
+pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, progress: &dyn Fn(u64)) -> Result<Fetch, SourceError> {
+    let path = join(run.folder.as_bstr(), run.name.as_bstr());
+    let path: &BStr = path.as_bstr();
+    let Some(now) = link.with(|source| source.stat(path))? else { return Ok(Fetch::Gone) };
+    if (now.size, now.mtime) != (run.size, run.mtime) {
+        return Ok(Fetch::Changed { size: now.size, mtime: now.mtime });
+    }
+    let mut writer = spool.begin(&run.id)?;
+    let mut bytes = 0;
+    let fetched = link.with(|source| {
+        source.read(path, bytes_max, &mut |piece| {
+            bytes += piece.len() as u64;
+            progress(bytes);
+            writer.write(piece)
+        })
+    });
+    let fetched = match fetched {
+        Err(SourceError::NotFound(_)) => return Ok(Fetch::Gone),
+        other => other?,
+    };
+    if !fetched.unchanged() {
+        return Ok(Fetch::Changed { size: fetched.after.0, mtime: fetched.after.1 });
+    }
+    let (_, sha256) = writer.finish()?;
+    Ok(Fetch::Whole { sha256 })
+}

@@ -1,0 +1,356 @@
+//! The road of a file. [`process`] tells it; each station is a module that calls no other station.
+//!
+//! ```text
+//! discover → fetch → decode → validate → diff → guard ─→ resolve → apply → report → archive
+//!            └──────── whole file, ledger only, nothing sent ──┘
+//! ```
+//!
+//! A run's state says which station is next, so a run that was interrupted anywhere goes on from there.
+
+pub mod apply;
+pub mod archive;
+pub mod check;
+pub mod correction;
+pub mod decode;
+pub mod diff;
+pub mod discover;
+pub mod fetch;
+pub mod guard;
+pub mod pending;
+pub mod report;
+pub mod resolve;
+pub mod road;
+pub mod spill;
+pub mod validate;
+
+use std::fs::File;
+use std::time::Instant;
+
+use anyhow::Context;
+use chrono::Utc;
+use tracing::{info, warn};
+
+use crate::config::meant::{Feed, Mode};
+use crate::ledger::run::{Fault, WishKind};
+use crate::ledger::{Run, RunKind, State};
+use crate::outcome::{Code, Outcome};
+use crate::source::SourceError;
+use crate::stop::Stop;
+
+use apply::{Applied, not_attempted};
+use check::{Checked, FileInHand, check};
+use fetch::Fetch;
+pub use road::{Progress, Road, Station};
+
+/// Starts that may die on the same file before it is put away.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Where processing a run came to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Over: reported and put away.
+    Over,
+    /// Waits for a person.
+    Held,
+    /// Waits for a file, a server or a feed that is paused; try again later.
+    Later,
+    /// The program is being stopped.
+    Stopping,
+}
+
+/// Takes a run from where it is as far as it goes.
+pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
+    loop {
+        let rest = match run.state {
+            State::Complete => fetch_it(road, run)?,
+            State::Fetched => check_it(road, run)?,
+            State::Checked => begin_applying(road, run)?,
+            State::Held => decide(road, run)?,
+            State::Applying | State::Paused => apply_it(road, run, stop)?,
+            State::Reporting => report_it(road, run)?,
+            _ => archive_it(road, run)?,
+        };
+        if let Some(rest) = rest {
+            return Ok(rest);
+        }
+        if stop.is_draining() && !run.state.is_over() {
+            return Ok(Rest::Stopping);
+        }
+    }
+}
+
+fn fetch_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    let feed = road.feed(&run.feed)?;
+    if run.kind == RunKind::Retry {
+        // Its file is its parent's, in the spool already.
+        return next(road, run, State::Fetched);
+    }
+    let started = Instant::now();
+    road.tell(run, Station::Fetch, 0, run.size);
+    match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, &|bytes| road.tell(run, Station::Fetch, bytes, run.size)) {
+        Ok(Fetch::Whole { sha256 }) => {
+            time(run, "fetch", started);
+            run.sha256 = Some(sha256);
+            if let Some(earlier) = road.nothing_new(run, &feed)? {
+                info!(run = run.id, earlier = earlier.id, "nothing new: the file equals the last one applied");
+                run.parent = Some(earlier.id.clone());
+                run.detail.nothing_new = true;
+                run.detail.fingerprint = feed.fingerprint.clone();
+                run.detail.facts = earlier.detail.facts;
+                run.detail.counted.add(Outcome::Unchanged, earlier.detail.tally.total());
+                return next(road, run, State::Reporting);
+            }
+            if road.is_own_report(run)? {
+                return road.forget_own_report(run).map(|()| Some(Rest::Over));
+            }
+            next(road, run, State::Fetched)
+        }
+        Ok(Fetch::Changed { size, mtime }) => {
+            warn!(run = run.id, "the file changed while it was read; it waits for another quiet period");
+            (run.size, run.mtime) = (size, mtime);
+            road.save(run)?;
+            Ok(Some(Rest::Later))
+        }
+        Ok(Fetch::Gone) => {
+            warn!(run = run.id, "the file was taken away before it was fetched");
+            run.detail.cause = Some("the input was removed before it was fetched".into());
+            next(road, run, State::Discarded)
+        }
+        Err(error) => later(road, run, &error),
+    }
+}
+
+/// Decode, validate, diff and guard: everything that sends nothing.
+fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    run.detail.attempts += 1;
+    run.detail.fault = None;
+    run.detail.verdicts.clear();
+    run.detail.config_hash.clone_from(&road.config.hash);
+    road.save(run)?;
+    if run.detail.attempts > ATTEMPTS_MAX {
+        let message = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it read this file");
+        return fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion: None });
+    }
+    road.ledger.clear_rows(road.fence, &run.id)?;
+    let started = Instant::now();
+    let checked = check(road, run)?;
+    time(run, "check", started);
+    run.detail.attempts = 0;
+    match checked {
+        Checked::Bad(fault) => fail(road, run, fault),
+        Checked::Held => {
+            time(run, "check", started);
+            next(road, run, State::Held)?;
+            report_held(road, run)?;
+            Ok(None)
+        }
+        Checked::Ready => Ok(None),
+    }
+}
+
+/// The check ended with the run in the ledger as checked or applying; a restart in between comes here.
+fn begin_applying(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    next(road, run, State::Applying)
+}
+
+/// A held run waits for somebody's word.
+fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)? else { return Ok(Some(Rest::Held)) };
+    info!(run = run.id, by = wish.by, "{:?}", wish.what);
+    match wish.what {
+        WishKind::Approve => {
+            run.detail.approval = Some(wish);
+            next(road, run, State::Fetched)
+        }
+        WishKind::Discard | WishKind::Stop => {
+            run.detail.cause = Some(format!("discarded by {}", wish.by));
+            run.detail.approval = None;
+            road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &not_attempted(Code::Discarded, "the held run was discarded"))?;
+            run.detail.cause.get_or_insert_default();
+            next(road, run, State::Reporting)
+        }
+    }
+}
+
+fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
+    let feed = road.feed(&run.feed)?;
+    if road.is_paused(&feed.name)? {
+        if run.state != State::Paused {
+            run.detail.cause = Some("the feed is paused".into());
+            next(road, run, State::Paused)?;
+        }
+        return Ok(Some(Rest::Later));
+    }
+    let hand = match FileInHand::open(road, run, &feed)? {
+        Ok(hand) => hand,
+        Err(fault) => return fail(road, run, fault),
+    };
+    let started = Instant::now();
+    let requests_before = road.dispatch(&feed.platform.name)?.counters().requests;
+    let applied = road.apply(run, &feed, &hand, stop)?;
+    add_time(run, "apply", started);
+    run.detail.requests += road.dispatch(&feed.platform.name)?.counters().requests - requests_before;
+    match applied {
+        Applied::All => next(road, run, State::Reporting),
+        Applied::TooManyUnresolved(evidence) => {
+            run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: "unresolved".into(), held: true, evidence });
+            next(road, run, State::Held)?;
+            report_held(road, run)?;
+            Ok(None)
+        }
+        Applied::Stopped => match road.ledger.take_wish(road.fence, &run.id)? {
+            Some(wish) if wish.what != WishKind::Approve => {
+                run.detail.cause = Some(format!("stopped by {}", wish.by));
+                road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+                let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
+                road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+                next(road, run, State::Reporting)
+            }
+            _ => {
+                road.save(run)?;
+                Ok(Some(if stop.is_draining() { Rest::Stopping } else { Rest::Later }))
+            }
+        },
+    }
+}
+
+/// Tallies, writes the reports to their place, and decides how the run ended.
+fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    let feed = road.feed(&run.feed)?;
+    let mut ended = run.clone();
+    ended.detail.tally = ended.detail.counted.clone();
+    ended.detail.tally.merge(&road.ledger.tally(&run.id)?);
+    road.count_delivery_problems(&mut ended)?;
+    ended.state = end_state(&ended);
+    ended.detail.ended_at.get_or_insert_with(Utc::now);
+    if let Err(error) = road.publish(&mut ended, &feed) {
+        return match error.downcast::<SourceError>() {
+            Ok(error) => {
+                warn!(run = run.id, "the report cannot be written to its place: {error}");
+                run.detail.cause = Some(format!("the report waits: {error}"));
+                road.save(run)?;
+                Ok(Some(Rest::Later))
+            }
+            Err(error) => Err(error),
+        };
+    }
+    // Only now is the end known to everybody: until the report is up, the run is still reporting.
+    let end = ended.state;
+    ended.state = State::Reporting;
+    road.save(&ended)?;
+    *run = ended;
+    run.state = end;
+    Ok(None)
+}
+
+fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    let feed = road.feed(&run.feed)?;
+    if run.kind != RunKind::Retry && !road.gone(run) {
+        let moved = road.link(&run.source)?.with(|source| {
+            if run.detail.archived.is_none() {
+                run.detail.archived = archive::destination(&feed, run, source)?;
+            }
+            Ok(())
+        });
+        let moved = moved.and_then(|()| {
+            // Written down before the move, in a state that a restart takes up again.
+            road.save_as(run, State::Reporting).map_err(|error| SourceError::Other(error.to_string()))?;
+            road.link(&run.source)
+                .map_err(|error| SourceError::Other(error.to_string()))?
+                .with(|source| archive::archive(&feed, run, source))
+        });
+        if let Err(error) = moved {
+            warn!(run = run.id, "the input cannot be put away: {error}");
+            return Ok(Some(Rest::Later));
+        }
+    }
+    road.save(run)?;
+    road.clean_up(run)?;
+    road.ended(run);
+    Ok(Some(Rest::Over))
+}
+
+/// The report of a held run; the run stays where it is when it cannot be written.
+fn report_held(road: &Road, run: &mut Run) -> anyhow::Result<()> {
+    let feed = road.feed(&run.feed)?;
+    let mut held = run.clone();
+    held.detail.tally = held.detail.counted.clone();
+    held.detail.tally.merge(&road.ledger.tally(&run.id)?);
+    held.detail.reports.clear();
+    if let Err(error) = road.publish(&mut held, &feed) {
+        warn!(run = run.id, "the report of the held file cannot be written: {error:#}");
+    }
+    run.detail.tally = held.detail.tally;
+    // The final report chooses its own names.
+    run.detail.reports.clear();
+    road.save(run)?;
+    road.ended(run);
+    Ok(())
+}
+
+fn fail(road: &Road, run: &mut Run, fault: Fault) -> anyhow::Result<Option<Rest>> {
+    warn!(run = run.id, code = fault.code.as_str(), line = fault.line, "the file is bad as a whole: {}", fault.message);
+    road.ledger.clear_rows(road.fence, &run.id)?;
+    run.detail.counted = crate::outcome::Tally::default();
+    run.detail.fault = Some(fault);
+    next(road, run, State::Reporting)
+}
+
+fn end_state(run: &Run) -> State {
+    if run.detail.fault.is_some() {
+        State::Failed
+    } else if run.detail.cause.as_deref().is_some_and(|cause| cause.starts_with("discarded")) {
+        State::Discarded
+    } else if run.detail.cause.as_deref().is_some_and(|cause| cause.starts_with("stopped")) {
+        State::Stopped
+    } else if run.detail.cause.as_deref().is_some_and(|cause| cause.starts_with("superseded")) {
+        State::Superseded
+    } else if run.detail.tally.get(Outcome::InDoubt) > 0 {
+        State::DoneInDoubt
+    } else {
+        State::Done
+    }
+}
+
+fn later(road: &Road, run: &mut Run, error: &SourceError) -> anyhow::Result<Option<Rest>> {
+    warn!(run = run.id, "waits: {error}");
+    run.detail.cause = Some(error.to_string());
+    road.save(run)?;
+    Ok(Some(Rest::Later))
+}
+
+fn next(road: &Road, run: &mut Run, state: State) -> anyhow::Result<Option<Rest>> {
+    run.state = state;
+    road.save(run)?;
+    Ok(None)
+}
+
+fn time(run: &mut Run, station: &str, started: Instant) {
+    run.detail.timings.insert(station.to_owned(), started.elapsed().as_millis() as u64);
+}
+
+fn add_time(run: &mut Run, station: &str, started: Instant) {
+    *run.detail.timings.entry(station.to_owned()).or_default() += started.elapsed().as_millis() as u64;
+}
+
+/// Opens the decoded text of a run that was checked before.
+fn open_text(road: &Road, run: &Run) -> anyhow::Result<File> {
+    let owner = road.spool_owner(run);
+    let text = road.spool.text(&owner);
+    let path = if text.exists() { text } else { road.spool.data(&owner) };
+    File::open(&path).with_context(|| format!("the spool has lost the file of run {}", run.id))
+}
+
+/// Rows that a feed's mode keeps back.
+fn kept_back(mode: Mode) -> Option<(Code, &'static str)> {
+    match mode {
+        Mode::Live => None,
+        Mode::Plan => Some((Code::PlanOnly, "the feed is in plan mode")),
+        Mode::Canary => Some((Code::NotInCanary, "the row is outside the canary")),
+    }
+}
+
+/// The feed's mode, or live where a run is exempt.
+fn mode_of(feed: &Feed) -> Mode {
+    feed.mode
+}

@@ -1,0 +1,214 @@
+//! `STEM.report.json`: the whole run in one document. Its JSON Schema is `schemas/report.json`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::run::{DialectFacts, FileFacts, Moves, Verdict};
+use crate::ledger::{Run, RunKind, State};
+use crate::outcome::{Code, Outcome};
+
+/// What happened to one delivered file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Version of this format.
+    pub format: u32,
+    pub run: String,
+    pub feed: String,
+    /// `file`, `correction` or `retry`.
+    pub kind: RunKind,
+    /// The run that a correction or retry continues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// How the run stands: `done`, `held`, `failed`, …
+    pub state: State,
+    pub file: FileReport,
+    /// Records read. The outcomes in `rows` sum to it.
+    pub records: u64,
+    /// Rows by outcome. Rows of a held file that are still to be sent are `to-send`.
+    pub rows: BTreeMap<String, u64>,
+    /// Operations by name and outcome, where a row had more than one or one failed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub operations: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Problems by code.
+    pub problems: BTreeMap<String, u64>,
+    /// Problems by column and code.
+    pub problems_by_column: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Cause and cure of every code above.
+    pub codes: BTreeMap<String, CodeHelp>,
+    /// Why the file failed as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultReport>,
+    /// What the guards said, those that hold the file first.
+    pub guards: Vec<Verdict>,
+    /// How the file would move, or moved, what passes hold.
+    pub moves: Moves,
+    /// Who released a held file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    pub warnings: Vec<String>,
+    /// What to do next, most important first.
+    pub next: Vec<String>,
+    /// Requests sent for this run.
+    pub requests: u64,
+    /// Milliseconds by station of the road.
+    pub timings_ms: BTreeMap<String, u64>,
+    pub seen_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Hash of the configuration, and the feed's fingerprint, that the run was checked under.
+    pub config: String,
+    pub fingerprint: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FileReport {
+    /// The delivered name; bytes that are not text are escaped.
+    pub name: String,
+    pub source: String,
+    pub bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// How it was proved complete.
+    pub complete: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<DialectFacts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<FileFacts>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CodeHelp {
+    pub cause: String,
+    pub cure: String,
+    /// May the same row succeed later without being changed?
+    pub retryable: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct FaultReport {
+    pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// Character in the line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u64>,
+    /// Byte in the decoded text, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    pub by: String,
+    pub at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Report {
+    pub fn of(run: &Run, names: &super::Names) -> Report {
+        let detail = &run.detail;
+        let codes = detail
+            .problems
+            .keys()
+            .filter_map(|name| Code::parse(name))
+            .chain(detail.fault.iter().map(|fault| fault.code))
+            .map(|code| {
+                let help = code.explain();
+                (help.name.to_owned(), CodeHelp { cause: help.cause.into(), cure: help.cure.into(), retryable: help.retryable })
+            })
+            .collect();
+        let mut rows: BTreeMap<String, u64> =
+            detail.tally.0.iter().map(|(outcome, &count)| (outcome.as_str().to_owned(), count)).collect();
+        let records = detail.facts.as_ref().map_or(detail.tally.total(), |facts| facts.records);
+        let open = if detail.picked.is_empty() { records.saturating_sub(detail.tally.total()) } else { 0 };
+        if open > 0 && detail.fault.is_none() {
+            rows.insert("to-send".into(), open);
+        }
+        Report {
+            format: 1,
+            run: run.id.clone(),
+            feed: run.feed.clone(),
+            kind: run.kind,
+            parent: run.parent.clone(),
+            state: run.state,
+            file: FileReport {
+                name: run.shown_name(),
+                source: run.source.clone(),
+                bytes: run.size,
+                sha256: run.sha256.clone(),
+                complete: detail.proof.clone(),
+                dialect: detail.dialect.clone(),
+                facts: detail.facts.clone(),
+            },
+            records: if detail.picked.is_empty() { records } else { detail.picked.len() as u64 },
+            rows,
+            operations: detail
+                .operations
+                .iter()
+                .map(|(name, tally)| (name.clone(), tally.0.iter().map(|(o, &n)| (o.as_str().to_owned(), n)).collect()))
+                .collect(),
+            problems: detail.problems.clone(),
+            problems_by_column: detail.problems_by_column.clone(),
+            codes,
+            fault: detail.fault.as_ref().map(|fault| FaultReport {
+                code: fault.code.as_str().into(),
+                line: fault.line,
+                column: fault.column,
+                offset: fault.offset,
+                message: fault.message.clone(),
+                suggestion: fault.suggestion.clone(),
+            }),
+            guards: detail.verdicts.clone(),
+            moves: detail.moves.clone(),
+            approval: detail.approval.as_ref().map(|wish| Approval { by: wish.by.clone(), at: wish.at, reason: wish.reason.clone() }),
+            warnings: detail.warnings.clone(),
+            next: next_steps(run, names),
+            requests: detail.requests,
+            timings_ms: detail.timings.clone(),
+            seen_at: detail.seen_at,
+            ended_at: detail.ended_at,
+            config: detail.config_hash.clone(),
+            fingerprint: detail.fingerprint.clone(),
+        }
+    }
+}
+
+/// What the reader should do, most important first.
+pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
+    let detail = &run.detail;
+    let mut steps = Vec::new();
+    if run.state == State::Held {
+        let guards: Vec<&str> = detail.verdicts.iter().filter(|verdict| verdict.held).map(|verdict| verdict.guard.as_str()).collect();
+        steps.push(format!("Nothing was sent ({}). Look at guards and moves, then: passferry approve {id}, or passferry discard {id}.", guards.join(", "), id = run.id));
+    }
+    if let Some(fault) = &detail.fault {
+        steps.push(format!("No row was used. {}", fault.suggestion.clone().unwrap_or_else(|| fault.code.explain().cure.to_owned())));
+    }
+    if detail.nothing_new {
+        steps.push("Nothing to do: the file equals the last one that was applied.".into());
+    }
+    let needing = detail.tally.needing_person().saturating_sub(by_mode(run));
+    if needing > 0 && run.state != State::Held {
+        steps.push(format!("{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.", names.errors));
+    }
+    let retryable = detail.tally.get(Outcome::Refused) + detail.tally.get(Outcome::NotAttempted);
+    if retryable > 0 && run.state.is_over() {
+        steps.push(format!("Rows that may succeed unchanged can be sent again: passferry retry {}.", run.id));
+    }
+    if by_mode(run) > 0 {
+        steps.push("The feed's mode kept rows back. Set mode = \"live\" when you are content with what you see.".into());
+    }
+    steps
+}
+
+/// Rows kept back by `mode = plan | canary`: they wait for a setting, not for a person.
+pub fn by_mode(run: &Run) -> u64 {
+    [Code::PlanOnly, Code::NotInCanary].iter().filter_map(|code| run.detail.problems.get(code.as_str())).sum()
+}

@@ -1,0 +1,123 @@
+//! Report: a pure function of the ledger and the spooled file, written under a temporary name and then renamed.
+
+pub mod json;
+pub mod rows;
+
+use std::fs::File;
+use std::path::Path;
+
+use bstr::{BStr, BString, ByteSlice};
+
+use super::archive::stem_length;
+use crate::config::meant::Feed;
+use crate::ledger::run::ReportFile;
+use crate::ledger::{Ledger, Run, State};
+use crate::source::{Result as SourceResult, Source, SourceError, join};
+use crate::spool::{Spool, sha256_of, sync_folder};
+
+pub use json::Report;
+pub use rows::RowSource;
+
+/// Names of a run's reports, without their folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    pub stem: BString,
+    pub errors: String,
+    pub problems: String,
+    pub report: String,
+}
+
+impl Names {
+    fn of(stem: BString) -> Names {
+        let with = |ending: &str| crate::ledger::run::show_name(&BString::from([stem.as_slice(), ending.as_bytes()].concat()));
+        Names { errors: with(".errors.csv"), problems: with(".problems.csv"), report: with(".report.json"), stem }
+    }
+
+    /// The plain stem, and the one that carries the run's id.
+    pub fn candidates(run: &Run) -> [Names; 2] {
+        let mut plain = BString::from(&run.name[..stem_length(run.name.as_bstr())]);
+        if run.state == State::Held {
+            plain.extend_from_slice(b".held");
+        }
+        let mut unique = plain.clone();
+        unique.extend_from_slice(format!("-{}", run.id).as_bytes());
+        [Names::of(plain), Names::of(unique)]
+    }
+
+    fn bytes(&self, ending: &str) -> BString {
+        BString::from([self.stem.as_slice(), b".", ending.as_bytes()].concat())
+    }
+}
+
+/// Endings of the three files, in the order in which they are published: whoever sees the last has them all.
+pub const ENDINGS: [&str; 3] = ["errors.csv", "problems.csv", "report.json"];
+
+/// Chooses names that nothing has yet at the feed's report place.
+pub fn choose_names(feed: &Feed, run: &Run, source: &mut dyn Source) -> SourceResult<Names> {
+    let [plain, unique] = Names::candidates(run);
+    let folder = feed.reports.folder.as_bstr();
+    source.make_folder(folder)?;
+    for ending in ENDINGS {
+        if source.stat(join(folder, plain.bytes(ending).as_bstr()).as_bstr())?.is_some() {
+            return Ok(unique);
+        }
+    }
+    Ok(plain)
+}
+
+/// Writes the three files into the spool. Rows are left out when the file could not be read as rows.
+pub fn build(run: &Run, names: &Names, ledger: &dyn Ledger, rows: Option<&RowSource<'_>>, spool: &Spool) -> anyhow::Result<Vec<ReportFile>> {
+    let path = |ending: &str| spool.report(&run.id, ending);
+    for ending in ENDINGS {
+        let _ = std::fs::remove_file(path(ending));
+    }
+    if let Some(source) = rows {
+        let errors = crate::spool::create_private(&path("errors.csv"))?;
+        let problems = crate::spool::create_private(&path("problems.csv"))?;
+        rows::write(run, ledger, source, errors, problems)?;
+    }
+    let report = crate::spool::create_private(&path("report.json"))?;
+    serde_json::to_writer_pretty(&report, &Report::of(run, names))?;
+    report.sync_all()?;
+    sync_folder(spool.folder())?;
+    let mut files = Vec::new();
+    for ending in ENDINGS {
+        let path = path(ending);
+        if path.exists() {
+            let name = crate::ledger::run::show_name(&names.bytes(ending));
+            files.push(ReportFile { name, bytes: std::fs::metadata(&path)?.len(), sha256: sha256_of(&path)? });
+        }
+    }
+    Ok(files)
+}
+
+/// Sends the files to their place. May be called again: what is there whole stays, what is half there is replaced.
+pub fn publish(feed: &Feed, run: &Run, names: &Names, spool: &Spool, source: &mut dyn Source) -> SourceResult<()> {
+    let folder = feed.reports.folder.as_bstr();
+    source.make_folder(folder)?;
+    for ending in ENDINGS {
+        let local = spool.report(&run.id, ending);
+        if local.exists() {
+            let name = names.bytes(ending);
+            publish_one(folder, name.as_bstr(), &run.id, &local, feed.report_mode, source)?;
+        }
+    }
+    Ok(())
+}
+
+fn publish_one(folder: &BStr, name: &BStr, run: &str, local: &Path, mode: u32, source: &mut dyn Source) -> SourceResult<()> {
+    let target = join(folder, name);
+    let mut temporary_name = BString::from(".");
+    temporary_name.extend_from_slice(name);
+    temporary_name.extend_from_slice(format!(".{run}.part").as_bytes());
+    let temporary = join(folder, temporary_name.as_bstr());
+    source.remove(temporary.as_bstr())?;
+    let mut content = File::open(local)?;
+    if let Some(there) = source.stat(target.as_bstr())? {
+        // The names were free when they were chosen: a restart in the middle of publishing finds its own file.
+        let ours = there.size == content.metadata()?.len();
+        return if ours { Ok(()) } else { Err(SourceError::Exists(target.to_string())) };
+    }
+    source.create(temporary.as_bstr(), &mut content, mode)?;
+    source.rename(temporary.as_bstr(), target.as_bstr())
+}

@@ -1,0 +1,147 @@
+//! `STEM.errors.csv`, one line a row that needs a person, and `STEM.problems.csv`, one line a problem.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use crate::ledger::{Ledger, Row, Run};
+use crate::outcome::{Code, Outcome};
+use crate::pipeline::correction::{Correction, RESERVED, protect};
+use crate::pipeline::decode::{Dialect, read_record, split_cells};
+
+/// What is needed to show rows again as they came.
+pub struct RowSource<'a> {
+    pub text: &'a File,
+    pub dialect: &'a Dialect,
+    /// Labels of the data's own columns.
+    pub labels: &'a [String],
+    /// By column: is it personal?
+    pub personal: &'a [bool],
+    pub correction: Option<&'a Correction>,
+    pub byte_order_mark: bool,
+    /// `\n`, `\r\n` or `\r`, as most lines of the input end.
+    pub line_end: &'a str,
+}
+
+/// Shown in place of a personal cell in `problems.csv`, which is passed around more freely than the file itself.
+const MASK: &str = "•••";
+const PROBLEM_COLUMNS: [&str; 9] = ["line", "record", "outcome", "column", "code", "constraint", "message", "cell", "suggestion"];
+
+/// Writes both files. Rows kept back by the feed's mode are in neither: no person can help them.
+pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: File, problems: File) -> anyhow::Result<()> {
+    let mut errors = BufWriter::with_capacity(1 << 20, errors);
+    if source.byte_order_mark {
+        errors.write_all(b"\xef\xbb\xbf")?;
+    }
+    let mut errors = writer(errors, source);
+    let mut problems = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems));
+    errors.write_record(source.labels.iter().map(String::as_str).chain(RESERVED))?;
+    problems.write_record(PROBLEM_COLUMNS)?;
+    let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
+    let width = source.labels.len();
+    ledger.rows(&run.id, &wanted, &mut |row| {
+        let codes = row.detail.codes();
+        if codes.iter().any(|code| matches!(code, Code::PlanOnly | Code::NotInCanary)) {
+            return Ok(());
+        }
+        let raw = read_record(source.text, row.offset, row.length)?;
+        let mut cells: Vec<Cow<'_, str>> = Vec::new();
+        split_cells(&raw, source.dialect, &mut cells);
+        if let Some(correction) = source.correction {
+            let _ = correction.take(&mut cells);
+        }
+        if row.outcome.is_some_and(Outcome::needs_person) {
+            errors.write_record(error_line(run, &row, &cells, width, &codes).iter().map(|cell| cell.as_bytes()))?;
+        }
+        problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(|cell| cell.as_bytes()))?))
+    })?;
+    finish(errors)?;
+    finish(problems)
+}
+
+fn writer<W: Write>(inner: W, source: &RowSource<'_>) -> csv::Writer<W> {
+    let terminator = match source.line_end {
+        "\r\n" => csv::Terminator::CRLF,
+        "\r" => csv::Terminator::Any(b'\r'),
+        _ => csv::Terminator::Any(b'\n'),
+    };
+    csv::WriterBuilder::new().delimiter(source.dialect.delimiter).terminator(terminator).flexible(true).from_writer(inner)
+}
+
+fn finish(writer: csv::Writer<BufWriter<File>>) -> anyhow::Result<()> {
+    let buffered = writer.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?;
+    buffered.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?.sync_all()?;
+    Ok(())
+}
+
+/// The row's own cells, then the reserved ones; cells beyond the header's come last, where they are still too many when dropped back.
+fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], width: usize, codes: &[Code]) -> Vec<Cow<'c, str>> {
+    let own = cells.iter().take(width).map(|cell| protect(cell));
+    let missing = std::iter::repeat_n(Cow::Borrowed(""), width.saturating_sub(cells.len()));
+    let names = codes.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" ");
+    let retryable = !codes.is_empty() && codes.iter().all(|code| code.explain().retryable);
+    let reserved = [
+        run.id.clone(),
+        row.line.to_string(),
+        row.record.to_string(),
+        row.outcome.map(Outcome::as_str).unwrap_or_default().to_owned(),
+        names,
+        protect(&messages(row)).into_owned(),
+        if retryable { "yes" } else { "no" }.to_owned(),
+        String::new(),
+    ];
+    let extra = cells.iter().skip(width).map(|cell| protect(cell));
+    own.chain(missing).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()
+}
+
+fn messages(row: &Row) -> String {
+    let problems = row.detail.problems.iter().map(|problem| problem.message.clone());
+    let operations = row.detail.operations.iter().filter(|note| note.code.is_some()).map(|note| format!("{}: {}", note.operation, note.message));
+    problems.chain(operations).collect::<Vec<_>>().join("; ")
+}
+
+fn problem_lines(
+    row: &Row,
+    cells: &[Cow<'_, str>],
+    source: &RowSource<'_>,
+    write: &mut dyn FnMut([String; 9]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let outcome = row.outcome.map(Outcome::as_str).unwrap_or_default();
+    let start = || (row.line.to_string(), row.record.to_string(), outcome.to_owned());
+    for problem in &row.detail.problems {
+        let (line, record, outcome) = start();
+        let column = problem.column.map(|column| column as usize);
+        let label = column.and_then(|column| source.labels.get(column)).cloned().unwrap_or_default();
+        let cell = column.and_then(|column| cells.get(column)).map_or("", |cell| cell);
+        let personal = column.and_then(|column| source.personal.get(column)).copied().unwrap_or(true);
+        let cell = if personal && !cell.is_empty() { MASK.to_owned() } else { protect(cell).into_owned() };
+        write([
+            line,
+            record,
+            outcome,
+            protect(&label).into_owned(),
+            problem.code.as_str().to_owned(),
+            problem.constraint.clone().unwrap_or_default(),
+            protect(&problem.message).into_owned(),
+            cell,
+            problem.suggestion.as_deref().map(|text| protect(text).into_owned()).unwrap_or_default(),
+        ])?;
+    }
+    for note in row.detail.operations.iter().filter(|note| note.code.is_some()) {
+        let (line, record, _) = start();
+        let code = note.code.map(|code| code.as_str().to_owned()).unwrap_or_default();
+        let message = format!("{}: {}", note.operation, note.message);
+        write([
+            line,
+            record,
+            note.outcome.as_str().to_owned(),
+            String::new(),
+            code,
+            String::new(),
+            protect(&message).into_owned(),
+            String::new(),
+            note.code.map(|code| code.explain().cure.to_owned()).unwrap_or_default(),
+        ])?;
+    }
+    Ok(())
+}

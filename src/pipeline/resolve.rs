@@ -1,0 +1,87 @@
+//! Resolve: finds the pass of each row that is left, in bulk where the platform can, a group of rows at a time.
+
+use crate::config::meant::Several;
+use crate::dispatch::Dispatch;
+use crate::outcome::{Code, Outcome, Problem};
+use crate::platform::{Account, Finding};
+use crate::row::{Change, Found, Target};
+use crate::stop::Stop;
+
+/// A change with its pass, or how its row ended without one.
+pub enum Resolved {
+    /// One change a pass: several only where the feed says `several = "all"`.
+    Ready(Vec<Change>),
+    Ended { row: u64, outcome: Outcome, problem: Problem },
+    /// The run is being stopped; the row stays to be done.
+    NotAttempted,
+}
+
+/// Resolves a group. `column` is where the identifier stands, for the report.
+pub fn resolve(
+    changes: Vec<Change>,
+    account: &Account,
+    dispatch: &Dispatch,
+    several: Several,
+    column: Option<usize>,
+    stop: &Stop,
+) -> Vec<Resolved> {
+    let (to_find, targets): (Vec<usize>, Vec<Target>) = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| several == Several::All || account.needs_find(change))
+        .map(|(index, change)| (index, change.target.clone()))
+        .unzip();
+    let mut findings: Vec<Option<Finding>> = changes.iter().map(|_| None).collect();
+    if !targets.is_empty() {
+        for (index, finding) in to_find.into_iter().zip(dispatch.find(targets, stop)) {
+            findings[index] = Some(finding);
+        }
+    }
+    changes
+        .into_iter()
+        .zip(findings)
+        .map(|(change, finding)| match finding {
+            None => Resolved::Ready(vec![change]),
+            Some(finding) => judge(change, finding, dispatch, several, column, stop),
+        })
+        .collect()
+}
+
+fn judge(change: Change, finding: Finding, dispatch: &Dispatch, several: Several, column: Option<usize>, stop: &Stop) -> Resolved {
+    let row = change.row;
+    let ended = |outcome, code, message: String| Resolved::Ended { row, outcome, problem: Problem::new(code, column, message) };
+    match finding {
+        Finding::Found(found) => Resolved::Ready(vec![with_pass(change, found)]),
+        Finding::Absent if change.verb == crate::row::Verb::Upsert => Resolved::Ready(vec![change]),
+        // Taking away what is not there has come true already.
+        Finding::Absent if change.verb == crate::row::Verb::Void => Resolved::Ready(vec![change]),
+        Finding::Absent => ended(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier".into()),
+        Finding::Several(passes) if several == Several::All => {
+            let count = passes.len();
+            let targets: Vec<Target> = passes.into_iter().map(Target::Pass).collect();
+            let mut ready = Vec::with_capacity(count);
+            for finding in dispatch.find(targets, stop) {
+                match finding {
+                    Finding::Found(found) => ready.push(with_pass(change.clone(), found)),
+                    Finding::Absent => {}
+                    other => return judge(change, other, dispatch, Several::Refuse, column, stop),
+                }
+            }
+            if ready.is_empty() {
+                ended(Outcome::Unresolved, Code::PassNotFound, "its passes were deleted meanwhile".into())
+            } else {
+                Resolved::Ready(ready)
+            }
+        }
+        Finding::Several(passes) => {
+            ended(Outcome::Unresolved, Code::PassAmbiguous, format!("{} passes carry this identifier: {}", passes.len(), passes.join(", ")))
+        }
+        Finding::Failed { code, message } => ended(Outcome::Refused, code, message),
+        Finding::NotAttempted => Resolved::NotAttempted,
+    }
+}
+
+fn with_pass(mut change: Change, found: Found) -> Change {
+    change.found = Some(found);
+    change
+}

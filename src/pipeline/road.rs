@@ -1,0 +1,442 @@
+//! What every station needs: configuration, ledger, spool, links to sources, dispatch to platforms.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use bstr::{BString, ByteSlice};
+use chrono::Utc;
+use tracing::{info, warn};
+
+use super::apply::{self, Applied, Watch, Work};
+use super::check::FileInHand;
+use super::report::{self, Names};
+use crate::config::meant::{Config, Feed, SourceKind};
+use crate::dispatch::{Dispatch, Health};
+use crate::ledger::run::ReportFile;
+use crate::ledger::{Fence, Ledger, Run, RunFilter, RunKind, State};
+use crate::mapping::Mapping;
+use crate::outcome::{Outcome, Tally};
+use crate::platform::{self, Account};
+use crate::schema::Schema;
+use crate::source::folder::FolderConnect;
+use crate::source::link::Link;
+use crate::source::sftp::SftpConnect;
+use crate::source::{Connect, EntryKind, join};
+use crate::spool::Spool;
+use crate::stop::Stop;
+
+/// Where a run is, for progress bars and log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Station {
+    /// Bytes fetched of the file's size.
+    Fetch,
+    /// Bytes looked at of the file's size.
+    Check,
+    /// Rows ended of the rows to send.
+    Apply,
+}
+
+/// Told what happens; draws or logs it. Called often: must be cheap.
+pub trait Progress: Send + Sync {
+    fn at(&self, run: &Run, station: Station, done: u64, total: u64);
+    /// The platform went out or came back while a run was applying.
+    fn health(&self, run: &Run, health: &Health);
+    /// A run is held or over.
+    fn rested(&self, run: &Run);
+}
+
+/// A feed with everything looked up.
+pub struct Prepared {
+    pub schema: Schema,
+    pub mapping: Mapping,
+    pub field_ids: Vec<u16>,
+    pub account: Account,
+}
+
+pub struct Road {
+    pub config: Arc<Config>,
+    pub ledger: Arc<dyn Ledger>,
+    pub fence: Fence,
+    pub spool: Spool,
+    pub pool: rayon::ThreadPool,
+    /// Send rows even if the baseline says that nothing changes.
+    pub force: bool,
+    prepared: BTreeMap<String, Arc<Prepared>>,
+    links: BTreeMap<String, Arc<Link>>,
+    accounts: BTreeMap<String, (Account, Arc<Dispatch>)>,
+    orders: BTreeMap<String, Mutex<()>>,
+    /// Untouched reports of ours in an inbox, by folder and name.
+    own_reports: Mutex<HashMap<(BString, BString), (u64, i64)>>,
+    stops: Mutex<HashMap<String, Stop>>,
+    progress: Arc<dyn Progress>,
+}
+
+/// Opens what a source's configuration describes.
+pub fn connector(kind: &SourceKind) -> Box<dyn Connect> {
+    match kind {
+        SourceKind::Sftp(sftp) => Box::new(SftpConnect::new(sftp)),
+        SourceKind::Folder { path } => Box::new(FolderConnect::new(path)),
+    }
+}
+
+/// Threads that validate and compare.
+pub fn pool(workers: usize) -> anyhow::Result<rayon::ThreadPool> {
+    Ok(rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(|index| format!("check-{index}")).build()?)
+}
+
+/// A feed's schema and mapping. The configuration was checked, so a fault here means that a file changed since.
+pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow::Result<u16>) -> anyhow::Result<Prepared> {
+    let schema = Schema::parse(&feed.schema_text).map_err(|faults| {
+        anyhow!("{}: {}", feed.schema_path.display(), faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect::<Vec<_>>().join("; "))
+    })?;
+    let mapping = Mapping::new(feed, &schema, Arc::clone(account)).map_err(|faults| anyhow!("feed {}: {}", feed.name, faults.join("; ")))?;
+    let field_ids = mapping.fields().iter().map(|field| field_id(&field.name)).collect::<anyhow::Result<_>>()?;
+    Ok(Prepared { schema, mapping, field_ids, account: Arc::clone(account) })
+}
+
+impl Road {
+    pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>) -> anyhow::Result<Road> {
+        let fence = ledger.lead()?;
+        let mut accounts = BTreeMap::new();
+        for (name, settings) in &config.platforms {
+            let account = platform::open(settings);
+            let dispatch = Dispatch::start(Arc::clone(&account), settings).with_context(|| format!("platform {name}"))?;
+            accounts.insert(name.clone(), (account, Arc::new(dispatch)));
+        }
+        let mut prepared = BTreeMap::new();
+        for (name, feed) in &config.feeds {
+            let (account, _) = &accounts[&feed.platform.name];
+            let one = prepare(feed, account, |field| Ok(ledger.field_id(&feed.platform.name, field)?))?;
+            prepared.insert(name.clone(), Arc::new(one));
+        }
+        let links = config.sources.iter().map(|(name, source)| (name.clone(), Arc::new(Link::new(connector(&source.kind))))).collect();
+        let orders = config.platforms.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
+        Ok(Road {
+            spool: Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
+            pool: pool(config.workers)?,
+            config,
+            ledger,
+            fence,
+            force: false,
+            prepared,
+            links,
+            accounts,
+            orders,
+            own_reports: Mutex::default(),
+            stops: Mutex::default(),
+            progress,
+        })
+    }
+
+    pub fn feed(&self, name: &str) -> anyhow::Result<Arc<Feed>> {
+        self.config.feeds.get(name).cloned().ok_or_else(|| anyhow!("feed {name} is no longer in the configuration"))
+    }
+
+    pub fn prepared(&self, feed: &str) -> anyhow::Result<Arc<Prepared>> {
+        self.prepared.get(feed).cloned().ok_or_else(|| anyhow!("feed {feed} is no longer in the configuration"))
+    }
+
+    pub fn link(&self, source: &str) -> anyhow::Result<&Arc<Link>> {
+        self.links.get(source).ok_or_else(|| anyhow!("source {source} is no longer in the configuration"))
+    }
+
+    pub fn dispatch(&self, platform: &str) -> anyhow::Result<&Arc<Dispatch>> {
+        self.accounts.get(platform).map(|(_, dispatch)| dispatch).ok_or_else(|| anyhow!("platform {platform} is no longer in the configuration"))
+    }
+
+    /// Held while a run's rows are compared with those of others of its account.
+    pub fn account_order(&self, platform: &str) -> anyhow::Result<MutexGuard<'_, ()>> {
+        let order = self.orders.get(platform).ok_or_else(|| anyhow!("platform {platform} is no longer in the configuration"))?;
+        Ok(order.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn save(&self, run: &Run) -> anyhow::Result<()> {
+        Ok(self.ledger.save_run(self.fence, run)?)
+    }
+
+    /// Saves a run as if it were in another state.
+    pub fn save_as(&self, run: &Run, state: State) -> anyhow::Result<()> {
+        self.save(&Run { state, ..run.clone() })
+    }
+
+    pub fn tell(&self, run: &Run, station: Station, done: u64, total: u64) {
+        self.progress.at(run, station, done, total);
+    }
+
+    /// A run is held or over.
+    pub fn ended(&self, run: &Run) {
+        info!(
+            run = run.id,
+            feed = run.feed,
+            file = run.shown_name(),
+            state = run.state.as_str(),
+            rows = run.detail.tally.total(),
+            need_person = run.detail.tally.needing_person(),
+            requests = run.detail.requests,
+            "run {}",
+            run.state
+        );
+        self.progress.rested(run);
+    }
+
+    /// The flag that stops one run; raised with all others when the program stops.
+    pub fn stop_of(&self, run: &str) -> Stop {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner).entry(run.to_owned()).or_default().clone()
+    }
+
+    pub fn forget_stop(&self, run: &str) {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+    }
+
+    /// Begins to drain all runs, or abandons their requests.
+    pub fn stop_all(&self, now: bool) {
+        for stop in self.stops.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            if now { stop.now() } else { stop.drain() }
+        }
+    }
+
+    /// Runs that somebody wants stopped.
+    pub fn heed_wishes(&self) -> anyhow::Result<()> {
+        let running: Vec<(String, Stop)> =
+            self.stops.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(id, stop)| (id.clone(), stop.clone())).collect();
+        for (id, stop) in running {
+            if self.ledger.peek_wish(&id)?.is_some_and(|wish| wish.what != crate::ledger::run::WishKind::Approve) {
+                stop.drain();
+            }
+        }
+        Ok(())
+    }
+
+    pub fn is_paused(&self, feed: &str) -> anyhow::Result<bool> {
+        Ok(self.ledger.paused()?.iter().any(|(name, ..)| name == feed))
+    }
+
+    /// Whose copy in the spool a run reads: a retry has its parent's.
+    pub fn spool_owner(&self, run: &Run) -> String {
+        match (run.kind, &run.parent) {
+            (RunKind::Retry, Some(parent)) => {
+                self.ledger.run(parent).ok().flatten().map_or_else(|| parent.clone(), |parent| self.spool_owner(&parent))
+            }
+            _ => run.id.clone(),
+        }
+    }
+
+    /// The feed's latest cleanly finished run, if this file equals it.
+    pub fn nothing_new(&self, run: &Run, feed: &Feed) -> anyhow::Result<Option<Run>> {
+        if self.force || run.kind != RunKind::File {
+            return Ok(None);
+        }
+        let states = State::ALL.into_iter().filter(|state| state.is_over() || *state == State::Applying || *state == State::Paused).collect();
+        let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states, limit: Some(20) })?;
+        let latest = past.into_iter().find(|past| past.id != run.id && past.kind == RunKind::File && !matches!(past.state, State::Failed | State::Discarded | State::Superseded));
+        Ok(latest.filter(|latest| {
+            latest.state == State::Done
+                && latest.sha256 == run.sha256
+                && latest.detail.fingerprint == feed.fingerprint
+                && latest.detail.tally.needing_person() == 0
+        }))
+    }
+
+    /// Is the fetched file a report of ours that nobody changed?
+    pub fn is_own_report(&self, run: &Run) -> anyhow::Result<bool> {
+        if !super::discover::is_errors_report(run.name.as_bstr()) {
+            return Ok(false);
+        }
+        let runs = self.ledger.runs(&RunFilter { limit: Some(1000), ..RunFilter::default() })?;
+        Ok(runs.iter().flat_map(|past| &past.detail.reports).any(|report| Some(&report.sha256) == run.sha256.as_ref()))
+    }
+
+    /// Takes back the run that was opened for an untouched report.
+    pub fn forget_own_report(&self, run: &Run) -> anyhow::Result<()> {
+        self.spool.remove(&run.id)?;
+        self.own_reports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((run.folder.clone(), run.name.clone()), (run.size, run.mtime));
+        Ok(self.ledger.drop_run(self.fence, &run.id)?)
+    }
+
+    pub fn own_reports(&self) -> Vec<((BString, BString), (u64, i64))> {
+        self.own_reports.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(key, value)| (key.clone(), *value)).collect()
+    }
+
+    /// Was the input taken away before it was ever here?
+    pub fn gone(&self, run: &Run) -> bool {
+        run.sha256.is_none()
+    }
+
+    pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, stop: &Stop) -> anyhow::Result<Applied> {
+        let rules = hand.rules();
+        let prepared = hand.prepared();
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let total = self.ledger.count_pending(&run.id)?;
+        self.tell(run, Station::Apply, 0, total);
+        let work = Work {
+            run: &run.id.clone(),
+            feed,
+            ledger: &*self.ledger,
+            fence: self.fence,
+            rules: &rules,
+            mapping: &prepared.mapping,
+            field_ids: &prepared.field_ids,
+            account: &prepared.account,
+            dispatch: &**self.dispatch(&feed.platform.name)?,
+            text: &hand.text,
+            dialect: &hand.dialect,
+            pool: &self.pool,
+            today: (Utc::now().timestamp() / 86_400) as u16,
+            stop,
+            watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
+        };
+        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total };
+        let applied = apply::apply(&work, &watcher);
+        let told = watcher.run.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (run.state, run.detail.cause) = (told.state, told.detail.cause);
+        if run.state == State::Paused && !matches!(applied, Ok(Applied::Stopped)) {
+            run.state = State::Applying;
+            run.detail.cause = None;
+        }
+        applied
+    }
+
+    /// Builds and publishes the reports of a run that ended or is held. The names are written down before anything is published.
+    pub fn publish(&self, run: &mut Run, feed: &Feed) -> anyhow::Result<()> {
+        let link = self.link(&feed.reports.source.name)?;
+        let names = match run.detail.reports.first() {
+            Some(known) => {
+                let wanted = known.name.clone();
+                Names::candidates(run).into_iter().find(|names| names.errors == wanted || names.report == wanted)
+            }
+            None => None,
+        };
+        let names = match names {
+            Some(names) => names,
+            None => link.with(|source| report::choose_names(feed, run, source))?,
+        };
+        let readable = run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
+        let hand = if readable { FileInHand::open(self, run, feed)?.ok() } else { None };
+        let rows = hand.as_ref().map(FileInHand::rows);
+        let files: Vec<ReportFile> = report::build(run, &names, &*self.ledger, rows.as_ref(), &self.spool)?;
+        run.detail.reports = files;
+        let state = if run.state == State::Held { State::Held } else { State::Reporting };
+        self.save_as(run, state)?;
+        link.with(|source| report::publish(feed, run, &names, &self.spool, source))?;
+        Ok(())
+    }
+
+    /// Counts problems and operations over all rows that the run kept.
+    pub fn count_delivery_problems(&self, run: &mut Run) -> anyhow::Result<()> {
+        let labels = run.detail.labels.clone();
+        let (problems, by_column, operations) =
+            (&mut run.detail.problems, &mut run.detail.problems_by_column, &mut run.detail.operations);
+        problems.clear();
+        by_column.clear();
+        operations.clear();
+        let outcomes: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Superseded).collect();
+        self.ledger.rows(&run.id, &outcomes, &mut |row| {
+            for problem in &row.detail.problems {
+                *problems.entry(problem.code.as_str().to_owned()).or_default() += 1;
+                if let Some(label) = problem.column.and_then(|column| labels.get(column as usize)) {
+                    *by_column.entry(label.clone()).or_default().entry(problem.code.as_str().to_owned()).or_default() += 1;
+                }
+            }
+            for note in &row.detail.operations {
+                operations.entry(note.operation.clone()).or_insert_with(Tally::default).add(note.outcome, 1);
+                if let Some(code) = note.code {
+                    *problems.entry(code.as_str().to_owned()).or_default() += 1;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.
+    pub fn clean_up(&self, run: &Run) -> anyhow::Result<()> {
+        let needed_again = run.detail.tally.needing_person() > 0;
+        if !needed_again && run.kind != RunKind::Retry {
+            self.spool.remove(&run.id)?;
+        }
+        Ok(())
+    }
+
+    /// Tries each right that a feed needs at its source, on names of our own. For `check --reach`.
+    pub fn probe_rights(&self, feed: &Feed) -> anyhow::Result<Vec<String>> {
+        let mut missing = Vec::new();
+        let link = self.link(&feed.source.name)?;
+        let inbox = feed.inbox.as_bstr();
+        let probe = join(inbox, format!(".passferry-probe-{}", std::process::id()).as_str().into());
+        let moved = join(inbox, format!(".passferry-probe-{}.moved", std::process::id()).as_str().into());
+        let mut attempt = |what: &str, result: crate::source::Result<()>| {
+            let ok = result.is_ok();
+            if let Err(error) = result {
+                missing.push(format!("{what} in {}: {error}", inbox.escape_ascii()));
+            }
+            ok
+        };
+        if !attempt("list", link.with(|source| source.list(inbox).map(drop))) {
+            return Ok(missing);
+        }
+        if attempt("create", link.with(|source| source.create(probe.as_bstr(), &mut &b"probe"[..], 0o600).map(drop))) {
+            let renamed = attempt("rename", link.with(|source| source.rename(probe.as_bstr(), moved.as_bstr())));
+            let left = if renamed { &moved } else { &probe };
+            attempt("remove", link.with(|source| source.remove(left.as_bstr())));
+        }
+        Ok(missing)
+    }
+
+    /// Removes temporary names that a stop left in the report folders.
+    pub fn sweep_leftovers(&self, feed: &Feed) {
+        let Ok(link) = self.link(&feed.reports.source.name) else { return };
+        let folder = feed.reports.folder.as_bstr();
+        let result = link.with(|source| {
+            let Ok(entries) = source.list(folder) else { return Ok(()) };
+            for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File && is_our_temporary(&entry.name)) {
+                source.remove(join(folder, entry.name.as_bstr()).as_bstr())?;
+            }
+            Ok(())
+        });
+        if let Err(error) = result {
+            warn!(feed = feed.name, "left-over temporary reports cannot be removed: {error}");
+        }
+    }
+}
+
+fn is_our_temporary(name: &BString) -> bool {
+    name.starts_with(b".") && name.ends_with(b".part") && report::ENDINGS.iter().any(|ending| name.contains_str(format!(".{ending}.")))
+}
+
+struct ApplyWatch<'a> {
+    road: &'a Road,
+    run: Mutex<Run>,
+    done: std::sync::atomic::AtomicU64,
+    total: u64,
+}
+
+/// An outage shorter than this is not worth a state of its own.
+const OUTAGE_SHOWN_AFTER: Duration = Duration::from_secs(1);
+
+impl Watch for ApplyWatch<'_> {
+    fn rows_done(&self, rows: u64) {
+        let done = self.done.fetch_add(rows, std::sync::atomic::Ordering::Relaxed) + rows;
+        self.road.tell(&self.run.lock().unwrap_or_else(PoisonError::into_inner), Station::Apply, done, self.total);
+    }
+
+    fn health(&self, health: &Health) {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let (state, cause) = match health {
+            Health::Out { reason, since } if *since >= OUTAGE_SHOWN_AFTER => (State::Paused, Some(reason.clone())),
+            Health::Out { .. } => return,
+            Health::Up => (State::Applying, None),
+        };
+        if run.state != state {
+            run.state = state;
+            run.detail.cause = cause;
+            self.road.progress.health(&run, health);
+            if let Err(error) = self.road.save(&run) {
+                warn!(run = run.id, "cannot note the outage: {error:#}");
+            }
+        }
+    }
+}
