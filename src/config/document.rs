@@ -143,6 +143,11 @@ impl<'t> Document<'t> {
         (1..=key.0.len()).any(|depth| self.pruned.contains(&Key(key.0[..depth].to_vec())))
     }
 
+    /// Did this key, or one below it, have a fault that took it out?
+    pub fn pruned_within(&self, key: &Key) -> bool {
+        self.pruned.iter().any(|pruned| pruned.0.starts_with(&key.0))
+    }
+
     fn fault_at(&self, key: String, span: Range<usize>, message: String) -> Fault {
         let start = self.text.floor_char_boundary(span.start.min(self.text.len()));
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -169,9 +174,16 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
         match value.get_ref() {
             DeValue::Table(inner) if here.0.len() < 3 => hide(inner, &here, hidden),
             DeValue::Table(inner) if here.is_secret() => {
-                let places = |name: &str| ["env", "file", "credential"].contains(&name);
-                hidden.extend(inner.iter().filter(|(name, _)| !places(name.get_ref())).map(|(_, value)| value.span()));
+                let place = |name: &str, text: Option<&str>| match name {
+                    "env" => text.is_some_and(value::is_env_name),
+                    "file" | "credential" => text.is_some(),
+                    _ => false,
+                };
+                hidden.extend(
+                    inner.iter().filter(|(name, value)| !place(name.get_ref(), value.get_ref().as_str())).map(|(_, value)| value.span()),
+                );
             }
+            DeValue::String(text) if text.contains(['@', '?']) && account => hidden.push(value.span()),
             _ if account && !value::harmless(here.last()) => hidden.push(value.span()),
             _ => {}
         }

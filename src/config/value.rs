@@ -8,11 +8,43 @@ pub(super) const LATER: [&str; 7] = ["thewalletcrew", "google_wallet", "apple_wa
 /// Keys of sources and platforms whose values may be shown.
 pub(super) fn harmless(key: &str) -> bool {
     const KEYS: [&str; 29] = [
-        "kind", "path", "poll", "schedule", "timezone", "host", "port", "user", "agent", "host_key", "known_hosts", "connect_timeout",
-        "login_timeout", "idle_timeout", "keepalive", "reconnect_min", "buffer", "environment", "region", "base_url", "program", "tier",
-        "bearer", "allowance", "in_flight", "timeout", "tries", "ca_file", "name",
+        "kind",
+        "path",
+        "poll",
+        "schedule",
+        "timezone",
+        "host",
+        "port",
+        "user",
+        "agent",
+        "host_key",
+        "known_hosts",
+        "connect_timeout",
+        "login_timeout",
+        "idle_timeout",
+        "keepalive",
+        "reconnect_min",
+        "buffer",
+        "environment",
+        "region",
+        "base_url",
+        "program",
+        "tier",
+        "bearer",
+        "allowance",
+        "in_flight",
+        "timeout",
+        "tries",
+        "ca_file",
+        "name",
     ];
     KEYS.contains(&key)
+}
+
+/// Could it be the name of an environment variable, and not the secret itself?
+pub(super) fn is_env_name(text: &str) -> bool {
+    text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// In double quotes, control characters escaped.
@@ -67,7 +99,9 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     match percent(text) {
         Some(share) if share <= 1.0 => Ok(share),
         Some(_) => Err(format!("{} is more than everything; write at most \"100%\", or false to switch the guard off", quoted(text))),
-        None if text.trim().parse::<f64>().is_ok() => Err(format!("{} is not a share; write {}", quoted(text), quoted(&format!("{}%", text.trim())))),
+        None if text.trim().parse::<f64>().is_ok() => {
+            Err(format!("{} is not a share; write {}", quoted(text), quoted(&format!("{}%", text.trim()))))
+        }
         None => Err(format!("{} is not a share; write a percentage such as \"5%\"", quoted(text))),
     }
 }
@@ -129,7 +163,7 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
 
 /// A folder at a source: without empty and `.` parts, `.` for the login folder itself.
 pub(super) fn folder(text: &str) -> Result<String, String> {
-    if text.chars().any(|c| c.is_control()) {
+    if text.chars().any(char::is_control) {
         return Err(format!("{} has a control character; write the folder as the server lists it", quoted(text)));
     }
     let mut parts = Vec::new();
