@@ -62,8 +62,10 @@ pub(super) fn config(text: &str, base: &Path) -> Result<meant::Config, Vec<Fault
 
 impl Check<'_> {
     fn file(&mut self, file: &written::Config, text: &str) -> meant::Config {
-        let state = file.state.clone().or_else(|| std::env::var("STATE_DIRECTORY").ok().filter(|folder| !folder.is_empty()));
-        let state = state.unwrap_or_else(|| "/var/lib/passferry".into());
+        // systemd gives a list, separated by colons, when a unit names several.
+        let given = std::env::var("STATE_DIRECTORY").ok().and_then(|list| list.split(':').next().map(str::to_owned));
+        let given = given.filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/var/lib/passferry".into());
+        let state = file.state.clone().unwrap_or(given);
         let state_key = Key::of(&["state"]);
         if state.contains("://") {
             self.fault(&state_key, "is an address; a database as state is not available in this version; write a folder".into());
@@ -229,6 +231,7 @@ impl Check<'_> {
                 }
                 SecretPlace::Credential(credential.clone())
             }
+            _ if self.document.pruned_within(key) => return None,
             _ => {
                 self.fault(
                     key,

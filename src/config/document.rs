@@ -77,7 +77,7 @@ impl<'t> Document<'t> {
         // Without a tree nobody knows which line holds a secret: none is shown that has the word.
         let mut start = 0;
         for line in text.split_inclusive('\n') {
-            if ["key", "secret", "pass", "token", "pw"].iter().any(|word| line.to_ascii_lowercase().contains(word)) {
+            if value::sounds_secret(line) {
                 document.hidden.push(start..start + line.len());
             }
             start += line.len();
@@ -99,11 +99,11 @@ impl<'t> Document<'t> {
                 Err(error) => error,
             };
             let span = error.span().unwrap_or(0..0);
-            let Some((key, unknown)) = prune(rest.get_mut(), &Key::default(), &span) else {
+            let Some(key) = prune(rest.get_mut(), &Key::default(), &span) else {
                 faults.push(self.fault_at(String::new(), span, error.message().to_owned()));
                 return (T::default(), faults);
             };
-            let message = explain(&key, &error, unknown);
+            let message = explain(&key, &error);
             faults.push(self.fault_at(key.to_string(), span, message));
             self.pruned.insert(key);
         }
@@ -160,7 +160,8 @@ impl<'t> Document<'t> {
             line: self.text[..start].matches('\n').count() as u32 + 1,
             column: self.text[line_start..start].chars().count() as u32 + 1,
             message,
-            excerpt: (!hidden && !line.trim().is_empty()).then(|| line.to_owned()),
+            // Control characters would reach the terminal.
+            excerpt: (!hidden && !line.trim().is_empty()).then(|| line.replace(|c: char| c.is_control() && c != '\t', " ")),
             width: self.text[start..end].chars().count(),
         }
     }
@@ -172,6 +173,10 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
         let here = key.child(name.get_ref());
         let account = here.0.first().is_some_and(|section| section == "source" || section == "platform");
         match value.get_ref() {
+            // A database's address has a login in it.
+            _ if here == Key::of(&["state"]) && value.get_ref().as_str().is_none_or(|text| text.contains("://")) => {
+                hidden.push(value.span());
+            }
             DeValue::Table(inner) if here.0.len() < 3 => hide(inner, &here, hidden),
             DeValue::Table(inner) if here.is_secret() => {
                 let place = |name: &str, text: Option<&str>| match name {
@@ -185,18 +190,19 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
             }
             DeValue::String(text) if text.contains(['@', '?']) && account => hidden.push(value.span()),
             _ if account && !value::harmless(here.last()) => hidden.push(value.span()),
+            DeValue::String(_) | DeValue::Array(_) if !account && value::sounds_secret(here.last()) => hidden.push(value.span()),
             _ => {}
         }
     }
 }
 
-/// Takes the deepest key out whose name or value stands at `span`; says which, and whether it was its name.
-fn prune(table: &mut DeTable<'_>, key: &Key, span: &Range<usize>) -> Option<(Key, bool)> {
+/// Takes the deepest key out whose name or value stands at `span`; says which.
+fn prune(table: &mut DeTable<'_>, key: &Key, span: &Range<usize>) -> Option<Key> {
     let mut found = None;
     for (name, value) in table.iter_mut() {
         let here = key.child(name.get_ref());
         if name.span() == *span {
-            found = Some((here, true));
+            found = Some(here);
             break;
         }
         let own = value.span() == *span;
@@ -207,27 +213,27 @@ fn prune(table: &mut DeTable<'_>, key: &Key, span: &Range<usize>) -> Option<(Key
                 }
             }
             DeValue::Array(items) if items.iter().any(|item| item.span() == *span) => {
-                found = Some((here, false));
+                found = Some(here);
                 break;
             }
             _ => {}
         }
         if own {
-            found = Some((here, false));
+            found = Some(here);
             break;
         }
     }
-    let (here, unknown) = found?;
+    let here = found?;
     table.remove(here.last());
-    Some((here, unknown))
+    Some(here)
 }
 
 /// The words of serde turned into what to write instead.
-fn explain(key: &Key, error: &Error, unknown: bool) -> String {
+fn explain(key: &Key, error: &Error) -> String {
     let text = error.message();
     // serde lists what it expected between backticks, after the first one, which is what it found.
     let known: Vec<&str> = text.split('`').skip(3).step_by(2).collect();
-    if unknown || text.starts_with("unknown field") {
+    if text.starts_with("unknown field") {
         if NOT_YET.contains(&key.last()) {
             return "is not available in this version; remove it".into();
         }
@@ -239,6 +245,15 @@ fn explain(key: &Key, error: &Error, unknown: bool) -> String {
             "a secret is never a value in this file; write {name} = {{ env = \"{section}_{}\" }} or {name} = {{ file = \"PATH\" }} or {name} = {{ credential = \"NAME\" }}",
             name.to_uppercase()
         );
+    }
+    match &*key.0 {
+        [section, _] if ["source", "platform", "feed"].contains(&&**section) => {
+            return format!("stands in no named section; write [{section}.NAME] above it");
+        }
+        [section, _, fields, name] if section == "feed" && fields == "fields" && text.contains("map") => {
+            return format!("is a table; put the whole name of the pass field in quotes: \"{name}.…\" = \"COLUMN\"");
+        }
+        _ => {}
     }
     if *key == Key::of(&["state"]) {
         return "is a folder, such as \"/var/lib/passferry\"; a database by address (state.url) is not available in this version".into();
@@ -253,6 +268,7 @@ fn explain(key: &Key, error: &Error, unknown: bool) -> String {
     match text.split_once(", expected ") {
         Some((found, expected)) if text.starts_with("invalid ") => {
             let found = found.split_once(": ").map_or(found, |(_, found)| found).replace('`', "");
+            let found = if found.starts_with("string ") { "a string" } else { &found };
             format!("is {found}; write {expected}")
         }
         _ => text.to_owned(),

@@ -41,6 +41,11 @@ pub(super) fn harmless(key: &str) -> bool {
     KEYS.contains(&key)
 }
 
+/// Could what stands here, against the rules, be a secret? Rather once too often.
+pub(super) fn sounds_secret(text: &str) -> bool {
+    ["key", "secret", "pass", "token", "pw"].iter().any(|word| text.to_ascii_lowercase().contains(word))
+}
+
 /// Could it be the name of an environment variable, and not the secret itself?
 pub(super) fn is_env_name(text: &str) -> bool {
     text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')

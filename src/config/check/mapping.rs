@@ -47,6 +47,7 @@ impl Check<'_> {
         let pass = match (&pass.external_id, &pass.pass_id) {
             (Some(column), None) => PassColumn::ExternalId(column.clone()),
             (None, Some(column)) => PassColumn::PassId(column.clone()),
+            _ if self.document.pruned_within(&here) => return None,
             _ => {
                 self.fault(&here, "needs exactly one column; write { external_id = \"COLUMN\" } or { pass_id = \"COLUMN\" }".into());
                 return None;

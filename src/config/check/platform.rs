@@ -18,7 +18,8 @@ pub(super) fn environment(written: Option<written::Environment>) -> Environment 
 impl Check<'_> {
     pub(super) fn platform(&mut self, key: &Key, name: &str, platform: &written::Platform) -> Option<Platform> {
         let kind = self.required(&key.child("kind"), platform.kind.as_ref(), "kind = \"passkit\"");
-        let passkit = self.passkit(key, platform);
+        // Of a kind that is not known nothing else can be said.
+        let passkit = if self.document.pruned(&key.child("kind")) { None } else { self.passkit(key, platform) };
         let allowance = platform.allowance.as_ref().and_then(|text| self.good(&key.child("allowance"), value::allowance(&text.0)));
         for (name, count) in [("in_flight", platform.in_flight), ("tries", platform.tries)] {
             if count == Some(0) {

@@ -43,7 +43,7 @@ impl Check<'_> {
         let timezone = self.timezone(&key.child("timezone"), source.timezone.as_ref());
         let every = self.span(&key.child("poll"), source.poll.as_ref(), Duration::from_mins(1), Duration::from_secs(1));
         let Some(cron) = &source.schedule else {
-            if source.timezone.is_some() {
+            if source.timezone.is_some() && !self.document.pruned(&key.child("schedule")) {
                 self.fault(&key.child("timezone"), "belongs to a schedule; write one, or remove it".into());
             }
             return Wake::Every(every);
