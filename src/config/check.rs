@@ -27,6 +27,14 @@ fn field_fault(platform: &meant::PlatformKind, name: &str) -> Option<String> {
     }
 }
 
+/// Pass fields that `upsert` must be given on this platform, beyond the account's own settings.
+fn needed_to_create(platform: &meant::PlatformKind) -> Vec<String> {
+    match platform {
+        meant::PlatformKind::Passkit(passkit) if passkit.tier.is_none() => vec!["tierId".into()],
+        meant::PlatformKind::Passkit(_) => Vec::new(),
+    }
+}
+
 /// The names of a schema's columns in order, or what is wrong with it.
 fn schema_fields(text: &str) -> Result<Vec<String>, Vec<String>> {
     let schema: serde_json::Value = serde_json::from_str(text).map_err(|error| vec![format!("is not JSON: {error}")])?;

@@ -98,7 +98,7 @@ fn a_fingerprint_follows_the_meaning_and_nothing_else() {
         ("program = \"abc\"", "program = \"abd\""),
         ("pub2", "pub1"),
         ("\"snapshot\"", "\"delta\""),
-        ("pass = {", "operation = \"upsert\"\npass = {"),
+        ("pass = {", "operation = \"expire\"\npass = {"),
         ("pass = {", "operation = { column = \"action\" }\npass = {"),
         ("pass = {", "dialect = { delimiter = \";\" }\npass = {"),
         ("pass = {", "timezone = \"Europe/Paris\"\npass = {"),

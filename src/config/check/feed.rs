@@ -38,6 +38,9 @@ impl Check<'_> {
         let pass = self.pass(&key, feed, &columns);
         let operation = self.operation(&key, feed, &columns);
         let fields = self.fields(&key, feed, &columns, platform.as_deref());
+        if let (Some(operation), Some(platform)) = (&operation, &platform) {
+            self.creates(&key, operation, &fields, platform);
+        }
         let canary = self.canary(&key, feed);
         let dialect = self.dialect(&key, feed);
         let complete = self.complete(&key, feed);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Check, Key, field_fault, schema_fields};
+use super::{Check, Key, field_fault, needed_to_create, schema_fields};
 use crate::config::meant::{FieldMapping, OperationChoice, PassColumn, Platform};
 use crate::config::value::{self, choices, instead, quoted};
 use crate::config::written::{self, TextOr};
@@ -110,6 +110,26 @@ impl Check<'_> {
             fields.push((name.clone(), mapping));
         }
         fields
+    }
+
+    /// A feed that may issue passes must give what the platform asks of a new one.
+    pub(super) fn creates(&mut self, key: &Key, choice: &OperationChoice, fields: &[(String, FieldMapping)], platform: &Platform) {
+        let upserts = match choice {
+            OperationChoice::Always(verb) => *verb == Verb::Upsert,
+            OperationChoice::Column { words, .. } => words.values().any(|verb| *verb == Verb::Upsert),
+        };
+        if !upserts {
+            return;
+        }
+        for needed in needed_to_create(&platform.kind) {
+            if !fields.iter().any(|(name, _)| *name == needed) {
+                let message = format!(
+                    "issues passes, which need a {needed}; map it in fields, or write tier = \"ID\" in [platform.{}]",
+                    platform.name
+                );
+                self.fault(&key.child("operation"), message);
+            }
+        }
     }
 
     /// A template may name columns alone.

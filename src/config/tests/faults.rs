@@ -217,6 +217,10 @@ fn faults_of_mappings() {
     let many: Vec<String> = (0..65).map(|n| format!("\"metaData.f{n}\" = \"points\"")).collect();
     let many = many.join("\n");
     one(fields, &format!("[feed.points.fields]\n{many}"), "feed.points.fields maps 65 pass fields; write at most 64");
+    one(PASS, &format!("{PASS}\noperation = \"upsert\""), "feed.points.operation issues passes, which need a tierId; map it in fields");
+    let upsert =
+        GOOD.replace(PASS, &format!("{PASS}\noperation = \"upsert\"")).replace("\"points\" = ", "\"tierId\" = \"tier\"\n\"points\" = ");
+    assert!(load_good(|_| upsert).is_ok(), "a mapped tier is enough");
     one("tier | upper", "teir | upper", "feed.points.fields.\"metaData.label\" the schema has no column \"teir\"; did you mean \"tier\"?");
     one("tier | upper }}", "tier |", "feed.points.fields.\"metaData.label\" is not a template");
 }
