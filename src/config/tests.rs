@@ -117,3 +117,11 @@ fn a_named_file_is_not_looked_for_elsewhere() {
     assert_eq!(find(Some(&path)).unwrap(), path);
     assert!(load(&path).is_ok(), "the schema is found beside the file");
 }
+
+#[test]
+fn a_file_saved_on_windows_reads_the_same() {
+    let config = load_good(|text| format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap_or_else(|faults| panic!("{faults}"));
+    assert_eq!(config.feeds["points"].fingerprint, load_good(str::to_owned).unwrap().feeds["points"].fingerprint);
+    let faults = load_good(|text| text.replace("p_*.csv", "a/b").replace('\n', "\r\n")).unwrap_err();
+    assert!(faults.to_string().contains("21 | pattern = \"a/b\"\n"), "{faults:?}");
+}

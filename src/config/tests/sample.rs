@@ -106,3 +106,15 @@ fn the_schema_knows_no_null_and_describes_every_option() {
     }
     walk(&json_schema(), "");
 }
+
+#[cfg(feature = "json-schema")]
+#[test]
+fn an_editor_accepts_the_sample_and_refuses_a_misspelt_key() {
+    let validator = jsonschema::validator_for(&json_schema()).unwrap();
+    let as_json = |text: &str| serde_json::to_value(toml::from_str::<toml::Value>(text).unwrap()).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(&as_json(&uncommented())).map(|error| format!("{} {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    assert!(!validator.is_valid(&as_json(&SAMPLE.replace("pattern = ", "patern = "))));
+    assert!(!validator.is_valid(&as_json(&SAMPLE.replace("key = { env = \"PASSKIT_KEY\" }", "key = \"hunter2\""))));
+}
