@@ -1,0 +1,344 @@
+//! Feeds: their own values, and what they name elsewhere (sources, platforms, columns, pass fields).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bstr::BString;
+
+use super::fingerprint::fingerprint;
+use super::mapping::Columns;
+use super::platform::environment;
+use super::{Check, Key};
+use crate::config::meant::{
+    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, FileOrder, Guard, Limits, Mode, Platform, ReportPlace, Several,
+    Source, SourceKind,
+};
+use crate::config::value::{self, choices, instead, quoted};
+use crate::config::written::{self, TextOr};
+
+impl Check<'_> {
+    pub(super) fn feed(
+        &mut self,
+        name: &str,
+        feed: &written::Feed,
+        file: &written::Config,
+        sources: &BTreeMap<String, Arc<Source>>,
+        platforms: &BTreeMap<String, Arc<Platform>>,
+    ) -> Option<Feed> {
+        let key = Key::of(&["feed", name]);
+        let source = self.named(&key, "source", feed.source.as_ref(), &file.source, sources);
+        let platform = self.named(&key, "platform", feed.platform.as_ref(), &file.platform, platforms);
+        self.same_environment(&key, feed, file);
+        let inbox = self.inbox(&key, feed, source.as_deref());
+        let pattern = self.pattern(&key, feed);
+        let content = self.required(&key.child("content"), feed.content.as_ref(), "content = \"snapshot\" or content = \"delta\"");
+        let schema = self.schema(&key, feed);
+        let columns: Columns = schema.as_ref().and_then(|(_, _, columns)| columns.clone());
+        let pass = self.pass(&key, feed, &columns);
+        let operation = self.operation(&key, feed, &columns);
+        let fields = self.fields(&key, feed, &columns, platform.as_deref());
+        if let (Some(operation), Some(platform)) = (&operation, &platform) {
+            self.creates(&key, operation, &fields, platform);
+        }
+        let canary = self.canary(&key, feed);
+        let dialect = self.dialect(&key, feed);
+        let complete = self.complete(&key, feed);
+        let after = self.after(&key, feed);
+        let reports = self.reports(&key, feed, file, sources, source.as_ref(), inbox.as_deref());
+        let report_mode = feed.report_mode.as_ref().and_then(|mode| self.good(&key.child("report_mode"), value::mode(&mode.0)));
+        let max_age = feed
+            .unchanged
+            .as_ref()
+            .and_then(|unchanged| unchanged.max_age.as_ref())
+            .and_then(|age| self.good(&key.child("unchanged").child("max_age"), value::duration(&age.0, Duration::from_mins(1))));
+        let timezone = self.timezone(&key.child("timezone"), feed.timezone.as_ref());
+        let guard = self.guard(&key.child("guard"), feed);
+        let limits = self.limits(&key.child("limits"), feed);
+
+        let (schema_path, schema_text, _) = schema?;
+        let mut feed = Feed {
+            name: name.to_owned(),
+            source: source?,
+            inbox: BString::from(inbox?),
+            pattern: pattern?,
+            content: match content? {
+                written::Content::Snapshot => Content::Snapshot,
+                written::Content::Delta => Content::Delta,
+            },
+            schema_path,
+            schema_text,
+            platform: platform?,
+            environment: environment(feed.environment),
+            pass: pass?,
+            several: match feed.several {
+                None | Some(written::Several::Refuse) => Several::Refuse,
+                Some(written::Several::All) => Several::All,
+            },
+            operation: operation?,
+            mode: match feed.mode {
+                Some(written::Mode::Plan) => Mode::Plan,
+                Some(written::Mode::Canary) => Mode::Canary,
+                None | Some(written::Mode::Live) => Mode::Live,
+            },
+            canary,
+            dialect,
+            complete: complete?,
+            after: after?,
+            reports: reports?,
+            report_mode: report_mode.unwrap_or(0o640),
+            order: match feed.order {
+                None | Some(written::Order::Mtime) => FileOrder::Mtime,
+                Some(written::Order::Name) => FileOrder::Name,
+            },
+            duplicates: match feed.duplicates {
+                None | Some(written::Duplicates::Last) => Duplicates::Last,
+                Some(written::Duplicates::First) => Duplicates::First,
+                Some(written::Duplicates::Reject) => Duplicates::Reject,
+                Some(written::Duplicates::InOrder) => Duplicates::InOrder,
+            },
+            unchanged_max_age: max_age,
+            fields,
+            timezone,
+            guard,
+            limits,
+            fingerprint: String::new(),
+        };
+        feed.fingerprint = fingerprint(&feed);
+        Some(feed)
+    }
+
+    /// What a key names in another section; a name that is not there is a fault, a faulty section is that section's.
+    fn named<W, M>(
+        &mut self,
+        key: &Key,
+        section: &str,
+        name: Option<&String>,
+        written: &BTreeMap<String, W>,
+        meant: &BTreeMap<String, Arc<M>>,
+    ) -> Option<Arc<M>> {
+        let here = key.child(section);
+        let name = self.required(&here, name, &format!("{section} = \"NAME\", the name of a [{section}.NAME]"))?;
+        if !written.contains_key(&name) && !self.document.pruned(&Key::of(&[section, &name])) {
+            let known: Vec<&str> = written.keys().map(String::as_str).collect();
+            self.fault(&here, format!("there is no [{section}.{name}]; {}", instead(&name, &known)));
+        }
+        meant.get(&name).cloned()
+    }
+
+    /// A file marked `test` cannot reach production, nor the reverse (failure model, F7).
+    fn same_environment(&mut self, key: &Key, feed: &written::Feed, file: &written::Config) {
+        let Some((name, platform)) = feed.platform.as_ref().and_then(|name| file.platform.get_key_value(name)) else { return };
+        let word = |written: Option<written::Environment>| match written {
+            None | Some(written::Environment::Production) => "production",
+            Some(written::Environment::Test) => "test",
+        };
+        let (feed, platform) = (word(feed.environment), word(platform.environment));
+        let pruned = self.document.pruned(&Key::of(&["platform", name, "environment"]));
+        if feed != platform && !pruned {
+            let message = format!(
+                "is {} but platform {} is {}; write environment = {} here, or name another platform",
+                quoted(feed),
+                quoted(name),
+                quoted(platform),
+                quoted(platform)
+            );
+            self.fault(&key.child("environment"), message);
+        }
+    }
+
+    fn inbox(&mut self, key: &Key, feed: &written::Feed, source: Option<&Source>) -> Option<String> {
+        let here = key.child("inbox");
+        let folder = self.good(&here, value::folder(feed.inbox.as_deref().unwrap_or(".")))?;
+        self.inside(&here, &folder, source);
+        Some(folder)
+    }
+
+    /// At a folder source every path starts at its `path`.
+    fn inside(&mut self, key: &Key, folder: &str, source: Option<&Source>) {
+        if folder.starts_with('/') && source.is_some_and(|source| matches!(source.kind, SourceKind::Folder { .. })) {
+            self.fault(key, format!("{} starts at \"/\"; write it from the path of the folder source", quoted(folder)));
+        }
+    }
+
+    fn pattern(&mut self, key: &Key, feed: &written::Feed) -> Option<String> {
+        let here = key.child("pattern");
+        let pattern = self.required(&here, feed.pattern.as_ref(), "pattern = \"loyalty_*.csv\"")?;
+        let glob = globset::GlobBuilder::new(&pattern).literal_separator(true).empty_alternates(true).build();
+        if pattern.is_empty() {
+            self.fault(&here, "is empty; write such as \"loyalty_*.csv\"".into());
+        } else if pattern.contains('/') {
+            self.fault(&here, format!("{} has a folder; patterns are of names alone, the folder is the inbox", quoted(&pattern)));
+        } else if let Err(error) = glob {
+            self.fault(&here, format!("{} is not a pattern: {}; write such as \"loyalty_*.csv\"", quoted(&pattern), error.kind()));
+        }
+        Some(pattern)
+    }
+
+    fn canary(&mut self, key: &Key, feed: &written::Feed) -> Canary {
+        let here = key.child("canary");
+        let (limit, only) = feed.canary.as_ref().map_or((None, Vec::new()), |canary| (canary.limit, canary.only.clone()));
+        if limit == Some(0) {
+            self.fault(&here.child("limit"), "is 0; write at least 1, or mode = \"plan\" to send nothing".into());
+        }
+        if only.iter().any(String::is_empty) {
+            self.fault(&here.child("only"), "has an empty identifier; remove it".into());
+        }
+        Canary { limit: u64::from(limit.unwrap_or(10)), only }
+    }
+
+    fn dialect(&mut self, key: &Key, feed: &written::Feed) -> DialectChoice {
+        let Some(dialect) = &feed.dialect else { return DialectChoice::default() };
+        let delimiter = match dialect.delimiter.as_deref() {
+            None | Some("auto") => None,
+            Some("tab" | "\t" | "\\t") => Some(b'\t'),
+            Some(text) => match text.as_bytes() {
+                [byte] if byte.is_ascii_graphic() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Some(*byte),
+                _ => {
+                    let message = format!(
+                        "{} is not a delimiter; write {} or another single sign",
+                        quoted(text),
+                        choices(&["auto", ",", ";", "tab", "|"])
+                    );
+                    self.fault(&key.child("dialect").child("delimiter"), message);
+                    None
+                }
+            },
+        };
+        DialectChoice {
+            delimiter,
+            header: dialect.header.unwrap_or(true),
+            blank_lines_strict: dialect.blank_lines == Some(written::BlankLines::Reject),
+        }
+    }
+
+    fn complete(&mut self, key: &Key, feed: &written::Feed) -> Option<Complete> {
+        let quiet = self.span(&key.child("quiet"), feed.quiet.as_ref(), Duration::from_secs(30), Duration::from_secs(1));
+        let Some(marker) = &feed.marker else { return Some(Complete::Quiet(quiet)) };
+        let here = key.child("marker");
+        if feed.quiet.is_some() {
+            self.fault(&here, "stands beside quiet; keep one of them".into());
+        }
+        if marker == "{}" || crate::source::name_fault(marker.as_str().into()).is_some() || marker.matches("{}").count() > 1 {
+            let message = format!(
+                "{} is not a name; write \"{{}}.done\" ({{}} is the data file's name) or a fixed one such as \"_SUCCESS\"",
+                quoted(marker)
+            );
+            self.fault(&here, message);
+            return None;
+        }
+        Some(Complete::Marker(marker.clone()))
+    }
+
+    fn after(&mut self, key: &Key, feed: &written::Feed) -> Option<After> {
+        let here = key.child("after");
+        let none = written::AfterFolders::default();
+        let folders = match &feed.after {
+            None => &none,
+            Some(TextOr::Table(folders)) => folders,
+            Some(TextOr::Text(word)) => match word.as_str() {
+                "move" => &none,
+                "leave" => return Some(After::Leave),
+                "delete" => return Some(After::Delete),
+                _ => {
+                    let message = format!(
+                        "{} is not known here; write {} or {{ processed = \"FOLDER\", error = \"FOLDER\" }}",
+                        quoted(word),
+                        choices(&["move", "leave", "delete"])
+                    );
+                    self.fault(&here, message);
+                    return None;
+                }
+            },
+        };
+        let mut folder = |name: &str, text: Option<&String>, default: &str| {
+            let here = here.child(name);
+            let folder = self.good(&here, value::folder(text.map_or(default, String::as_str)))?;
+            if folder == "." || folder.starts_with('/') {
+                self.fault(&here, format!("{} is not a folder under the inbox; write such as {}", quoted(&folder), quoted(default)));
+            }
+            Some(folder)
+        };
+        let processed = folder("processed", folders.processed.as_ref(), ".processed");
+        let error = folder("error", folders.error.as_ref(), ".error");
+        if processed.is_some() && processed == error {
+            self.fault(&here.child("error"), "is the folder of processed files too; write another".into());
+        }
+        Some(After::Move { processed: BString::from(processed?), error: BString::from(error?) })
+    }
+
+    fn reports(
+        &mut self,
+        key: &Key,
+        feed: &written::Feed,
+        file: &written::Config,
+        sources: &BTreeMap<String, Arc<Source>>,
+        own: Option<&Arc<Source>>,
+        inbox: Option<&str>,
+    ) -> Option<ReportPlace> {
+        let here = key.child("reports");
+        let none = written::Reports::default();
+        let reports = feed.reports.as_ref().map_or(&none, |reports| &reports.0);
+        let folder = self.good(&here.child("folder"), value::folder(reports.folder.as_deref().unwrap_or("reports")));
+        let source = match &reports.source {
+            None => own.cloned(),
+            Some(_) => self.named(&here, "source", reports.source.as_ref(), &file.source, sources),
+        };
+        if let Some(folder) = &folder {
+            self.inside(&here.child("folder"), folder, source.as_deref());
+        }
+        let (folder, source) = (folder?, source?);
+        let folder = match inbox {
+            _ if reports.source.is_some() || folder.starts_with('/') => folder,
+            Some(inbox) if folder == "." => inbox.to_owned(),
+            Some(".") => folder,
+            Some(inbox) => format!("{}/{folder}", inbox.trim_end_matches('/')),
+            None => return None,
+        };
+        Some(ReportPlace { source, folder: BString::from(folder) })
+    }
+
+    fn guard(&mut self, key: &Key, feed: &written::Feed) -> Guard {
+        let none = written::Guard::default();
+        let guard = feed.guard.as_ref().map_or(&none, |guard| &guard.0);
+        let mut share = |name: &str, text: &Option<written::Share>, default: f64| match text {
+            None => Some(default),
+            Some(text) if text.0.is_empty() => None,
+            Some(text) => self.good(&key.child(name), value::share(&text.0)),
+        };
+        let (rejects, zeroed) = (share("rejects", &guard.rejects, 0.05), share("zeroed", &guard.zeroed, 0.2));
+        let (cleared, created) = (share("cleared", &guard.cleared, 0.2), share("created", &guard.created, 0.1));
+        let (unresolved, ragged) = (share("unresolved", &guard.unresolved, 0.3), share("ragged", &guard.ragged, 0.1));
+        let rows = match &guard.rows {
+            None => Some((0.5, 2.0)),
+            Some(text) if text.0.is_empty() => None,
+            Some(text) => self.good(&key.child("rows"), value::rows(&text.0)),
+        };
+        let floor = u64::from(guard.floor.unwrap_or(50));
+        Guard { rejects, rows, zeroed, cleared, created, unresolved, ragged, floor, first_file: guard.first_file.unwrap_or(true) }
+    }
+
+    fn limits(&mut self, key: &Key, feed: &written::Feed) -> Limits {
+        let (none, most) = (written::Limits::default(), Limits::default());
+        let limits = feed.limits.as_ref().map_or(&none, |limits| &limits.0);
+        let mut size = |name: &str, text: &Option<written::Size>, default: u64| self.size(&key.child(name), text.as_ref(), default);
+        let (file, record, cell) = (
+            size("file", &limits.file, most.file),
+            size("record", &limits.record, most.record as u64),
+            size("cell", &limits.cell, most.cell as u64),
+        );
+        let (cells, expansion) = (limits.cells.unwrap_or(most.cells as u32), limits.expansion.unwrap_or(most.expansion as u32));
+        for (name, count) in [("cells", cells), ("expansion", expansion)] {
+            if count == 0 {
+                self.fault(&key.child(name), "is 0, so no file would pass; write at least 1".into());
+            }
+        }
+        // A record is held in memory as a whole, and several of them at once.
+        for (name, bytes) in [("record", record), ("cell", cell)] {
+            if bytes > 64 << 20 {
+                self.fault(&key.child(name), "is more than memory should hold of one row; write at most \"64MiB\"".into());
+            }
+        }
+        Limits { file, record: record as usize, cell: cell as usize, cells: cells as usize, expansion: u64::from(expansion) }
+    }
+}

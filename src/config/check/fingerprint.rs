@@ -1,0 +1,48 @@
+//! A feed's fingerprint.
+
+use sha2::{Digest, Sha256};
+
+use super::hex;
+use crate::config::meant::{Content, Feed, FieldMapping, OperationChoice, PassColumn, PlatformKind, Several};
+
+/// A digest of all that makes a feed's meaning: schema, mapping, pass, operation, platform account, content, dialect, time zone.
+/// The order of the mapping does not count. Every part has its length before it, so that no two feeds run together.
+pub(super) fn fingerprint(feed: &Feed) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts(feed) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hex(&hasher.finalize())
+}
+
+fn parts(feed: &Feed) -> Vec<String> {
+    let mut parts = vec!["passferry feed 1".to_owned(), feed.schema_text.clone()];
+    let mut fields: Vec<_> = feed.fields.iter().collect();
+    fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    parts.push(fields.len().to_string());
+    for (name, mapping) in fields {
+        let (kind, text) = match mapping {
+            FieldMapping::Column(text) => ("column", text),
+            FieldMapping::Template(text) => ("template", text),
+        };
+        parts.extend([name.clone(), kind.to_owned(), text.clone()]);
+    }
+    let pass = if matches!(feed.pass, PassColumn::ExternalId(_)) { "external_id" } else { "pass_id" };
+    let several = if feed.several == Several::All { "all" } else { "refuse" };
+    parts.extend([pass, feed.pass.column(), several].map(str::to_owned));
+    match &feed.operation {
+        OperationChoice::Always(verb) => parts.extend(["always", verb.as_str()].map(str::to_owned)),
+        OperationChoice::Column { column, words } => {
+            parts.extend(["column".to_owned(), column.clone(), words.len().to_string()]);
+            parts.extend(words.iter().flat_map(|(word, verb)| [word.clone(), verb.to_string()]));
+        }
+    }
+    let PlatformKind::Passkit(passkit) = &feed.platform.kind;
+    parts.extend(["passkit", &passkit.base_url, &passkit.program].map(str::to_owned));
+    parts.push(if feed.content == Content::Snapshot { "snapshot" } else { "delta" }.to_owned());
+    let dialect = &feed.dialect;
+    parts.push(format!("{:?} {} {}", dialect.delimiter, dialect.header, dialect.blank_lines_strict));
+    parts.push(feed.timezone.name().to_owned());
+    parts
+}

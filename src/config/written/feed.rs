@@ -1,0 +1,244 @@
+//! A feed as written.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Environment, FileMode, Rows, Share, Size, Span, Table, TextOr};
+
+/// A stream of like files: where they arrive, what they mean, and what may happen to them.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Feed {
+    /// Name of a `[source.NAME]`.
+    #[schemars(required)]
+    pub source: Option<String>,
+    /// Folder at the source, from the login folder or from `/`. Default `"."`, the login folder.
+    pub inbox: Option<String>,
+    /// Glob over names: `*`, `?`, `[…]`, `{a,b}`. No folders.
+    #[schemars(required)]
+    pub pattern: Option<String>,
+    /// A snapshot says how every pass it names stands; a delta holds events or changes since the last file.
+    #[schemars(required)]
+    pub content: Option<Content>,
+    /// Path of a Frictionless Table Schema (JSON).
+    #[schemars(required)]
+    pub schema: Option<String>,
+    /// Name of a `[platform.NAME]`.
+    #[schemars(required)]
+    pub platform: Option<String>,
+    /// Must equal the platform's. Default `"production"`.
+    pub environment: Option<Environment>,
+    /// The column that names the pass.
+    #[schemars(required)]
+    pub pass: Option<Table<Pass>>,
+    /// What to do when one external ID has several passes. Default `"refuse"`.
+    pub several: Option<Several>,
+    /// `"update"`, `"upsert"`, `"expire"` or `"void"`, or the column that says so for each row. Default `"update"`.
+    pub operation: Option<TextOr<OperationColumn>>,
+    /// What is sent: nothing, the canary's rows, everything. Default `"live"`.
+    pub mode: Option<Mode>,
+    /// Which rows `mode = "canary"` sends.
+    pub canary: Option<Table<Canary>>,
+    /// How the file is written; what is not said is detected.
+    pub dialect: Option<Table<Dialect>>,
+    /// A file is complete when its size and time stayed equal for this long. Default `"30s"`.
+    pub quiet: Option<Span>,
+    /// A file is complete when this file stands beside it; `{}` is the data file's name. Instead of `quiet`.
+    pub marker: Option<String>,
+    /// What becomes of an input at the end: `"move"`, `"leave"` or `"delete"`, or the folders it is moved to. Default `"move"`.
+    pub after: Option<TextOr<AfterFolders>>,
+    /// Where reports are written.
+    pub reports: Option<Table<Reports>>,
+    /// Mode of report files. Default `"0640"`.
+    pub report_mode: Option<FileMode>,
+    /// Order of files that are complete at the same time. Default `"mtime"`.
+    pub order: Option<Order>,
+    /// What several rows of one file about one pass mean. Default `"last"`.
+    pub duplicates: Option<Duplicates>,
+    /// Rows that change nothing.
+    pub unchanged: Option<Table<Unchanged>>,
+    /// IANA time zone of dates and local times in cells. Default `"UTC"`.
+    pub timezone: Option<String>,
+    /// Pass field = column, or a template over columns (a text with `{{ … }}`). At most 64.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+    /// Limits beyond which a file is held before anything is sent.
+    pub guard: Option<Table<Guard>>,
+    /// Limits beyond which a file is rejected.
+    pub limits: Option<Table<Limits>>,
+}
+
+/// What a feed's files contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    Snapshot,
+    Delta,
+}
+
+/// The column that names the pass; exactly one of the two.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pass {
+    /// Column with the identifier your own systems know the pass by.
+    pub external_id: Option<String>,
+    /// Column with the platform's identifier of the pass.
+    pub pass_id: Option<String>,
+}
+
+/// What to do when one external ID has several passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Several {
+    Refuse,
+    All,
+}
+
+/// The column that says what a row means.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OperationColumn {
+    #[schemars(required)]
+    /// Name of the column.
+    pub column: Option<String>,
+    /// Word in the column = operation. Default: the operations' own names.
+    #[serde(default)]
+    pub words: BTreeMap<String, String>,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Plan,
+    Canary,
+    Live,
+}
+
+/// Which rows a canary sends.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// At most this many rows of a file. Default 10.
+    pub limit: Option<u32>,
+    /// Only these identifiers, when given.
+    #[serde(default)]
+    pub only: Vec<String>,
+}
+
+/// How the file is written.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dialect {
+    /// `","`, `";"`, `"tab"`, `"|"` or another single character; `"auto"` detects. Default `"auto"`.
+    pub delimiter: Option<String>,
+    /// The first record names the columns. Default true.
+    pub header: Option<bool>,
+    /// Empty lines between records. Default `"skip"`.
+    pub blank_lines: Option<BlankLines>,
+}
+
+/// Empty lines between records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BlankLines {
+    /// Counted and skipped.
+    Skip,
+    /// Each is a rejected record, `blank-row`.
+    Reject,
+}
+
+/// Folders an input is moved to, under the inbox.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AfterFolders {
+    /// Of files that were processed. Default `".processed"`.
+    pub processed: Option<String>,
+    /// Of files that failed as a whole. Default `".error"`.
+    pub error: Option<String>,
+}
+
+/// Where reports are written.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reports {
+    /// Another source, for a server that may only be read.
+    pub source: Option<String>,
+    /// Folder under the inbox; with `source`, from that source's login folder. Default `"reports"`.
+    pub folder: Option<String>,
+}
+
+/// Order of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// By the time the server gives, then by name.
+    Mtime,
+    Name,
+}
+
+/// What several rows of one file about one pass mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duplicates {
+    /// A later row that sets every field an earlier one sets supersedes it.
+    Last,
+    /// The first row counts.
+    First,
+    /// All rows of that pass are rejected.
+    Reject,
+    /// All are applied, in order.
+    InOrder,
+}
+
+/// Rows that change nothing.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unchanged {
+    /// Send an equal value again when it was last sent longer ago than this. Default: never.
+    pub max_age: Option<Span>,
+}
+
+/// Limits beyond which a file is held. `false` switches one off.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Guard {
+    /// Rejected records. Default `"5%"`.
+    pub rejects: Option<Share>,
+    /// Least and most records against the median of the last 10 clean files; off until 3 are known. Default `"50%..200%"`.
+    pub rows: Option<Rows>,
+    /// Balances that go from something to nothing. Default `"20%"`.
+    pub zeroed: Option<Share>,
+    /// Fields that go from something to empty. Default `"20%"`.
+    pub cleared: Option<Share>,
+    /// Passes that upsert would issue. Default `"10%"`.
+    pub created: Option<Share>,
+    /// Rows without a pass. Default `"30%"`.
+    pub unresolved: Option<Share>,
+    /// Records with too few or too many cells. Default `"10%"`.
+    pub ragged: Option<Share>,
+    /// A share counts only from this many rows on. Default 50.
+    pub floor: Option<u32>,
+    /// Hold the first file of a new or changed feed. Default true.
+    pub first_file: Option<bool>,
+}
+
+/// Limits beyond which a file, or a record of it, is rejected; nothing is ever cut.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a file as delivered. Default `"16GiB"`.
+    pub file: Option<Size>,
+    /// Bytes of a record. Default `"1MiB"`.
+    pub record: Option<Size>,
+    /// Bytes of a cell. Default `"256KiB"`.
+    pub cell: Option<Size>,
+    /// Cells of a record. Default 4096.
+    #[schemars(range(min = 1))]
+    pub cells: Option<u32>,
+    /// Decompressed bytes for each compressed one. Default 100.
+    #[schemars(range(min = 1))]
+    pub expansion: Option<u32>,
+}
