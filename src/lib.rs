@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod outcome;
 pub mod platform;
 pub mod row;
+pub mod sandbox;
 pub mod schema;
 pub mod secret;
 pub mod source;
