@@ -220,7 +220,7 @@ pub enum Trouble {
     WrongJson,
     /// 200 with a page of HTML, before: somebody else's log-in page.
     HtmlOk,
-    /// 200 whose id is another member's, after.
+    /// 200 with an id that nobody has, after.
     OtherId,
     /// A list ends with an error line after so many rows.
     ListError { rows: usize },
@@ -271,11 +271,6 @@ impl FaultsHandle {
     /// Everything off.
     pub fn clear(&self) {
         self.set(Faults::default());
-    }
-
-    /// The server's clock.
-    pub(super) fn now(&self) -> SystemTime {
-        skewed(self.lock().faults.clock_skew_seconds)
     }
 
     pub(super) fn decide(&self, about: &About<'_>) -> Decision {

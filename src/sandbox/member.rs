@@ -69,11 +69,9 @@ impl Member {
 
 pub(super) const DELETED: &str = "DELETED";
 
-fn empty_person() -> Map<String, Value> {
+pub(super) fn empty_person() -> Map<String, Value> {
     let mut person = Map::new();
-    for field in
-        ["surname", "forename", "salutation", "suffix", "displayName", "emailAddress", "mobileNumber", "externalId"]
-    {
+    for field in ["surname", "forename", "salutation", "suffix", "displayName", "emailAddress", "mobileNumber", "externalId"] {
         person.insert(field.to_owned(), json!(""));
     }
     person.insert("otherNames".to_owned(), json!([]));

@@ -3,13 +3,23 @@
 //! It is written from the platform's contract alone and shares no code with the adapter, so that the one can find the other's mistakes.
 //! Where the contract leaves something open, a knob of [`Faults`] chooses. Everything under `/sandbox/` is its own and needs no token.
 
+mod answer;
 mod auth;
+mod calls;
+mod control;
 mod door;
 mod faults;
+mod list;
 mod listener;
 mod log;
 mod member;
+mod members;
+mod points;
+mod shape;
 mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -189,7 +199,7 @@ impl Drop for Sandbox {
 
 /// Serves until told to stop; then every open connection is cut.
 fn serve(runtime: &tokio::runtime::Runtime, listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
-    let router = Router::new().fallback(door::open).with_state(shared);
+    let router = Router::new().nest("/sandbox", control::router()).fallback(door::open).with_state(shared);
     let service = router.into_make_service_with_connect_info::<listener::Wire>();
     runtime.block_on(async move {
         let listener = match tokio::net::TcpListener::from_std(listener) {

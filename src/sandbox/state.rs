@@ -252,7 +252,8 @@ fn load(path: &Path, state: &mut State) -> anyhow::Result<Connection> {
 fn write(database: &mut Connection, members: &[(usize, Option<Member>)], from: usize, events: &[Event]) -> anyhow::Result<()> {
     let transaction = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     {
-        let mut keep = transaction.prepare_cached("INSERT OR REPLACE INTO members (place, id, external_id, body) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut keep =
+            transaction.prepare_cached("INSERT OR REPLACE INTO members (place, id, external_id, body) VALUES (?1, ?2, ?3, ?4)")?;
         let mut remove = transaction.prepare_cached("DELETE FROM members WHERE place = ?1")?;
         for (place, member) in members {
             let place = i64::try_from(*place)?;
@@ -261,7 +262,8 @@ fn write(database: &mut Connection, members: &[(usize, Option<Member>)], from: u
                 None => remove.execute([place])?,
             };
         }
-        let mut add = transaction.prepare_cached("INSERT OR REPLACE INTO events (place, member_id, external_id, body) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut add =
+            transaction.prepare_cached("INSERT OR REPLACE INTO events (place, member_id, external_id, body) VALUES (?1, ?2, ?3, ?4)")?;
         for (index, event) in events.iter().enumerate() {
             add.execute(params![i64::try_from(from + index)?, event.member.id, event.external_id, serde_json::to_string(event)?])?;
         }
