@@ -43,7 +43,7 @@ impl Tokens {
         let header = header.ok_or("missing authorization header")?;
         let token = header.strip_prefix("Bearer ").unwrap_or(header).trim();
         let claims = self.claims(token)?;
-        let now = clock.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let now = clock.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
         if claims.uid != self.key {
             Err("unknown api key")
         } else if claims.iat > now {
@@ -78,8 +78,8 @@ impl Tokens {
         if head.alg != "HS256" {
             return None;
         }
-        let mut signer = Signer::new(MessageDigest::sha256(), &self.secret).ok()?;
-        let expected = signer.sign_oneshot_to_vec(signed.as_bytes()).ok()?;
+        let mut hmac = Signer::new(MessageDigest::sha256(), &self.secret).ok()?;
+        let expected = hmac.sign_oneshot_to_vec(signed.as_bytes()).ok()?;
         let given = decode(signature)?;
         if expected.len() != given.len() || !openssl::memcmp::eq(&expected, &given) {
             return None;

@@ -155,9 +155,9 @@ impl Visit<'_> {
             Some(Outage::Unauthorized) => return Some(self.refuse(&Failure::new(401, "unauthorized"))),
             None => {}
         }
-        if let Some(retry_after) = &self.decision.throttled {
+        if let Some(throttled) = &self.decision.throttled {
             let mut response = self.refuse(&Failure::new(429, "rate limit exceeded"));
-            if let Some(value) = retry_after.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
+            if let Some(value) = throttled.retry_after.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
             return Some(response);

@@ -14,6 +14,7 @@ pub const UNAVAILABLE_FOR: Duration = Duration::from_millis(250);
 /// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
 pub struct Faults {
     /// Start of the random sequence, so that a run can be repeated.
     pub seed: u64,
@@ -303,10 +304,15 @@ pub(super) struct Decision {
     pub wait: Duration,
     pub clock: SystemTime,
     pub outage: Option<Outage>,
-    /// Refused by the token bucket, with the header to send.
-    pub throttled: Option<Option<String>>,
+    pub throttled: Option<Throttled>,
     pub troubles: Vec<Trouble>,
     pub switches: Switches,
+}
+
+/// Refused by the token bucket.
+pub(super) struct Throttled {
+    /// The value of `Retry-After`, where one is sent.
+    pub retry_after: Option<String>,
 }
 
 /// The knobs that change what the contract leaves open.
@@ -365,7 +371,7 @@ impl Engine {
         }
     }
 
-    fn throttle(&mut self, clock: SystemTime) -> Option<Option<String>> {
+    fn throttle(&mut self, clock: SystemTime) -> Option<Throttled> {
         let throttle = self.faults.throttle?;
         let now = Instant::now();
         self.tokens = (self.tokens + now.duration_since(self.filled).as_secs_f64() * throttle.per_second).min(throttle.burst);
@@ -374,13 +380,14 @@ impl Engine {
             self.tokens -= 1.0;
             return None;
         }
-        let seconds = ((1.0 - self.tokens) / throttle.per_second).ceil().clamp(1.0, 86_400.0) as u64;
-        Some(match throttle.retry_after {
+        let wait = Duration::from_secs_f64(((1.0 - self.tokens) / throttle.per_second).ceil().clamp(1.0, 86_400.0));
+        let retry_after = match throttle.retry_after {
             RetryAfter::None => None,
-            RetryAfter::Seconds => Some(seconds.to_string()),
-            RetryAfter::Date => Some(httpdate::fmt_http_date(clock + Duration::from_secs(seconds))),
+            RetryAfter::Seconds => Some(wait.as_secs().to_string()),
+            RetryAfter::Date => Some(httpdate::fmt_http_date(clock + wait)),
             RetryAfter::TenYears => Some((10 * 365 * 86_400u64).to_string()),
-        })
+        };
+        Some(Throttled { retry_after })
     }
 
     fn troubles(&mut self, about: &About<'_>) -> Vec<Trouble> {
@@ -411,5 +418,30 @@ impl Engine {
             met.push(rule.trouble.clone());
         }
         met
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_of_latency_meets_its_percentiles() {
+        let ms = |at| Latency::TYPICAL.sample(at).as_secs_f64() * 1000.0;
+        for (at, expected) in [(0.0, 30.0), (0.5, 60.0), (0.95, 300.0), (0.99, 1500.0), (0.999, 1500.0)] {
+            assert!((ms(at) - expected).abs() < 0.001, "at {at}: {}", ms(at));
+        }
+        assert_eq!(Latency::None.sample(0.9), Duration::ZERO);
+    }
+
+    #[test]
+    fn conditions_of_a_rule_must_all_hold() {
+        let rule = Rule::new(Trouble::DropBefore).method("put").path("points").id("A");
+        let about = |method, path, id| About { method, path, ids: [Some(id), None], fingerprint: 0 };
+        assert!(rule.matches(&about("PUT", "/members/member/points/set", "A")));
+        assert!(!rule.matches(&about("GET", "/members/member/points/set", "A")));
+        assert!(!rule.matches(&about("PUT", "/members/member", "A")));
+        assert!(!rule.matches(&about("PUT", "/members/member/points/set", "B")));
+        assert!(!rule.next(0).matches(&about("PUT", "/members/member/points/set", "A")));
     }
 }

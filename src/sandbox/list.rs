@@ -100,7 +100,7 @@ impl Query {
     }
 
     pub fn count(&self, state: &State) -> usize {
-        if self.groups.is_empty() { state.count() as usize } else { self.matching(state).count() }
+        self.matching(state).count()
     }
 
     /// The page of events, oldest first unless ordered otherwise.

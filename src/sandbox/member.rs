@@ -83,6 +83,7 @@ pub(super) fn empty_person() -> Map<String, Value> {
 /// Something that happened to a member. The caller's `externalEventId` comes back as `externalId` (contract section 4.2, M7).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names)] // the wire calls it eventType
 pub(super) struct Event {
     pub id: String,
     pub external_id: String,

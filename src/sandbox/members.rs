@@ -262,7 +262,8 @@ fn check_person(body: &Map<String, Value>) -> Result<(), Failure> {
     }
     let mobile = text(person, "mobileNumber");
     let digits = mobile.strip_prefix('+').unwrap_or("");
-    if !mobile.is_empty() && !((7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())) {
+    let dialable = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !mobile.is_empty() && !dialable {
         return Err(Failure::invalid("person.mobileNumber must be + with the country code and the number, without separators"));
     }
     Ok(())

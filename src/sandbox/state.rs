@@ -148,19 +148,23 @@ impl Store {
     /// Adds members past the platform's calls; those whose external ID is taken are left as they are and not counted.
     pub fn issue(&self, members: impl Iterator<Item = Issue>, program: &str, tiers: &[String]) -> anyhow::Result<u64> {
         let first_tier = tiers.first().map_or("", String::as_str);
-        let mut issued = 0;
-        let mut state = self.lock();
-        for issue in members {
+        let members: Vec<Issue> = members.collect();
+        for issue in &members {
             if issue.external_id.is_empty() {
                 bail!("a member to issue has no externalId");
-            }
-            if state.place_of_external_id(&issue.external_id).is_some() {
-                continue;
             }
             let tier = issue.tier_id.as_deref().unwrap_or(first_tier);
             if !tiers.iter().any(|known| known == tier) {
                 bail!("member {} is to be issued in tier {tier:?}, which the program does not have", issue.external_id);
             }
+        }
+        let mut issued = 0;
+        let mut state = self.lock();
+        for issue in members {
+            if state.place_of_external_id(&issue.external_id).is_some() {
+                continue;
+            }
+            let tier = issue.tier_id.as_deref().unwrap_or(first_tier);
             let mut member = Member::new(new_id(), program, tier, &issue.external_id, now());
             member.points = issue.points;
             member.secondary_points = issue.secondary_points;

@@ -221,6 +221,7 @@ async fn a_delete_carries_a_body_and_is_final() {
     rig.faults(|faults| faults.keep_deleted = true);
     rig.ask("DELETE", "/members/member", json!({"externalId": "B", "programId": PROGRAM})).await;
     assert_eq!(rig.read("B").await["status"], "DELETED");
+    assert_eq!(rig.ask("DELETE", "/members/member", json!({"externalId": "B", "programId": PROGRAM})).await.0, 404);
     assert_eq!(rig.sandbox.members(), 0);
 }
 

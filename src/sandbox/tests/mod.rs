@@ -86,8 +86,8 @@ impl Rig {
         self.request("PUT", "/members/member/points/earn").json(&body).send().await
     }
 
-    fn points(&self, external_id: &str) -> f64 {
-        self.sandbox.member(external_id).expect("the member")["points"].as_f64().expect("a number")
+    fn points(&self, external_id: &str) -> Value {
+        self.sandbox.member(external_id).expect("the member")["points"].clone()
     }
 }
 
@@ -117,7 +117,7 @@ fn token(iat: i64, exp: i64) -> String {
 }
 
 fn token_of(key: &str, secret: &str, iat: i64, exp: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed();
     let head = base64(br#"{"alg":"HS256","typ":"JWT"}"#);
     let claims = base64(json!({"uid": key, "iat": now + iat, "exp": now + exp}).to_string().as_bytes());
     let signed = format!("{head}.{claims}");

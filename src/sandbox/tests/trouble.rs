@@ -175,8 +175,8 @@ async fn a_clock_ahead_or_behind_judges_tokens_and_dates_answers() {
         let answer = rig.request("GET", "/user/profile").send().await.expect("an answer");
         assert_eq!(answer.status(), status);
         let date = httpdate::parse_http_date(answer.headers()["date"].to_str().expect("a text")).expect("a date");
-        let shown = date.duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
+        let shown = date.duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed();
         assert!((shown - now - skew).abs() <= 2);
         if status == 401 {
             assert_eq!(answer.json::<Value>().await.expect("JSON"), json!({"error": message}));
