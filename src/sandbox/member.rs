@@ -1,7 +1,10 @@
 //! What the sandbox keeps of a member and of the events about it (contract section 4.1).
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
+
+use super::shape::is_falsy;
 
 /// Text keys and text values, in the order they came.
 pub(super) type Texts = Map<String, Value>;
@@ -16,6 +19,8 @@ pub(super) struct Member {
     pub grouping_identifier: String,
     pub tier_id: String,
     pub program_id: String,
+    /// Only what is set; the rest is printed empty. A million members fit in memory this way.
+    #[serde(serialize_with = "print_person", deserialize_with = "read_person")]
     pub person: Map<String, Value>,
     pub meta_data: Texts,
     pub opt_out: bool,
@@ -25,7 +30,8 @@ pub(super) struct Member {
     pub expiry_date: Option<String>,
     pub status: String,
     pub pass_overrides: Value,
-    pub pass_meta_data: Value,
+    #[serde(skip_deserializing)]
+    pub pass_meta_data: PassMetaData,
     pub notes: Value,
     pub current_tier_awarded: Option<String>,
     pub current_tier_expires: Option<String>,
@@ -42,7 +48,7 @@ impl Member {
             grouping_identifier: String::new(),
             tier_id: tier_id.to_owned(),
             program_id: program_id.to_owned(),
-            person: empty_person(),
+            person: Map::new(),
             meta_data: Texts::new(),
             opt_out: false,
             points: 0.0,
@@ -51,7 +57,7 @@ impl Member {
             expiry_date: None,
             status: "ENROLLED".to_owned(),
             pass_overrides: Value::Null,
-            pass_meta_data: json!({"status": "PASS_ISSUED"}),
+            pass_meta_data: PassMetaData::default(),
             notes: json!([]),
             current_tier_awarded: None,
             current_tier_expires: None,
@@ -69,15 +75,51 @@ impl Member {
 
 pub(super) const DELETED: &str = "DELETED";
 
-pub(super) fn empty_person() -> Map<String, Value> {
-    let mut person = Map::new();
-    for field in ["surname", "forename", "salutation", "suffix", "displayName", "emailAddress", "mobileNumber", "externalId"] {
-        person.insert(field.to_owned(), json!(""));
+/// No wallet ever installs a pass of the sandbox.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct PassMetaData {
+    status: &'static str,
+}
+
+impl Default for PassMetaData {
+    fn default() -> PassMetaData {
+        PassMetaData { status: "PASS_ISSUED" }
     }
-    person.insert("otherNames".to_owned(), json!([]));
-    person.insert("gender".to_owned(), json!("NOT_KNOWN"));
-    person.insert("dateOfBirth".to_owned(), Value::Null);
-    person
+}
+
+/// The fields of a person that an answer prints.
+pub(super) const PERSON: [&str; 11] = [
+    "surname",
+    "forename",
+    "otherNames",
+    "salutation",
+    "suffix",
+    "displayName",
+    "gender",
+    "dateOfBirth",
+    "emailAddress",
+    "mobileNumber",
+    "externalId",
+];
+
+fn print_person<S: Serializer>(person: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(PERSON.len()))?;
+    for field in PERSON {
+        match (person.get(field), field) {
+            (Some(value), _) => map.serialize_entry(field, value)?,
+            (None, "otherNames") => map.serialize_entry(field, &[""; 0])?,
+            (None, "gender") => map.serialize_entry(field, "NOT_KNOWN")?,
+            (None, "dateOfBirth") => map.serialize_entry(field, &())?,
+            (None, _) => map.serialize_entry(field, "")?,
+        }
+    }
+    map.end()
+}
+
+fn read_person<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    let mut person = Map::deserialize(deserializer)?;
+    person.retain(|_, value| !is_falsy(value) && *value != "NOT_KNOWN");
+    Ok(person)
 }
 
 /// Something that happened to a member. The caller's `externalEventId` comes back as `externalId` (contract section 4.2, M7).

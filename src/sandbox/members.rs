@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Failure, Reply};
 use super::calls::Call;
 use super::faults::Switches;
-use super::member::{DELETED, Member};
+use super::member::{DELETED, Member, PERSON};
 use super::points::{self, Change};
 use super::shape::{self, text};
 use super::state::{State, new_id, now};
@@ -185,14 +185,16 @@ impl Desk<'_> {
 
     fn overlay_person(&self, member: &mut Member, person: &Value, all: bool) {
         if self.switches.replace_person {
-            let external_id = member.person.get("externalId").cloned().unwrap_or_default();
-            member.person = super::member::empty_person();
-            member.person.insert("externalId".to_owned(), external_id);
+            member.person.retain(|name, _| name == "externalId");
         }
         for (name, value) in person.as_object().into_iter().flatten() {
-            let known = name != "externalId" && member.person.contains_key(name);
-            if known && !value.is_null() && (all || !shape::is_falsy(value)) {
+            if name == "externalId" || !PERSON.contains(&name.as_str()) {
+                continue;
+            }
+            if !shape::is_falsy(value) {
                 member.person.insert(name.clone(), value.clone());
+            } else if all && !value.is_null() {
+                member.person.shift_remove(name);
             }
         }
     }

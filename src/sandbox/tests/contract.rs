@@ -291,6 +291,9 @@ async fn members_and_events_survive_a_restart() {
     let rig = Rig::with(settings.clone());
     assert_eq!(rig.sandbox.issue(["A", "B", "C"].into_iter().map(member)).expect("issued"), 3);
     rig.earn("A", 5.0, "once").await.expect("an answer");
+    let person = json!({"forename": "Ada", "gender": "FEMALE", "dateOfBirth": {"year": 1815, "month": 12, "day": 10}});
+    rig.ask("PUT", "/members/member", json!({"externalId": "A", "programId": PROGRAM, "person": person})).await;
+    assert_eq!(rig.read("A").await["person"]["dateOfBirth"], person["dateOfBirth"]);
     rig.ask("DELETE", "/members/member", json!({"externalId": "B", "programId": PROGRAM})).await;
     let before = rig.sandbox.member("A");
     drop(rig);
