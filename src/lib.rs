@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod platform;
 pub mod row;
+pub mod sandbox;
 pub mod schema;
 pub mod secret;
 pub mod source;

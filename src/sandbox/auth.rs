@@ -1,0 +1,99 @@
+//! Tokens (contract section 1.1): HS256 with the secret as plain bytes, judged by the server's clock.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::sign::Signer;
+use serde::Deserialize;
+
+/// From this age on a token is refused, in seconds.
+const TOO_OLD: i64 = 60;
+/// How far ahead `exp` may be under the strict switch, in seconds.
+const STRICT_EXPIRY: i64 = 60;
+
+pub(super) struct Tokens {
+    key: String,
+    secret: PKey<Private>,
+    /// The last token whose signature held: clients use one for many requests.
+    last: Mutex<Option<(String, Claims)>>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    alg: String,
+}
+
+#[derive(Clone, Deserialize)]
+struct Claims {
+    uid: String,
+    iat: i64,
+    exp: i64,
+}
+
+impl Tokens {
+    pub fn new(key: &str, secret: &str) -> anyhow::Result<Tokens> {
+        anyhow::ensure!(!secret.is_empty(), "the sandbox needs an API secret that is not empty");
+        Ok(Tokens { key: key.to_owned(), secret: PKey::hmac(secret.as_bytes())?, last: Mutex::new(None) })
+    }
+
+    /// Judges an `Authorization` header; the error is the text of the 401.
+    pub fn check(&self, header: Option<&str>, clock: SystemTime, strict_expiry: bool) -> Result<(), &'static str> {
+        let header = header.ok_or("missing authorization header")?;
+        let token = header.strip_prefix("Bearer ").unwrap_or(header).trim();
+        let claims = self.claims(token)?;
+        let now = clock.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
+        if claims.uid != self.key {
+            Err("unknown api key")
+        } else if claims.iat > now {
+            Err("Token used before issued")
+        } else if now - claims.iat >= TOO_OLD {
+            Err("jwt was issued too long ago")
+        } else if claims.exp <= now {
+            Err("Token is expired")
+        } else if strict_expiry && claims.exp > now + STRICT_EXPIRY {
+            Err("jwt expires too far in the future")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn claims(&self, token: &str) -> Result<Claims, &'static str> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, claims)) = &*last
+            && known == token
+        {
+            return Ok(claims.clone());
+        }
+        let claims = self.verify(token).ok_or("invalid jwt")?;
+        *last = Some((token.to_owned(), claims.clone()));
+        Ok(claims)
+    }
+
+    fn verify(&self, token: &str) -> Option<Claims> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (head, claims) = signed.split_once('.')?;
+        let head: Head = serde_json::from_slice(&decode(head)?).ok()?;
+        if head.alg != "HS256" {
+            return None;
+        }
+        let mut hmac = Signer::new(MessageDigest::sha256(), &self.secret).ok()?;
+        let expected = hmac.sign_oneshot_to_vec(signed.as_bytes()).ok()?;
+        let given = decode(signature)?;
+        if expected.len() != given.len() || !openssl::memcmp::eq(&expected, &given) {
+            return None;
+        }
+        serde_json::from_slice(&decode(claims)?).ok()
+    }
+}
+
+/// Base64url without padding (RFC 7515 section 2).
+fn decode(text: &str) -> Option<Vec<u8>> {
+    if text.contains(['+', '/', '=']) {
+        return None;
+    }
+    let mut standard = text.replace('-', "+").replace('_', "/");
+    standard.push_str(["", "", "==", "="].get(text.len() % 4)?);
+    openssl::base64::decode_block(&standard).ok()
+}

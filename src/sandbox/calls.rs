@@ -1,0 +1,120 @@
+//! Which call of the platform a method and path name (contract section 4.2).
+
+/// A call, with the ids its path carries, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Profile,
+    Program(String),
+    Enrol,
+    Update,
+    Delete,
+    ById(String),
+    ByExternalId {
+        program: String,
+        external_id: String,
+    },
+    SetPoints,
+    Earn,
+    Burn,
+    Tier,
+    Expiry,
+    List(String),
+    Count(String),
+    Events(String),
+    ProgramEvents(String),
+    MetaKeys(String),
+    /// The path exists for another method: gRPC Unimplemented.
+    WrongMethod,
+    Unknown,
+}
+
+impl Call {
+    /// Names the call and the route it came by.
+    pub fn of(method: &str, path: &str) -> (Call, &'static str) {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(decode).collect();
+        let Some(parts) = parts else { return (Call::Unknown, "other") };
+        // The gateway matches on the decoded path, so that an encoded slash divides an id in two.
+        if parts.iter().any(|part| part.contains('/') || part.is_empty()) {
+            return (Call::Unknown, "other");
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (wanted, call, route): (&[&str], Call, &'static str) = match parts[..] {
+            ["user", "profile"] => (&["GET"], Call::Profile, "/user/profile"),
+            ["members", "program", id] => (&["GET"], Call::Program(id.to_owned()), "/members/program/{id}"),
+            ["members", "member"] => {
+                let call = match method {
+                    "POST" => Call::Enrol,
+                    "PUT" => Call::Update,
+                    _ => Call::Delete,
+                };
+                (&["POST", "PUT", "DELETE"], call, "/members/member")
+            }
+            ["members", "member", "id", id] => (&["GET"], Call::ById(id.to_owned()), "/members/member/id/{id}"),
+            ["members", "member", "externalId", program, external_id] => (
+                &["GET"],
+                Call::ByExternalId { program: program.to_owned(), external_id: external_id.to_owned() },
+                "/members/member/externalId/{programId}/{externalId}",
+            ),
+            ["members", "member", "points", "set"] => (&["PUT"], Call::SetPoints, "/members/member/points/set"),
+            ["members", "member", "points", "earn"] => (&["PUT"], Call::Earn, "/members/member/points/earn"),
+            ["members", "member", "points", "burn"] => (&["PUT"], Call::Burn, "/members/member/points/burn"),
+            ["members", "member", "tier"] => (&["PUT"], Call::Tier, "/members/member/tier"),
+            ["members", "member", "updateExpiry"] => (&["PUT"], Call::Expiry, "/members/member/updateExpiry"),
+            ["members", "member", "list", program] => (&["POST"], Call::List(program.to_owned()), "/members/member/list/{programId}"),
+            ["members", "count", program] => (&["POST"], Call::Count(program.to_owned()), "/members/count/{programId}"),
+            ["members", "member", "list", "events", id] => (&["POST"], Call::Events(id.to_owned()), "/members/member/list/events/{id}"),
+            ["members", "program", "list", "events", program] => {
+                (&["POST"], Call::ProgramEvents(program.to_owned()), "/members/program/list/events/{programId}")
+            }
+            ["members", "member", "meta", program] => (&["GET"], Call::MetaKeys(program.to_owned()), "/members/member/meta/{programId}"),
+            _ => return (Call::Unknown, "other"),
+        };
+        if wanted.contains(&method) { (call, route) } else { (Call::WrongMethod, route) }
+    }
+
+    /// Whether the call answers a stream of lines.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Call::List(_) | Call::Events(_) | Call::ProgramEvents(_))
+    }
+}
+
+/// Percent-decodes one segment; none when it is not UTF-8 or badly encoded.
+fn decode(segment: &str) -> Option<String> {
+    let mut bytes = segment.bytes();
+    let mut decoded = Vec::with_capacity(segment.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                (digit(bytes.next())? * 16 + digit(bytes.next())?) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_id_is_percent_decoded() {
+        let (call, _) = Call::of("GET", "/members/member/externalId/p/CUST%200%C3%A9");
+        assert_eq!(call, Call::ByExternalId { program: "p".to_owned(), external_id: "CUST 0é".to_owned() });
+    }
+
+    #[test]
+    fn an_encoded_slash_matches_no_route() {
+        assert_eq!(Call::of("GET", "/members/member/externalId/p/a%2Fb").0, Call::Unknown);
+        assert_eq!(Call::of("GET", "/members/member/id/a%zz").0, Call::Unknown);
+    }
+
+    #[test]
+    fn another_method_of_a_known_path_is_told_apart() {
+        assert_eq!(Call::of("POST", "/members/member/points/set").0, Call::WrongMethod);
+        assert_eq!(Call::of("PATCH", "/members/member").0, Call::WrongMethod);
+        assert_eq!(Call::of("DELETE", "/members/member").0, Call::Delete);
+    }
+}

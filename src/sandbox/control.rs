@@ -1,0 +1,108 @@
+//! The sandbox's own calls under `/sandbox/`: knobs, log, members. They need no token; the server listens on loopback only.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::log::Stats;
+use super::member::Issue;
+use super::{Faults, Shared};
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/faults", get(faults).put(set_faults))
+        .route("/requests", get(requests).delete(forget_requests))
+        .route("/members", post(issue))
+        .route("/members/{external_id}", get(member))
+        .route("/stats", get(stats))
+        .layer(DefaultBodyLimit::disable())
+}
+
+async fn faults(State(shared): State<Arc<Shared>>) -> Json<Faults> {
+    Json(shared.faults.get())
+}
+
+async fn set_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    match serde_json::from_slice(&body) {
+        Ok(faults) => {
+            shared.faults.set(faults);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(problem) => (StatusCode::BAD_REQUEST, format!("these are not faults: {problem}\n")).into_response(),
+    }
+}
+
+/// Which requests to show; all conditions given must hold.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+struct Wanted {
+    method: Option<String>,
+    route: Option<String>,
+    /// A part of the path.
+    path: Option<String>,
+    external_id: Option<String>,
+    status: Option<u16>,
+    /// The first sequence number.
+    since: u64,
+    /// The newest so many.
+    limit: Option<usize>,
+}
+
+async fn requests(State(shared): State<Arc<Shared>>, Query(wanted): Query<Wanted>) -> Response {
+    let mut entries = shared.log.select(|entry| {
+        entry.sequence >= wanted.since
+            && wanted.method.as_ref().is_none_or(|method| *method == entry.method)
+            && wanted.route.as_ref().is_none_or(|route| route == entry.route)
+            && wanted.path.as_ref().is_none_or(|part| entry.path.contains(part))
+            && wanted.external_id.as_ref().is_none_or(|id| entry.external_id.as_ref() == Some(id))
+            && wanted.status.is_none_or(|status| entry.status == Some(status))
+    });
+    if let Some(limit) = wanted.limit {
+        entries.drain(..entries.len().saturating_sub(limit));
+    }
+    Json(entries).into_response()
+}
+
+async fn forget_requests(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.log.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn issue(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let lines = serde_json::Deserializer::from_slice(&body).into_iter::<Issue>().collect::<Result<Vec<_>, _>>();
+    let issued = match lines {
+        Ok(members) => shared.store.issue(members.into_iter(), &shared.settings.program, &shared.settings.tiers),
+        Err(problem) => Err(problem.into()),
+    };
+    match issued {
+        Ok(issued) => Json(serde_json::json!({ "issued": issued })).into_response(),
+        Err(problem) => (StatusCode::BAD_REQUEST, format!("cannot issue: {problem:#}\n")).into_response(),
+    }
+}
+
+async fn member(State(shared): State<Arc<Shared>>, Path(external_id): Path<String>) -> Response {
+    let state = shared.store.lock();
+    let member = state.place_of_external_id(&external_id).and_then(|place| state.at(place));
+    match member.and_then(|member| serde_json::to_string(member).ok()) {
+        Some(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no member has the external ID {external_id:?}\n")).into_response(),
+    }
+}
+
+#[derive(Serialize)]
+struct Summary {
+    members: u64,
+    #[serde(flatten)]
+    requests: Stats,
+}
+
+async fn stats(State(shared): State<Arc<Shared>>) -> Json<Summary> {
+    let members = shared.store.lock().count();
+    Json(Summary { members, requests: shared.log.stats() })
+}

@@ -1,0 +1,447 @@
+//! The trouble the sandbox can make, as data. Everything is off by default and can be changed while the server runs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+/// How long a request stays refused once it met [`Trouble::Unavailable`] (contract section 3.1).
+pub const UNAVAILABLE_FOR: Duration = Duration::from_millis(250);
+
+/// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
+pub struct Faults {
+    /// Start of the random sequence, so that a run can be repeated.
+    pub seed: u64,
+    /// Added to the server's clock: tokens are judged by it and the `Date` header shows it.
+    pub clock_skew_seconds: i64,
+    pub latency: Latency,
+    pub throttle: Option<Throttle>,
+    pub outage: Option<Outage>,
+    /// Tried in order for each request; each one that matches takes effect.
+    pub rules: Vec<Rule>,
+    pub error_shape: ErrorShape,
+    /// Answer 400 to a field the contract does not name instead of dropping it.
+    pub reject_unknown_fields: bool,
+    /// Refuse tokens whose `exp` is more than 60 s ahead (contract section 1.1: reports differ).
+    pub strict_expiry: bool,
+    /// A deleted member stays readable with status `DELETED` instead of answering 404 (section 4.2, M12: unknown which).
+    pub keep_deleted: bool,
+    /// The tier allows balances below zero.
+    pub overdraw: bool,
+    /// `person` in an update replaces the stored one instead of being merged into it (section 2.1: unknown which).
+    pub replace_person: bool,
+}
+
+/// Time added before a request is handled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Latency {
+    #[default]
+    None,
+    Fixed {
+        ms: u64,
+    },
+    /// Half of the requests stay below `p50_ms`; one in a hundred takes `p99_ms`.
+    Spread {
+        p50_ms: u64,
+        p95_ms: u64,
+        p99_ms: u64,
+    },
+}
+
+impl Latency {
+    /// The distribution of contract section 10.
+    pub const TYPICAL: Latency = Latency::Spread { p50_ms: 60, p95_ms: 300, p99_ms: 1500 };
+
+    fn sample(self, at: f64) -> Duration {
+        let ms = match self {
+            Latency::None => 0.0,
+            Latency::Fixed { ms } => ms as f64,
+            Latency::Spread { p50_ms, p95_ms, p99_ms } => {
+                let (p50, p95, p99) = (p50_ms as f64, p95_ms as f64, p99_ms as f64);
+                match at {
+                    at if at < 0.5 => p50 * (0.5 + at),
+                    at if at < 0.95 => p50 + (p95 - p50) * (at - 0.5) / 0.45,
+                    at if at < 0.99 => p95 + (p99 - p95) * (at - 0.95) / 0.04,
+                    _ => p99,
+                }
+            }
+        };
+        Duration::from_secs_f64(ms.max(0.0) / 1000.0)
+    }
+}
+
+/// A token bucket over the whole account; what does not fit is answered 429.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Throttle {
+    pub per_second: f64,
+    pub burst: f64,
+    pub retry_after: RetryAfter,
+}
+
+impl Default for Throttle {
+    fn default() -> Throttle {
+        Throttle { per_second: 50.0, burst: 100.0, retry_after: RetryAfter::None }
+    }
+}
+
+/// The `Retry-After` header of a 429.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryAfter {
+    #[default]
+    None,
+    /// Whole seconds until a request fits, at least 1.
+    Seconds,
+    /// The same as an HTTP date on the server's clock.
+    Date,
+    /// Ten years, in seconds.
+    TenYears,
+}
+
+/// Nothing works, whatever the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outage {
+    /// Connections are accepted and closed without an answer.
+    Close,
+    /// 503 for all.
+    Unavailable,
+    /// 401 for all.
+    Unauthorized,
+}
+
+/// The four error bodies of contract section 3.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorShape {
+    /// `{"code","message","details"}`
+    #[default]
+    Gateway,
+    /// `{"error"}`
+    Text,
+    /// `{"error","code","message","details"}`
+    Both,
+    /// `{"error":{"code","message","details"}}`
+    Nested,
+}
+
+/// One kind of trouble and the requests it befalls: all that meet every given condition, or a share of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub trouble: Trouble,
+    /// 0 to 1.
+    #[serde(default = "always")]
+    pub share: f64,
+    /// How many requests more; counts down. Without it the rule stays.
+    #[serde(default)]
+    pub next: Option<u64>,
+    #[serde(default)]
+    pub method: Option<String>,
+    /// A part of the path.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// A member, by external ID or by its id.
+    #[serde(default)]
+    pub id: Option<String>,
+}
+
+fn always() -> f64 {
+    1.0
+}
+
+impl Rule {
+    /// Befalls every request, until narrowed.
+    pub fn new(trouble: Trouble) -> Rule {
+        Rule { trouble, share: 1.0, next: None, method: None, path: None, id: None }
+    }
+
+    #[must_use]
+    pub fn share(self, share: f64) -> Rule {
+        Rule { share, ..self }
+    }
+
+    #[must_use]
+    pub fn next(self, requests: u64) -> Rule {
+        Rule { next: Some(requests), ..self }
+    }
+
+    #[must_use]
+    pub fn method(self, method: &str) -> Rule {
+        Rule { method: Some(method.to_owned()), ..self }
+    }
+
+    #[must_use]
+    pub fn path(self, part: &str) -> Rule {
+        Rule { path: Some(part.to_owned()), ..self }
+    }
+
+    #[must_use]
+    pub fn id(self, id: &str) -> Rule {
+        Rule { id: Some(id.to_owned()), ..self }
+    }
+
+    fn matches(&self, about: &About<'_>) -> bool {
+        self.next != Some(0)
+            && self.method.as_deref().is_none_or(|method| method.eq_ignore_ascii_case(about.method))
+            && self.path.as_deref().is_none_or(|part| about.path.contains(part))
+            && self.id.as_deref().is_none_or(|id| about.ids.contains(&Some(id)))
+    }
+}
+
+/// What goes wrong. "Before" means that nothing was applied, "after" that all of it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Trouble {
+    /// An error answer, before.
+    Status {
+        code: u16,
+        #[serde(default)]
+        message: Option<String>,
+    },
+    /// 503, before; the same request is refused for 250 ms and then passes.
+    Unavailable,
+    /// 502 with a proxy's HTML page, before.
+    BadGatewayHtml,
+    /// The connection is closed without an answer, before.
+    DropBefore,
+    /// The connection is closed without an answer, after.
+    DropAfter,
+    /// The answer ends in the middle of its body, after.
+    TruncatedBody,
+    /// 200 with JSON of another shape, after.
+    WrongJson,
+    /// 200 with a page of HTML, before: somebody else's log-in page.
+    HtmlOk,
+    /// 200 with an id that nobody has, after.
+    OtherId,
+    /// A list ends with an error line after so many rows.
+    ListError { rows: usize },
+    /// A list's connection is closed in the middle of the line after so many rows.
+    ListCut { rows: usize },
+    /// Another writer changes this key of the member's `metaData` after a read or before a write.
+    LostUpdate { key: String, value: String },
+    /// Somebody deletes the member just before the request.
+    DeleteMember,
+    /// 307 to another place, before.
+    Redirect { to: String },
+    /// The answer arrives in pieces of so many bytes with a pause before each, after.
+    SlowDrip { bytes: usize, pause_ms: u64 },
+}
+
+/// Read and change the knobs of a running server.
+#[derive(Clone)]
+pub struct FaultsHandle(Arc<Mutex<Engine>>);
+
+impl FaultsHandle {
+    pub(super) fn new(faults: Faults) -> FaultsHandle {
+        FaultsHandle(Arc::new(Mutex::new(Engine::new(faults))))
+    }
+
+    /// The knobs as they stand; `next` counts show what is left.
+    pub fn get(&self) -> Faults {
+        self.lock().faults.clone()
+    }
+
+    /// Takes all knobs anew, and restarts the random sequence and the token bucket.
+    pub fn set(&self, faults: Faults) {
+        *self.lock() = Engine::new(faults);
+    }
+
+    /// Changes some knobs, as [`FaultsHandle::set`].
+    pub fn change(&self, change: impl FnOnce(&mut Faults)) {
+        let mut engine = self.lock();
+        let mut faults = engine.faults.clone();
+        change(&mut faults);
+        *engine = Engine::new(faults);
+    }
+
+    /// Adds one rule and leaves all else, the random sequence too, as it is.
+    pub fn add(&self, rule: Rule) {
+        self.lock().faults.rules.push(rule);
+    }
+
+    /// Everything off.
+    pub fn clear(&self) {
+        self.set(Faults::default());
+    }
+
+    pub(super) fn decide(&self, about: &About<'_>) -> Decision {
+        self.lock().decide(about)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Engine> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn skewed(seconds: i64) -> SystemTime {
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    let now = SystemTime::now();
+    if seconds < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
+}
+
+/// What a rule can see of a request.
+pub(super) struct About<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    /// External ID and id of the member, as far as known.
+    pub ids: [Option<&'a str>; 2],
+    /// Tells requests apart: equal for a repeat.
+    pub fingerprint: u64,
+}
+
+/// What befalls one request.
+pub(super) struct Decision {
+    pub wait: Duration,
+    pub clock: SystemTime,
+    pub outage: Option<Outage>,
+    pub throttled: Option<Throttled>,
+    pub troubles: Vec<Trouble>,
+    pub switches: Switches,
+}
+
+/// Refused by the token bucket.
+pub(super) struct Throttled {
+    /// The value of `Retry-After`, where one is sent.
+    pub retry_after: Option<String>,
+}
+
+/// The knobs that change what the contract leaves open.
+#[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
+pub(super) struct Switches {
+    pub error_shape: ErrorShape,
+    pub reject_unknown_fields: bool,
+    pub strict_expiry: bool,
+    pub keep_deleted: bool,
+    pub overdraw: bool,
+    pub replace_person: bool,
+    pub skewed: bool,
+}
+
+struct Engine {
+    faults: Faults,
+    random: StdRng,
+    tokens: f64,
+    filled: Instant,
+    unavailable: HashMap<u64, Instant>,
+}
+
+impl Engine {
+    fn new(faults: Faults) -> Engine {
+        Engine {
+            random: StdRng::seed_from_u64(faults.seed),
+            tokens: faults.throttle.map_or(0.0, |throttle| throttle.burst),
+            filled: Instant::now(),
+            unavailable: HashMap::new(),
+            faults,
+        }
+    }
+
+    fn decide(&mut self, about: &About<'_>) -> Decision {
+        let clock = skewed(self.faults.clock_skew_seconds);
+        let wait = match self.faults.latency {
+            Latency::None => Duration::ZERO,
+            latency => latency.sample(self.random.random::<f64>()),
+        };
+        Decision {
+            wait,
+            clock,
+            outage: self.faults.outage,
+            throttled: self.throttle(clock),
+            troubles: self.troubles(about),
+            switches: Switches {
+                error_shape: self.faults.error_shape,
+                reject_unknown_fields: self.faults.reject_unknown_fields,
+                strict_expiry: self.faults.strict_expiry,
+                keep_deleted: self.faults.keep_deleted,
+                overdraw: self.faults.overdraw,
+                replace_person: self.faults.replace_person,
+                skewed: self.faults.clock_skew_seconds != 0,
+            },
+        }
+    }
+
+    fn throttle(&mut self, clock: SystemTime) -> Option<Throttled> {
+        let throttle = self.faults.throttle?;
+        let now = Instant::now();
+        self.tokens = (self.tokens + now.duration_since(self.filled).as_secs_f64() * throttle.per_second).min(throttle.burst);
+        self.filled = now;
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return None;
+        }
+        let wait = Duration::from_secs_f64(((1.0 - self.tokens) / throttle.per_second).ceil().clamp(1.0, 86_400.0));
+        let retry_after = match throttle.retry_after {
+            RetryAfter::None => None,
+            RetryAfter::Seconds => Some(wait.as_secs().to_string()),
+            RetryAfter::Date => Some(httpdate::fmt_http_date(clock + wait)),
+            RetryAfter::TenYears => Some((10 * 365 * 86_400u64).to_string()),
+        };
+        Some(Throttled { retry_after })
+    }
+
+    fn troubles(&mut self, about: &About<'_>) -> Vec<Trouble> {
+        let mut met = Vec::new();
+        for rule in &mut self.faults.rules {
+            if !rule.matches(about) {
+                continue;
+            }
+            if rule.trouble == Trouble::Unavailable
+                && let Some(since) = self.unavailable.get(&about.fingerprint)
+            {
+                if since.elapsed() < UNAVAILABLE_FOR {
+                    met.push(Trouble::Unavailable);
+                } else {
+                    self.unavailable.remove(&about.fingerprint);
+                }
+                continue;
+            }
+            if rule.share < 1.0 && self.random.random::<f64>() >= rule.share {
+                continue;
+            }
+            if let Some(left) = &mut rule.next {
+                *left -= 1;
+            }
+            if rule.trouble == Trouble::Unavailable {
+                self.unavailable.insert(about.fingerprint, Instant::now());
+            }
+            met.push(rule.trouble.clone());
+        }
+        met
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_of_latency_meets_its_percentiles() {
+        let ms = |at| Latency::TYPICAL.sample(at).as_secs_f64() * 1000.0;
+        for (at, expected) in [(0.0, 30.0), (0.5, 60.0), (0.95, 300.0), (0.99, 1500.0), (0.999, 1500.0)] {
+            assert!((ms(at) - expected).abs() < 0.001, "at {at}: {}", ms(at));
+        }
+        assert_eq!(Latency::None.sample(0.9), Duration::ZERO);
+    }
+
+    #[test]
+    fn conditions_of_a_rule_must_all_hold() {
+        let rule = Rule::new(Trouble::DropBefore).method("put").path("points").id("A");
+        let about = |method, path, id| About { method, path, ids: [Some(id), None], fingerprint: 0 };
+        assert!(rule.matches(&about("PUT", "/members/member/points/set", "A")));
+        assert!(!rule.matches(&about("GET", "/members/member/points/set", "A")));
+        assert!(!rule.matches(&about("PUT", "/members/member", "A")));
+        assert!(!rule.matches(&about("PUT", "/members/member/points/set", "B")));
+        assert!(!rule.next(0).matches(&about("PUT", "/members/member/points/set", "A")));
+    }
+}

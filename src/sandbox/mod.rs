@@ -1,0 +1,227 @@
+//! The sandbox: a stand-in for the PassKit REST API (members) that speaks real HTTP on this machine and can make trouble on request.
+//!
+//! It is written from the platform's contract alone and shares no code with the adapter, so that the one can find the other's mistakes.
+//! Where the contract leaves something open, a knob of [`Faults`] chooses. Everything under `/sandbox/` is its own and needs no token.
+
+mod answer;
+mod auth;
+mod calls;
+mod control;
+mod door;
+mod faults;
+mod list;
+mod listener;
+mod log;
+mod member;
+mod members;
+mod points;
+mod shape;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::sync::oneshot;
+
+pub use faults::{ErrorShape, Faults, FaultsHandle, Latency, Outage, RetryAfter, Rule, Throttle, Trouble, UNAVAILABLE_FOR};
+pub use log::{Entry, RequestLog, Stats};
+pub use member::Issue;
+
+/// How long a change may stay in memory alone.
+const SAVE_EVERY: Duration = Duration::from_millis(100);
+
+/// What a sandbox serves and to whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Loopback; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where members live between starts; without it they are gone when it stops.
+    pub database: Option<PathBuf>,
+    /// The API key, the `uid` of a token.
+    pub key: String,
+    /// The API secret tokens are signed with.
+    pub secret: String,
+    /// The one program of the account.
+    pub program: String,
+    /// The program's tiers; the first is that of members issued without one.
+    pub tiers: Vec<String>,
+    /// Requests are appended here, one JSON object a line.
+    pub log: Option<PathBuf>,
+    /// Whether the request log keeps bodies.
+    pub log_bodies: bool,
+    pub faults: Faults,
+    pub region: Region,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            database: None,
+            key: "sandbox-key".to_owned(),
+            secret: "sandbox-secret".to_owned(),
+            program: "sandbox-program".to_owned(),
+            tiers: vec!["base".to_owned(), "silver".to_owned(), "gold".to_owned()],
+            log: None,
+            log_bodies: true,
+            faults: Faults::default(),
+            region: Region::Right,
+        }
+    }
+}
+
+/// Whether the account lives here (contract section 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Region {
+    #[default]
+    Right,
+    /// Tokens are accepted and every object answers 404.
+    Wrong,
+}
+
+/// A running server. It stops, and what is unsaved is saved, when this is dropped.
+pub struct Sandbox {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<()>>,
+    stop_saving: Option<mpsc::Sender<()>>,
+    saver: Option<JoinHandle<()>>,
+}
+
+/// What every request can reach.
+struct Shared {
+    settings: Settings,
+    store: state::Store,
+    faults: FaultsHandle,
+    log: RequestLog,
+    tokens: auth::Tokens,
+    oversized: door::Oversized,
+}
+
+impl Sandbox {
+    /// Opens the database and listens. Fails when either cannot be, or when the address is not on loopback: its control calls need no
+    /// token.
+    pub fn start(settings: Settings) -> anyhow::Result<Sandbox> {
+        anyhow::ensure!(settings.listen.ip().is_loopback(), "the sandbox listens on loopback only, not on {}", settings.listen);
+        anyhow::ensure!(!settings.tiers.is_empty(), "the sandbox needs at least one tier");
+        let store = state::Store::open(settings.database.as_deref())?;
+        let log = RequestLog::open(settings.log.as_deref(), settings.log_bodies)?;
+        let shared = Arc::new(Shared {
+            store,
+            log,
+            faults: FaultsHandle::new(settings.faults.clone()),
+            tokens: auth::Tokens::new(&settings.key, &settings.secret)?,
+            oversized: door::Oversized::default(),
+            settings,
+        });
+        let listen = shared.settings.listen;
+        let listener = std::net::TcpListener::bind(listen).with_context(|| format!("the sandbox cannot listen on {listen}"))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let server = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || serve(&runtime, listener, shared, stopped))?
+        };
+        let (stop_saving, saving_stopped) = mpsc::channel();
+        let saver = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("sandbox-saver".to_owned()).spawn(move || save_often(&shared, &saving_stopped))?
+        };
+        Ok(Sandbox { address, shared, stop: Some(stop), server: Some(server), stop_saving: Some(stop_saving), saver: Some(saver) })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT`, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn faults(&self) -> FaultsHandle {
+        self.shared.faults.clone()
+    }
+
+    /// Issues members in one transaction and answers how many are new; one whose external ID is taken is left as it is. Fails on a
+    /// member without external ID or of an unknown tier.
+    pub fn issue(&self, members: impl Iterator<Item = Issue>) -> anyhow::Result<u64> {
+        self.shared.store.issue(members, &self.shared.settings.program, &self.shared.settings.tiers)
+    }
+
+    /// A member as a read would answer it.
+    pub fn member(&self, external_id: &str) -> Option<serde_json::Value> {
+        let state = self.shared.store.lock();
+        let member = state.at(state.place_of_external_id(external_id)?)?;
+        serde_json::from_str(&serde_json::to_string(member).ok()?).ok()
+    }
+
+    /// How many members there are, without deleted ones.
+    pub fn members(&self) -> u64 {
+        self.shared.store.lock().count()
+    }
+
+    /// The `externalId`s of a member's events, oldest first: what was sent as `externalEventId`.
+    pub fn events(&self, external_id: &str) -> Vec<String> {
+        let state = self.shared.store.lock();
+        let place = state.place_of_external_id(external_id);
+        place.map(|place| state.events_of(place).map(|event| event.external_id.clone()).collect()).unwrap_or_default()
+    }
+
+    pub fn requests(&self) -> RequestLog {
+        self.shared.log.clone()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        drop(self.stop_saving.take());
+        for thread in [self.server.take(), self.saver.take()].into_iter().flatten() {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the sandbox panicked");
+            }
+        }
+        save(&self.shared);
+    }
+}
+
+/// Serves until told to stop; then every open connection is cut.
+fn serve(runtime: &tokio::runtime::Runtime, listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
+    let router = Router::new().nest("/sandbox", control::router()).fallback(door::open).with_state(shared);
+    let service = router.into_make_service_with_connect_info::<listener::Wire>();
+    runtime.block_on(async move {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener::Cuttable(listener),
+            Err(problem) => return tracing::error!(%problem, "the sandbox cannot listen"),
+        };
+        tokio::select! {
+            _ = axum::serve(listener, service) => {}
+            _ = stopped => {}
+        }
+    });
+}
+
+fn save_often(shared: &Shared, stopped: &mpsc::Receiver<()>) {
+    while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(SAVE_EVERY) {
+        save(shared);
+    }
+}
+
+fn save(shared: &Shared) {
+    if let Err(problem) = shared.store.save() {
+        tracing::warn!("{problem:#}");
+    }
+    shared.log.flush();
+}

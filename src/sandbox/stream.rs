@@ -1,0 +1,168 @@
+//! Bodies on their way out: whole, streamed line by line, broken off or dripping.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use futures_util::stream;
+
+use super::answer::{Failure, Reply};
+use super::faults::ErrorShape;
+use super::state::{Store, new_id};
+
+/// Members read under one lock; small enough that writers need not wait for a long list.
+const ROWS_AT_ONCE: usize = 256;
+/// A pause in which what was written leaves before the connection is cut.
+const BEFORE_CUT: Duration = Duration::from_millis(5);
+
+/// How a body ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Whole,
+    /// An error line after so many rows (contract section 4.3).
+    Error(usize),
+    /// The connection is closed in the middle of the row after so many, or in the middle of an answer that has no rows.
+    Cut(usize),
+}
+
+/// Turns a reply into a response.
+pub(super) fn respond(store: Store, reply: Reply, ending: Ending, drip: Option<(usize, Duration)>) -> Response {
+    let (rows, length) = match reply {
+        Reply::Json(text) if ending == Ending::Whole && drip.is_none() => return json(Body::from(text), None),
+        Reply::Json(text) => {
+            let length = text.len();
+            (Rows::ready([text]), Some(length))
+        }
+        Reply::Lines(lines) => (Rows::ready(lines.into_iter().map(|line| framed(&line))), None),
+        Reply::Members(places) => (Rows { ready: VecDeque::new(), places: places.into(), store: Some(store) }, None),
+    };
+    let source = Source { rows, ending, sent: 0, done: false, cut: false, drip, left: Bytes::new() };
+    let chunks = stream::unfold(source, |mut source| async move { source.next().await.map(|chunk| (chunk, source)) });
+    json(Body::from_stream(chunks), length)
+}
+
+fn json(body: Body, length: Option<usize>) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    response
+}
+
+fn framed(row: &str) -> String {
+    format!("{{\"result\":{row}}}\n")
+}
+
+/// Replaces the id of an answer by one nobody has.
+pub(super) fn with_other_id(reply: Reply) -> Reply {
+    match reply {
+        Reply::Json(text) => match serde_json::from_str::<serde_json::Value>(&text) {
+            Ok(mut answer) if answer.get("id").is_some() => {
+                answer["id"] = new_id().into();
+                Reply::Json(answer.to_string())
+            }
+            _ => Reply::Json(text),
+        },
+        rows => rows,
+    }
+}
+
+/// Rows still to send; those of members are read when their turn comes.
+struct Rows {
+    ready: VecDeque<String>,
+    places: VecDeque<usize>,
+    store: Option<Store>,
+}
+
+impl Rows {
+    fn ready(rows: impl IntoIterator<Item = String>) -> Rows {
+        Rows { ready: rows.into_iter().collect(), places: VecDeque::new(), store: None }
+    }
+
+    fn next(&mut self) -> Option<String> {
+        while self.ready.is_empty() && !self.places.is_empty() {
+            let Some(store) = &self.store else { break };
+            let state = store.lock();
+            let count = self.places.len().min(ROWS_AT_ONCE);
+            let members = self.places.drain(..count).filter_map(|place| state.at(place));
+            self.ready.extend(members.filter_map(|member| serde_json::to_string(member).ok()).map(|row| framed(&row)));
+        }
+        self.ready.pop_front()
+    }
+}
+
+struct Source {
+    rows: Rows,
+    ending: Ending,
+    sent: usize,
+    done: bool,
+    cut: bool,
+    drip: Option<(usize, Duration)>,
+    /// What drips out before anything new is made.
+    left: Bytes,
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.left.is_empty() {
+            if self.done {
+                if !self.cut {
+                    return None;
+                }
+                self.cut = false;
+                tokio::time::sleep(BEFORE_CUT).await;
+                return Some(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
+            self.left = self.make().into();
+            if self.left.is_empty() && !self.cut {
+                return None;
+            }
+        }
+        let Some((bytes, pause)) = self.drip else { return Some(Ok(std::mem::take(&mut self.left))) };
+        tokio::time::sleep(pause).await;
+        let count = bytes.clamp(1, self.left.len().max(1)).min(self.left.len());
+        Some(Ok(self.left.split_to(count)))
+    }
+
+    /// Joins the next rows, up to the ending.
+    fn make(&mut self) -> String {
+        let mut made = String::new();
+        for _ in 0..ROWS_AT_ONCE {
+            match self.ending {
+                Ending::Error(rows) if self.sent == rows => {
+                    made.push_str(&Failure::new(500, "the list broke").body(ErrorShape::Nested));
+                    made.push('\n');
+                    self.done = true;
+                    return made;
+                }
+                Ending::Cut(rows) if self.sent == rows => {
+                    let row = self.rows.next().unwrap_or_else(|| framed("{\"id\":\"\"}"));
+                    made.extend(row.chars().take(row.chars().count() / 2));
+                    self.done = true;
+                    self.cut = true;
+                    return made;
+                }
+                _ => {}
+            }
+            let Some(row) = self.rows.next() else {
+                // A list shorter than the place of its trouble breaks at its end.
+                match self.ending {
+                    Ending::Whole => self.done = true,
+                    Ending::Error(_) => self.ending = Ending::Error(self.sent),
+                    Ending::Cut(_) => self.ending = Ending::Cut(self.sent),
+                }
+                if self.done {
+                    return made;
+                }
+                continue;
+            };
+            made.push_str(&row);
+            self.sent += 1;
+        }
+        made
+    }
+}
