@@ -8,10 +8,14 @@
 //! Modules in reading order.
 
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod dispatch;
+pub mod logging;
 pub mod outcome;
 pub mod platform;
 pub mod row;
 pub mod schema;
 pub mod secret;
+pub mod service;
 pub mod source;
