@@ -1,17 +1,34 @@
 //! Log lines on stderr, as text for a person or as JSON for a collector.
 //!
-//! The spans `feed`, `file` and `run` say what a line is about. Control characters in values are escaped (tracing-subscriber does so from
-//! 0.3.20 on), so that a file name cannot forge a line or drive a terminal.
+//! [`feed`], [`file`] and [`run`] make the spans that say what a line is about. A line is one line whatever it tells: control characters are
+//! escaped here, because tracing-subscriber does so in messages only, and a file name must not forge a line or drive a terminal.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use chrono::{SecondsFormat, Utc};
+use tracing::{Event, Span, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// The span of everything done for a feed.
+pub fn feed(name: &str) -> Span {
+    tracing::info_span!("feed", feed = %name)
+}
+
+/// The span of everything done for one delivered file.
+pub fn file(name: &bstr::BStr) -> Span {
+    tracing::info_span!("file", file = %name)
+}
+
+/// The span of everything done for a run.
+pub fn run(id: &str) -> Span {
+    tracing::info_span!("run", run = %id)
+}
 
 /// How a log line is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -39,18 +56,19 @@ pub fn start(format: Format, level: Option<&str>) -> anyhow::Result<()> {
 
 /// The directives of a person come last and so win over ours.
 fn filter(wish: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::builder()
-        .parse(format!("{QUIET},{wish}"))
-        .map_err(|error| anyhow::anyhow!("{wish:?} is not a log filter ({error}); write a level such as debug, or info,passferry::source=debug"))
+    EnvFilter::builder().parse(format!("{QUIET},{wish}")).map_err(|error| {
+        anyhow::anyhow!("{wish:?} is not a log filter ({error}); write a level such as debug, or info,passferry::source=debug")
+    })
 }
 
 fn subscriber<W>(format: Format, filter: EnvFilter, writer: W) -> Box<dyn tracing::Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_timer(Time).with_ansi(false).log_internal_errors(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(OneLine(writer)).with_timer(Time).log_internal_errors(false);
     match format {
-        Format::Text => Box::new(builder.with_target(false).finish()),
+        Format::Text => Box::new(builder.with_ansi(false).event_format(Text).finish()),
         Format::Json => Box::new(builder.json().with_current_span(false).with_span_list(true).flatten_event(true).finish()),
     }
 }
@@ -61,6 +79,27 @@ struct Time;
 impl FormatTime for Time {
     fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
         out.write_str(&Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+/// `TIME LEVEL message field=value feed=… file=… run=…`: what happened before what it happened to.
+struct Text;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        Time.format_time(&mut out)?;
+        write!(out, " {:>5} ", event.metadata().level())?;
+        context.format_fields(out.by_ref(), event)?;
+        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>().filter(|fields| !fields.is_empty()) {
+                write!(out, " {fields}")?;
+            }
+        }
+        writeln!(out)
     }
 }
 
@@ -79,12 +118,57 @@ impl Write for Stderr {
     }
 }
 
-impl<'a> MakeWriter<'a> for Stderr {
+impl MakeWriter<'_> for Stderr {
     type Writer = Stderr;
 
-    fn make_writer(&'a self) -> Stderr {
+    fn make_writer(&self) -> Stderr {
         Stderr
     }
+}
+
+/// Escapes control characters on the way, as JSON does, so that what is written is valid in both formats. Each write is one whole event.
+struct OneLine<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for OneLine<W> {
+    type Writer = OneLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine(self.0.make_writer())
+    }
+}
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        if text.contains(char::is_control) {
+            self.0.write_all(format!("{}\n", escaped(text)).as_bytes())?;
+        } else {
+            self.0.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push_str("\\t"),
+            '\r' => line.push_str("\\r"),
+            c if c.is_control() => {
+                // Writing into a String cannot fail.
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -106,10 +190,10 @@ mod tests {
         }
     }
 
-    impl<'a> MakeWriter<'a> for Lines {
+    impl MakeWriter<'_> for Lines {
         type Writer = Lines;
 
-        fn make_writer(&'a self) -> Lines {
+        fn make_writer(&self) -> Lines {
             self.clone()
         }
     }
@@ -122,32 +206,31 @@ mod tests {
     }
 
     fn fetch(name: &str) {
-        let _feed = tracing::info_span!("feed", name = "points").entered();
-        let _file = tracing::info_span!("file", %name).entered();
-        let _run = tracing::info_span!("run", id = "r1").entered();
+        let _feed = feed("points").entered();
+        let _file = file(name.into()).entered();
+        let _run = run("r1").entered();
         tracing::info!(bytes = 12, "fetched");
     }
 
     #[test]
     fn a_text_line_is_short_and_cannot_be_forged_by_a_name() {
         let line = logged(Format::Text, "info", || fetch("a\x1b[2J\u{9b}31m.csv\n2026-01-01T00:00:00Z  INFO forged"));
-        assert_eq!(line.matches('\n').count(), 1, "{line:?}");
-        assert!(!line.chars().any(|c| c.is_control() && c != '\n'), "{line:?}");
-        assert!(line.contains(r#"INFO feed{name="points"}:file{name=a"#), "{line:?}");
-        assert!(line.ends_with("run{id=\"r1\"}: fetched bytes=12\n"), "{line:?}");
-        let stamp = line.split_whitespace().next().unwrap();
+        assert!(!line.trim_end_matches('\n').contains(char::is_control), "{line:?}");
+        let (stamp, rest) = line.split_once(' ').unwrap();
         assert!(stamp.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(stamp).is_ok(), "{stamp}");
+        let name = r"a\u001b[2J\u009b31m.csv\n2026-01-01T00:00:00Z  INFO forged";
+        assert_eq!(rest, format!(" INFO fetched bytes=12 feed=points file={name} run=r1\n"));
     }
 
     #[test]
     fn a_json_line_carries_the_fields_of_its_spans() {
-        let line = logged(Format::Json, "info", || fetch("a\u{1b}.csv"));
+        let name = "a\u{1b}\u{9b}\n\"b\".csv";
+        let line = logged(Format::Json, "info", || fetch(name));
+        assert!(!line.trim_end_matches('\n').contains(char::is_control), "{line:?}");
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["message"], "fetched");
-        assert_eq!(line["bytes"], 12);
-        let spans = line["spans"].as_array().unwrap();
-        assert_eq!(spans.iter().map(|span| span["name"].as_str().unwrap()).collect::<Vec<_>>().len(), 3);
-        assert!(line.to_string().contains("points") && line.to_string().contains("r1"));
+        assert_eq!((&line["message"], &line["bytes"], &line["level"]), (&"fetched".into(), &12.into(), &"INFO".into()));
+        let spans = &line["spans"];
+        assert_eq!((&spans[0]["feed"], &spans[1]["file"], &spans[2]["run"]), (&"points".into(), &name.into(), &"r1".into()));
     }
 
     #[test]

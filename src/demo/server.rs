@@ -90,7 +90,8 @@ impl SftpServer {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("demo-sftp").enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
 
-        let accept = session::accept(listener, config, session::Server { jail, login, shared: shared.clone(), connections: connections.clone() });
+        let accept =
+            session::accept(listener, config, session::Server { jail, login, shared: shared.clone(), connections: connections.clone() });
         let thread = std::thread::Builder::new().name("demo-sftp".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -219,7 +220,8 @@ fn config(login: &session::Login, key: PrivateKey) -> russh::server::Config {
 pub fn generate_client_key(path: &Path) -> anyhow::Result<String> {
     let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).context("cannot make a key")?;
     let text = key.to_openssh(LineEnding::LF).context("cannot write a key")?;
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.with_context(|| format!("cannot write the key {}", path.display()))?;
     Ok(openssh_line(key.public_key()))
 }

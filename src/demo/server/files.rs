@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use russh_sftp::extensions::{FsyncExtension, HardlinkExtension};
-use russh_sftp::protocol::{Attrs, Data, File as Name, FileAttributes, Handle, Name as Names, OpenFlags, Packet, Status, StatusCode, Version};
+use russh_sftp::protocol::{
+    Attrs, Data, File as Name, FileAttributes, Handle, Name as Names, OpenFlags, Packet, Status, StatusCode, Version,
+};
 use russh_sftp::server::{Handler, StatusReply};
 
 use super::Connections;
@@ -87,7 +89,11 @@ impl Files {
         let seen = Jail::virtual_path(looked_at);
         if seen == path || seen.trim_end_matches('/') == folder {
             let place = self.jail.target(&path)?;
-            OpenOptions::new().append(true).open(place).and_then(|mut file| io::Write::write_all(&mut file, &growing.more)).map_err(status)?;
+            OpenOptions::new()
+                .append(true)
+                .open(place)
+                .and_then(|mut file| io::Write::write_all(&mut file, &growing.more))
+                .map_err(status)?;
         }
         Ok(())
     }

@@ -98,7 +98,12 @@ impl Handler for SshSession {
         Ok(self.server.login.knows(user, key.public_key))
     }
 
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _session: &mut Session) -> anyhow::Result<()> {
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> anyhow::Result<()> {
         self.channels.insert(channel.id(), channel);
         reply.accept().await;
         Ok(())
