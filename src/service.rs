@@ -27,7 +27,7 @@ pub fn stopping() {
     tell(&NotifyState::Stopping);
 }
 
-/// How often [`alive`] must be called: half of what the unit allows (sd_watchdog_enabled(3)). None when nobody watches.
+/// How often [`alive`] must be called: half of what the unit allows (`sd_watchdog_enabled(3)`). None when nobody watches.
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }

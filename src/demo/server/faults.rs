@@ -57,8 +57,8 @@ pub struct ServerFaults {
     pub latency: BTreeMap<Kind, Duration>,
     /// Failures in force. Those used up are removed.
     pub failures: Vec<Failure>,
-    /// Cut the connection, in the middle of a reply's life and without a word, once this many bytes of file content were sent
-    /// over it. Taken back as soon as it happened, so that the next connection lives.
+    /// Cut a connection without a word once this many bytes of file content were read over it. Taken back as soon as it happened, so
+    /// that the next connection lives.
     pub disconnect_after: Option<u64>,
     /// Names added to the end of every listing, with the attributes of an empty regular file.
     pub extra_names: Vec<String>,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ use russh_sftp::server::{Handler, StatusReply};
 
 use super::Connections;
 use super::faults::{Kind, Shared};
-use super::jail::{Jail, shown, status_of};
+use super::jail::{Jail, shown, status};
 use super::session::Server;
 
 const FSYNC: &str = "fsync@openssh.com";
@@ -349,11 +349,6 @@ fn ok(id: u32) -> Status {
     Status { id, status_code: StatusCode::Ok, error_message: "Ok".to_owned(), language_tag: "en-US".to_owned() }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-fn status(error: io::Error) -> StatusReply {
-    status_of(&error)
-}
-
 fn last_name(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
@@ -363,11 +358,11 @@ fn invented_attributes() -> FileAttributes {
     FileAttributes { size: Some(0), permissions: Some(0o100_644), atime: Some(1), mtime: Some(1), ..FileAttributes::default() }
 }
 
-fn set_attributes_by_path(place: &PathBuf, attributes: &FileAttributes) -> io::Result<()> {
+fn set_attributes_by_path(place: &Path, attributes: &FileAttributes) -> io::Result<()> {
     if place.is_file() && attributes.size.is_some() {
         return set_attributes(&OpenOptions::new().write(true).open(place)?, attributes);
     }
-    set_attributes(&File::open(Path::new(place))?, attributes)
+    set_attributes(&File::open(place)?, attributes)
 }
 
 /// Owner and group are left as they are: only root could change them.

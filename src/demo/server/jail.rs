@@ -41,24 +41,23 @@ impl Jail {
             return Err(StatusCode::BadMessage.with_message("A name contains NUL"));
         }
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
-        let folder = self.inside(self.root.join(folder.trim_start_matches('/')))?;
+        let folder = self.inside(&self.root.join(folder.trim_start_matches('/')))?;
         Ok(if name.is_empty() { folder } else { folder.join(name) })
     }
 
     /// The place on this machine of what the name stands for, links followed. It must exist.
     pub fn target(&self, path: &str) -> Result<PathBuf, StatusReply> {
-        let place = self.name(path)?;
-        self.inside(place)
+        self.inside(&self.name(path)?)
     }
 
     /// The place for a file to be opened, which may not exist yet. A link that leads nowhere is refused, as it could lead outside.
     pub fn file(&self, path: &str) -> Result<PathBuf, StatusReply> {
         let place = self.name(path)?;
-        if place.symlink_metadata().is_ok() { self.inside(place) } else { Ok(place) }
+        if place.symlink_metadata().is_ok() { self.inside(&place) } else { Ok(place) }
     }
 
-    fn inside(&self, place: PathBuf) -> Result<PathBuf, StatusReply> {
-        let real = place.canonicalize().map_err(|error| status_of(&error))?;
+    fn inside(&self, place: &Path) -> Result<PathBuf, StatusReply> {
+        let real = place.canonicalize().map_err(status)?;
         if real.starts_with(&self.root) { Ok(real) } else { Err(StatusCode::PermissionDenied.with_message("Outside the served folder")) }
     }
 
@@ -74,7 +73,8 @@ pub(super) fn shown(name: &OsStr) -> String {
 }
 
 /// The status OpenSSH's server gives for the same error (`errno_to_portable` in its sftp-server.c).
-pub(super) fn status_of(error: &io::Error) -> StatusReply {
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+pub(super) fn status(error: io::Error) -> StatusReply {
     use io::ErrorKind as Is;
     match error.kind() {
         Is::NotFound | Is::NotADirectory => StatusCode::NoSuchFile.into(),

@@ -61,8 +61,7 @@ fn read(sftp: &Sftp, path: &str) -> Vec<u8> {
 
 fn code(result: Result<impl Sized, ssh2::Error>) -> i32 {
     match result.err().expect("must fail").code() {
-        ErrorCode::SFTP(code) => code,
-        ErrorCode::Session(code) => code,
+        ErrorCode::SFTP(code) | ErrorCode::Session(code) => code,
     }
 }
 
