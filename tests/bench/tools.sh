@@ -54,9 +54,24 @@ frictionless() {
 qsv() {
     [ -x "$dir/bin/qsvlite" ] && return
     say "Compiling qsv $QSV_VERSION, which takes many minutes"
-    has cargo && nice cargo install qsv --version "$QSV_VERSION" --locked --no-default-features --features lite --bin qsvlite --root "$dir" &&
-        return
+    has cargo && qsv_source && nice cargo install --path "$dir/qsv-$QSV_VERSION" --locked --no-default-features --features lite --bin qsvlite \
+        --root "$dir" --target-dir "$dir/qsv-target" && rm -rf "$dir/qsv-target" && return
     absent+=(qsv)
+}
+
+# qsv does not compile as published (5.1.0 to 16.1.0 looked at): its `json` command calls preserve_key_order, which only an unpublished
+# fork of json-objects-to-csv has. Without that line `qsv json` would order columns otherwise; nothing else uses it.
+qsv_source() {
+    [ -d "$dir/qsv-$QSV_VERSION" ] && return
+    local carrier archive
+    carrier=$(mktemp -d) || return 1
+    mkdir "$carrier/src" && : >"$carrier/src/lib.rs"
+    printf '[package]\nname = "carrier"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\nqsv = { version = "=%s", default-features = false }\n' \
+        "$QSV_VERSION" >"$carrier/Cargo.toml"
+    cargo fetch --quiet --manifest-path "$carrier/Cargo.toml"
+    rm -rf "$carrier"
+    archive=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/cache" -name "qsv-$QSV_VERSION.crate" | head -n 1)
+    [ -n "$archive" ] && tar -xzf "$archive" -C "$dir" && sed -i '/\.preserve_key_order(true)/d' "$dir/qsv-$QSV_VERSION/src/cmd/json.rs"
 }
 
 debian
