@@ -126,7 +126,9 @@ mod tests {
         shared.lock().faults.failures.push(Failure { kind: Kind::Read, after: 1, times: 2, status: StatusCode::Failure });
         let seen: Vec<_> = (0..5).map(|_| shared.begin(Kind::Read).1).collect();
         assert_eq!(seen, [None, Some(StatusCode::Failure), Some(StatusCode::Failure), None, None]);
-        assert_eq!(shared.begin(Kind::Write).1, None);
-        assert_eq!(shared.lock().counts[&Kind::Read], 5);
+        shared.lock().faults.latency.insert(Kind::Write, Duration::from_secs(1));
+        assert_eq!(shared.begin(Kind::Write), (Duration::from_secs(1), None));
+        assert_eq!(shared.begin(Kind::Read).0, Duration::ZERO);
+        assert_eq!(shared.lock().counts[&Kind::Read], 6);
     }
 }
