@@ -8,12 +8,27 @@
 //! Modules in reading order.
 
 pub mod config;
-pub mod dispatch;
-pub mod ledger;
-pub mod outcome;
-pub mod platform;
-pub mod row;
-pub mod sandbox;
-pub mod schema;
 pub mod secret;
+
+pub mod mapping;
+pub mod outcome;
+pub mod row;
+pub mod schema;
+
+pub mod ledger;
+pub mod spool;
+
+pub mod pipeline;
+pub mod watcher;
+
+pub mod dispatch;
+pub mod platform;
 pub mod source;
+pub mod stop;
+
+pub mod logging;
+pub mod service;
+
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod sandbox;

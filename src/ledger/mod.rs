@@ -124,6 +124,16 @@ pub struct RunFilter {
     pub limit: Option<u64>,
 }
 
+/// How the last look at a source went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceNote {
+    pub source: String,
+    /// Last successful listing.
+    pub listed_at: Option<DateTime<Utc>>,
+    pub trouble: Option<String>,
+    pub trouble_since: Option<DateTime<Utc>>,
+}
+
 /// A past run that touched a pass, for `explain`.
 #[derive(Clone, Debug)]
 pub struct Touch {
@@ -157,6 +167,9 @@ pub trait Ledger: Send + Sync {
     /// Registers a run under a new id. `run.id` is ignored and given back filled in.
     fn open_run(&self, fence: Fence, run: Run) -> Result<Run>;
 
+    /// Takes a run back that turned out to be none, with its rows.
+    fn drop_run(&self, fence: Fence, id: &str) -> Result<()>;
+
     /// Replaces what is known of a run. The wish is left as it is.
     fn save_run(&self, fence: Fence, run: &Run) -> Result<()>;
 
@@ -173,6 +186,9 @@ pub trait Ledger: Send + Sync {
     /// Leaves a request for whoever leads: approve, discard, stop. Written by commands, without a fence.
     fn wish(&self, run: &str, wish: Option<Wish>) -> Result<()>;
 
+    /// Looks at the request, if any, and leaves it.
+    fn peek_wish(&self, run: &str) -> Result<Option<Wish>>;
+
     /// Takes the request, if any.
     fn take_wish(&self, fence: Fence, run: &str) -> Result<Option<Wish>>;
 
@@ -181,6 +197,11 @@ pub trait Ledger: Send + Sync {
 
     /// Paused feeds, who paused them and when.
     fn paused(&self) -> Result<Vec<(String, String, DateTime<Utc>)>>;
+
+    /// Notes a look at a source: when it was last listed, or what is wrong with it.
+    fn note_source(&self, source: &str, trouble: Option<&str>) -> Result<()>;
+
+    fn source_notes(&self) -> Result<Vec<SourceNote>>;
 
     /// Appends rows. May be called again for the same numbers: the later wins.
     fn add_rows(&self, fence: Fence, run: &str, rows: &[Row]) -> Result<()>;
@@ -193,6 +214,8 @@ pub trait Ledger: Send + Sync {
 
     /// Rows still to be done, by number, from `from` on.
     fn pending_rows(&self, run: &str, from: u64, limit: u64) -> Result<Vec<Row>>;
+
+    fn count_pending(&self, run: &str) -> Result<u64>;
 
     /// Passes of rows still to be done in runs of the account that are applying, other than `run`.
     fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()>;

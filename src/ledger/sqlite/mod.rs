@@ -13,7 +13,7 @@ use bstr::BStr;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter, Touch, Wish};
+use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter, SourceNote, Touch, Wish};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::PassKey;
 
@@ -143,6 +143,13 @@ impl Ledger for Sqlite {
         self.write(fence, |work| runs::open(work, run))
     }
 
+    fn drop_run(&self, fence: Fence, id: &str) -> Result<()> {
+        self.write(fence, |work| {
+            work.execute("DELETE FROM run WHERE id = ?1", [id]).map_err(storage)?;
+            Ok(())
+        })
+    }
+
     fn save_run(&self, fence: Fence, run: &Run) -> Result<()> {
         self.write(fence, |work| runs::save(work, run))
     }
@@ -165,6 +172,10 @@ impl Ledger for Sqlite {
 
     fn wish(&self, run: &str, wish: Option<Wish>) -> Result<()> {
         self.write_unfenced(|work| runs::wish(work, run, wish.as_ref()))
+    }
+
+    fn peek_wish(&self, run: &str) -> Result<Option<Wish>> {
+        runs::peek_wish(&*self.reader()?, run)
     }
 
     fn take_wish(&self, fence: Fence, run: &str) -> Result<Option<Wish>> {
@@ -205,6 +216,39 @@ impl Ledger for Sqlite {
         rows.collect::<rusqlite::Result<_>>().map_err(storage)
     }
 
+    fn note_source(&self, source: &str, trouble: Option<&str>) -> Result<()> {
+        let now = Utc::now().to_rfc3339();
+        self.write_unfenced(|work| {
+            match trouble {
+                None => work.execute(
+                    "INSERT INTO source VALUES (?1, ?2, NULL, NULL)
+                     ON CONFLICT(name) DO UPDATE SET listed_at = excluded.listed_at, trouble = NULL, trouble_since = NULL",
+                    params![source, now],
+                ),
+                Some(trouble) => work.execute(
+                    "INSERT INTO source VALUES (?1, NULL, ?3, ?2)
+                     ON CONFLICT(name) DO UPDATE SET trouble = excluded.trouble, trouble_since = coalesce(trouble_since, ?2)",
+                    params![source, now, trouble],
+                ),
+            }
+            .map_err(storage)?;
+            Ok(())
+        })
+    }
+
+    fn source_notes(&self) -> Result<Vec<SourceNote>> {
+        let reader = self.reader()?;
+        let mut statement =
+            reader.prepare_cached("SELECT name, listed_at, trouble, trouble_since FROM source ORDER BY name").map_err(storage)?;
+        let time = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        let rows = statement
+            .query_map([], |row| {
+                Ok(SourceNote { source: row.get(0)?, listed_at: time(row.get(1)?), trouble: row.get(2)?, trouble_since: time(row.get(3)?) })
+            })
+            .map_err(storage)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(storage)
+    }
+
     fn add_rows(&self, fence: Fence, run: &str, rows: &[Row]) -> Result<()> {
         self.write(fence, |work| rows::add(work, runs::seq(work, run)?, rows))
     }
@@ -223,6 +267,11 @@ impl Ledger for Sqlite {
     fn pending_rows(&self, run: &str, from: u64, limit: u64) -> Result<Vec<Row>> {
         let reader = self.reader()?;
         rows::pending(&reader, runs::seq(&reader, run)?, from, limit)
+    }
+
+    fn count_pending(&self, run: &str) -> Result<u64> {
+        let reader = self.reader()?;
+        rows::count_pending(&reader, runs::seq(&reader, run)?)
     }
 
     fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {

@@ -51,6 +51,14 @@ pub fn pending(connection: &Connection, run: i64, from: u64, limit: u64) -> Resu
     rows.collect::<rusqlite::Result<_>>().map_err(storage)
 }
 
+pub fn count_pending(connection: &Connection, run: i64) -> Result<u64> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM row WHERE run = ?1 AND outcome IS NULL")
+        .and_then(|mut select| select.query_row([run], |row| row.get(0)))
+        .map_err(storage)?;
+    Ok(count as u64)
+}
+
 pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {
     let mut runs =
         connection.prepare_cached("SELECT seq FROM run WHERE account = ?1 AND id <> ?2 AND state IN (?3, ?4)").map_err(storage)?;

@@ -81,6 +81,13 @@ const STEPS: &[&str] = &[r"
         by   TEXT NOT NULL,
         at   TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE source(
+        name          TEXT PRIMARY KEY,
+        listed_at     TEXT,
+        trouble       TEXT,
+        trouble_since TEXT
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut.

@@ -1,0 +1,373 @@
+//! Wake, sweep every feed, sleep. Stop between rows.
+//!
+//! A lookout for each source lists its inboxes when its time has come or an event woke it, and registers complete files as runs. A hand
+//! for each feed takes the feed's runs down the road, one after another, in order. Both read all they know from the ledger, so that a
+//! restart, a command in another process and a file that just came look the same to them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bstr::ByteSlice;
+use chrono::Utc;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use tracing::{error, info, warn};
+
+use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
+use crate::dispatch::Health;
+use crate::ledger::run::Detail;
+use crate::ledger::{Run, RunFilter, RunKind, State};
+use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
+use crate::pipeline::{Rest, Road, process};
+use crate::service;
+use crate::source::folder;
+use crate::stop::Stop;
+
+/// How often a feed looks for wishes, and the watcher for runs to stop.
+const TICK: Duration = Duration::from_secs(1);
+/// A run that waits for a server or a file is tried again after this.
+const LATER: Duration = Duration::from_secs(5);
+
+/// What one sweep came to, for the exit code of `once`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Runs that came to rest in this sweep, by id.
+    pub rested: Vec<String>,
+    /// Something waits for a server or for time, in words.
+    pub later: Vec<String>,
+}
+
+/// Watches until told to stop, then drains within the configured time.
+pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
+    recover(road)?;
+    std::thread::scope(|scope| {
+        let mut wakers = BTreeMap::new();
+        for feed in road.config.feeds.values() {
+            let (wake, woken) = bounded::<()>(1);
+            wakers.insert(feed.name.clone(), wake);
+            let name = format!("feed-{}", feed.name);
+            std::thread::Builder::new().name(name).spawn_scoped(scope, move || hand(road, feed, &woken, stop))?;
+        }
+        for source in road.config.sources.values() {
+            let wakers = wakers.clone();
+            let name = format!("look-{}", source.name);
+            std::thread::Builder::new().name(name).spawn_scoped(scope, move || lookout(road, source, &wakers, stop))?;
+        }
+        service::ready();
+        let watchdog = service::watchdog_interval();
+        let mut alive = Instant::now();
+        while !stop.wait(TICK) {
+            road.heed_wishes().unwrap_or_else(|fault| error!("cannot look for wishes: {fault:#}"));
+            if watchdog.is_some_and(|interval| alive.elapsed() >= interval) {
+                service::alive();
+                alive = Instant::now();
+            }
+            service::status(&status_line(road));
+        }
+        service::stopping();
+        info!("stopping: no new work, requests in flight have {:?}", road.config.drain);
+        road.stop_all(false);
+        let deadline = Instant::now() + road.config.drain;
+        let road = Arc::clone(road);
+        let stop = stop.clone();
+        // Ends the drain when its time is up. Detached: it must not keep a program alive that has drained.
+        std::thread::spawn(move || {
+            while Instant::now() < deadline && !stop.is_now() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            road.stop_all(true);
+        });
+        Ok(())
+    })
+}
+
+/// One sweep: every inbox once, waiting out one quiet period, and every unfinished run as far as it goes.
+///
+/// An outage of a platform that lasts longer than `patience` ends the sweep; the next one goes on from there.
+pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result<Sweep> {
+    recover(road)?;
+    let mut sweep = Sweep::default();
+    let mut sources: Vec<(&Arc<Source>, Vec<Matcher>, Observations)> = Vec::new();
+    for source in road.config.sources.values() {
+        sources.push((source, matchers(road, source)?, Observations::default()));
+    }
+    // Each inbox is looked at until what was there at the start has been quiet for long enough, or has proved not to be.
+    let mut looks = 0;
+    loop {
+        let mut wait: Option<Duration> = None;
+        for (source, matchers, observations) in &mut sources {
+            match look(road, source, matchers, observations) {
+                Ok((_, again)) => wait = [wait, again].into_iter().flatten().min(),
+                Err(fault) => {
+                    warn!(source = source.name, "cannot list: {fault:#}");
+                    sweep.later.push(format!("source {}: {fault:#}", source.name));
+                }
+            }
+        }
+        looks += 1;
+        match wait {
+            Some(wait) if looks < 4 && sweep.later.is_empty() => {
+                if stop.wait(wait + Duration::from_millis(20)) {
+                    break;
+                }
+            }
+            Some(_) => {
+                sweep.later.push("a file is still changing or empty; the next sweep looks at it again".into());
+                break;
+            }
+            None => break,
+        }
+    }
+    let results = std::thread::scope(|scope| {
+        let over = Stop::new();
+        let guard = scope.spawn(|| give_up_on_outages(road, &over, stop, patience));
+        let hands: Vec<_> = road.config.feeds.values().map(|feed| scope.spawn(move || work_off(road, feed, stop))).collect();
+        let results: Vec<_> = hands.into_iter().map(|hand| hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked")))).collect();
+        over.drain();
+        let _ = guard.join();
+        results
+    });
+    for result in results {
+        let worked = result?;
+        sweep.rested.extend(worked.rested);
+        sweep.later.extend(worked.later);
+    }
+    Ok(sweep)
+}
+
+/// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
+fn recover(road: &Road) -> anyhow::Result<()> {
+    let unfinished = road.ledger.runs(&RunFilter { states: vec![State::Applying, State::Paused], ..RunFilter::default() })?;
+    for mut run in unfinished {
+        road.ledger.distrust_pending(road.fence, &run.id, &run.account)?;
+        // Numbers in its rows mean the mapping it was checked under.
+        if let Ok(feed) = road.feed(&run.feed)
+            && feed.fingerprint != run.detail.fingerprint
+        {
+            info!(run = run.id, "the feed changed since the run was checked: it is checked again");
+            run.state = State::Fetched;
+            road.save(&run)?;
+        }
+    }
+    for feed in road.config.feeds.values() {
+        road.sweep_leftovers(feed);
+    }
+    Ok(())
+}
+
+fn give_up_on_outages(road: &Road, over: &Stop, stop: &Stop, patience: Duration) {
+    while !over.wait(Duration::from_millis(100)) {
+        let out = road.config.platforms.keys().filter_map(|name| road.dispatch(name).ok()).any(|dispatch| {
+            matches!(dispatch.health(), Health::Out { since, .. } if since > patience)
+        });
+        if out || stop.is_draining() {
+            road.stop_all(stop.is_now());
+            if out {
+                return;
+            }
+        }
+        road.heed_wishes().unwrap_or_default();
+    }
+}
+
+fn status_line(road: &Road) -> String {
+    let count = |states: Vec<State>| road.ledger.runs(&RunFilter { states, ..RunFilter::default() }).map_or(0, |runs| runs.len());
+    let applying = count(vec![State::Applying]);
+    let waiting = count(vec![State::Held, State::Paused]);
+    format!("{} feeds, {applying} runs applying, {waiting} waiting", road.config.feeds.len())
+}
+
+fn matchers(road: &Road, source: &Source) -> anyhow::Result<Vec<Matcher>> {
+    road.config.feeds.values().filter(|feed| feed.source.name == source.name).map(|feed| Matcher::new(Arc::clone(feed))).collect()
+}
+
+/// Lists a source whenever it is time to.
+fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, stop: &Stop) {
+    let matchers = match matchers(road, source) {
+        Ok(matchers) => matchers,
+        Err(fault) => return error!(source = source.name, "{fault:#}"),
+    };
+    let mut observations = Observations::default();
+    let events = match &source.kind {
+        SourceKind::Folder { path } => Some(folder::watch(path)),
+        SourceKind::Sftp(_) => None,
+    };
+    let (never_sends, never) = bounded::<()>(0);
+    let woken: &Receiver<()> = events.as_ref().map_or(&never, |(woken, _)| woken);
+    let mut reachable = true;
+    while !stop.is_draining() {
+        for (key, (size, mtime)) in road.own_reports() {
+            observations.note_ours(key.0.as_bstr(), key.1.as_bstr(), size, mtime);
+        }
+        let again = match look(road, source, &matchers, &mut observations) {
+            Ok((feeds, again)) => {
+                if !reachable {
+                    info!(source = source.name, "reachable again");
+                }
+                reachable = true;
+                for feed in feeds {
+                    if let Some(waker) = wakers.get(&feed) {
+                        let _ = waker.try_send(());
+                    }
+                }
+                again
+            }
+            Err(fault) => {
+                if reachable {
+                    warn!(source = source.name, "cannot list: {fault:#}");
+                }
+                reachable = false;
+                None
+            }
+        };
+        let pause = [Some(until_next(&source.wake)), again].into_iter().flatten().min().unwrap_or(TICK);
+        wait(pause, woken, stop, || road.link(&source.name).map(|link| link.keep_alive(Duration::from_secs(30))).unwrap_or_default());
+    }
+    drop(never_sends);
+}
+
+/// Waits for time, an event or the stop; does `meanwhile` now and then.
+fn wait(pause: Duration, woken: &Receiver<()>, stop: &Stop, meanwhile: impl Fn()) {
+    let end = Instant::now() + pause;
+    while !stop.is_draining() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        let slice = left.min(Duration::from_millis(200));
+        match woken.recv_timeout(slice) {
+            Ok(()) => return,
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+            // No events here: the timer alone.
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => {
+                stop.wait(slice);
+            }
+        }
+        meanwhile();
+    }
+}
+
+/// How long until the source is to be listed again.
+fn until_next(wake: &Wake) -> Duration {
+    match wake {
+        Wake::Every(interval) => *interval,
+        Wake::Schedule { cron, timezone } => {
+            let now = Utc::now().with_timezone(timezone);
+            cron.parse::<croner::Cron>()
+                .ok()
+                .and_then(|cron| cron.find_next_occurrence(&now, false).ok())
+                .and_then(|next| (next - now).to_std().ok())
+                .unwrap_or(Duration::from_secs(60))
+        }
+    }
+}
+
+/// Lists a source's inboxes and registers what is complete. Returns the feeds that got something, and when to look again.
+fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut Observations) -> anyhow::Result<(HashSet<String>, Option<Duration>)> {
+    let link = road.link(&source.name)?;
+    let discovered = match discover(matchers, link, &*road.ledger, observations, Instant::now()) {
+        Ok(discovered) => discovered,
+        Err(fault) => {
+            road.ledger.note_source(&source.name, Some(&fault.to_string()))?;
+            return Err(fault.into());
+        }
+    };
+    road.ledger.note_source(&source.name, None)?;
+    let mut feeds = HashSet::new();
+    for delivery in discovered.complete {
+        feeds.insert(delivery.feed.name.clone());
+        register(road, delivery)?;
+    }
+    Ok((feeds, discovered.look_again))
+}
+
+fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
+    let Delivery { feed, entry, proof } = delivery;
+    let run = Run {
+        id: String::new(),
+        feed: feed.name.clone(),
+        account: feed.platform.name.clone(),
+        source: feed.source.name.clone(),
+        folder: feed.inbox.clone(),
+        name: entry.name,
+        size: entry.size,
+        mtime: entry.mtime,
+        state: State::Complete,
+        kind: RunKind::File,
+        parent: None,
+        sha256: None,
+        detail: Detail { seen_at: Utc::now(), proof, ..Detail::default() },
+    };
+    road.ledger.open_run(road.fence, run).context("cannot register a file")
+}
+
+/// Takes a feed's runs down the road, one after another.
+fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
+    let _span = crate::logging::feed(&feed.name).entered();
+    let mut pause = Duration::ZERO;
+    loop {
+        wait(pause, woken, stop, || ());
+        if stop.is_draining() {
+            return;
+        }
+        pause = match work_off(road, feed, stop) {
+            Ok(worked) if worked.later.is_empty() => TICK,
+            Ok(_) => LATER,
+            Err(fault) => {
+                error!("{fault:#}");
+                LATER
+            }
+        };
+    }
+}
+
+/// Processes a feed's unfinished runs in order, until none is left or one has to wait.
+fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
+    let mut sweep = Sweep::default();
+    if road.is_paused(&feed.name)? {
+        return Ok(sweep);
+    }
+    let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
+    loop {
+        let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
+        runs.reverse();
+        let mut advanced = false;
+        for mut run in runs {
+            if stop.is_draining() {
+                return Ok(sweep);
+            }
+            let run_stop = road.stop_of(&run.id);
+            let before = run.state;
+            let span = crate::logging::run(&run.id);
+            let rest = span.in_scope(|| process(road, &mut run, &run_stop));
+            road.forget_stop(&run.id);
+            match rest? {
+                Rest::Over => {
+                    sweep.rested.push(run.id.clone());
+                    advanced = true;
+                }
+                Rest::Held => {
+                    if before != State::Held {
+                        sweep.rested.push(run.id.clone());
+                    }
+                    if feed.content == Content::Delta {
+                        // A later delta must not overtake one that waits for a decision.
+                        return Ok(sweep);
+                    }
+                }
+                Rest::Later => {
+                    sweep.later.push(format!("{}: {}", run.shown_name(), run.detail.cause.clone().unwrap_or_default()));
+                    return Ok(sweep);
+                }
+                Rest::Stopping => {
+                    sweep.later.push(format!("{}: stopped; it goes on at the next start", run.shown_name()));
+                    return Ok(sweep);
+                }
+            }
+        }
+        if !advanced {
+            return Ok(sweep);
+        }
+    }
+}
