@@ -1,0 +1,252 @@
+//! From settings to a session that is connected, trusted and logged in.
+
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use libssh2_sys as raw;
+use socket2::{SockRef, TcpKeepalive};
+use ssh2::{ErrorCode, MethodType, Session};
+
+use super::error::{Phase, from_ssh2};
+use super::host_key::{KINDS, Trust, Verdict};
+use super::known_hosts::blob_kind;
+use super::login::Credentials;
+use super::{Line, Pace, SftpSource};
+use crate::config::meant::Sftp;
+use crate::source::{Connect, Result, Source, SourceError};
+
+/// Time between keepalive probes of TCP once the first stays without an answer.
+const TCP_PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Ciphers, best first.
+const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes192-ctr";
+
+/// Opens connections to one SFTP server.
+pub struct SftpConnect {
+    settings: Sftp,
+    memory: Mutex<Memory>,
+}
+
+/// What one connection teaches the next.
+#[derive(Default)]
+struct Memory {
+    last: Option<Instant>,
+    /// The key type that was trusted, offered first from then on.
+    kind: Option<&'static str>,
+}
+
+impl SftpConnect {
+    pub fn new(settings: &Sftp) -> SftpConnect {
+        SftpConnect { settings: settings.clone(), memory: Mutex::default() }
+    }
+
+    /// Keeps the least time between connections that the settings ask for.
+    fn admit(&self) -> Result<()> {
+        let mut memory = self.memory();
+        let now = Instant::now();
+        if let Some(next) = memory.last.map(|last| last + self.settings.reconnect_min).filter(|next| *next > now) {
+            let rest = Duration::from_secs((next - now).as_secs() + 1);
+            return Err(SourceError::Unreachable(format!(
+                "connections are at least {} apart; next attempt in {}",
+                humantime::format_duration(self.settings.reconnect_min),
+                humantime::format_duration(rest)
+            )));
+        }
+        memory.last = Some(now);
+        Ok(())
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Key exchange with a server whose key is trusted. When the server's favourite key is not, its other keys are asked for, each over a
+    /// new connection, as a pin does not say its type; nothing is sent beyond the key exchange.
+    fn trusted(&self, trust: &Trust, deadline: Deadline) -> Result<Line> {
+        let mut kinds = trust.first_kinds();
+        if let Some(position) = self.memory().kind.and_then(|kind| kinds.iter().position(|other| *other == kind)) {
+            kinds[..=position].rotate_right(1);
+        }
+        let mut seen: Vec<(Vec<u8>, Verdict)> = Vec::new();
+        loop {
+            let line = Line::open(dial(&self.settings)?)?;
+            match key_exchange(&line.session, &kinds, deadline) {
+                Ok(()) => {}
+                Err(Exchange::NoCommonAlgorithm(_)) if !seen.is_empty() => return Err(trust.refusal(&seen)),
+                // The server has no key of a type that is known: ask for any, to show in the refusal what it has.
+                Err(Exchange::NoCommonAlgorithm(_)) if kinds.len() < KINDS.len() => {
+                    kinds = KINDS.into_iter().filter(|kind| !kinds.contains(kind)).collect();
+                    continue;
+                }
+                Err(Exchange::NoCommonAlgorithm(text)) => return Err(SourceError::Other(text)),
+                Err(Exchange::Fault(error)) => return Err(error),
+            }
+            let Some(blob) = line.session.host_key().map(|(blob, _)| blob.to_vec()) else {
+                return Err(SourceError::HostKey("the server presented no host key".to_owned()));
+            };
+            let verdict = trust.judge(&blob);
+            let kind = KINDS.into_iter().find(|kind| blob_kind(&blob) == Some(kind));
+            if verdict == Verdict::Trusted {
+                self.memory().kind = kind;
+                return Ok(line);
+            }
+            seen.push((blob, verdict.clone()));
+            kinds.retain(|other| Some(*other) != kind);
+            if verdict != Verdict::Differs || !trust.may_be_another_kind() || kind.is_none() || kinds.is_empty() {
+                return Err(trust.refusal(&seen));
+            }
+        }
+    }
+}
+
+impl Connect for SftpConnect {
+    fn connect(&self) -> Result<Box<dyn Source>> {
+        let trust = Trust::load(&self.settings)?;
+        let credentials = Credentials::load(&self.settings.login)?;
+        self.admit()?;
+        let deadline = Deadline::after("login", self.settings.login_timeout);
+        let line = self.trusted(&trust, deadline)?;
+        credentials.log_in(&line.session, &self.settings.user, deadline)?;
+        deadline.apply(&line.session)?;
+        let sftp = line.session.sftp().map_err(|error| match from_ssh2(&error, deadline.phase, "SFTP") {
+            error @ SourceError::Timeout { .. } => error,
+            error => SourceError::Unreachable(format!(
+                "the login succeeded, but no SFTP session opens ({error}); is SFTP allowed for this user?"
+            )),
+        })?;
+        line.session.set_timeout(millis(self.settings.idle_timeout));
+        Ok(Box::new(SftpSource::new(line, sftp, &self.settings, Pace::default())))
+    }
+}
+
+/// The end of a phase, shared by its steps.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    pub phase: Phase,
+    end: Instant,
+}
+
+impl Deadline {
+    pub fn after(name: &'static str, limit: Duration) -> Deadline {
+        Deadline { phase: Phase { name, limit }, end: Instant::now() + limit }
+    }
+
+    /// Gives the next call of a session what is left. Fails when nothing is.
+    pub fn apply(&self, session: &Session) -> Result<()> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(SourceError::Timeout { phase: self.phase.name, limit: self.phase.limit });
+        }
+        session.set_timeout(millis(left));
+        Ok(())
+    }
+}
+
+/// libssh2 takes 0 for "no limit", so the least is 1 ms.
+pub fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// Connects within the deadline, over all addresses of the name. Each gets an equal share of the time that is left, so that an address
+/// family that swallows packets does not use up all of it.
+fn dial(settings: &Sftp) -> Result<TcpStream> {
+    let end = Instant::now() + settings.connect_timeout;
+    let addresses = resolve(settings)?;
+    let mut faults = Vec::new();
+    for (index, address) in addresses.iter().enumerate() {
+        let left = end.saturating_duration_since(Instant::now()) / u32::try_from(addresses.len() - index).unwrap_or(1);
+        if left.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(address, left) {
+            Ok(stream) => {
+                let keepalive = TcpKeepalive::new().with_time(settings.keepalive).with_interval(TCP_PROBE_INTERVAL);
+                let tuned = stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
+                tuned.map_err(|e| SourceError::Unreachable(format!("{address}: {e}")))?;
+                return Ok(stream);
+            }
+            Err(error) => faults.push((address, error)),
+        }
+    }
+    if faults.iter().all(|(_, error)| error.kind() == std::io::ErrorKind::TimedOut) {
+        return Err(SourceError::Timeout { phase: "connect", limit: settings.connect_timeout });
+    }
+    let faults: Vec<String> = faults.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+    Err(SourceError::Unreachable(format!("{} ({})", settings.host, faults.join("; "))))
+}
+
+/// Looks the name up. The system's resolver knows no deadline, so it runs on a thread that is left behind when it is late.
+fn resolve(settings: &Sftp) -> Result<Vec<SocketAddr>> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let (host, port) = (settings.host.clone(), settings.port);
+    let spawned = std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+        let _ = sender.send((host.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>));
+    });
+    spawned.map_err(SourceError::Local)?;
+    match receiver.recv_timeout(settings.connect_timeout) {
+        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+        Ok(Ok(_)) => Err(SourceError::Unreachable(format!("{} has no address", settings.host))),
+        Ok(Err(error)) => Err(SourceError::Unreachable(format!("cannot look up {}: {error}", settings.host))),
+        Err(_) => Err(SourceError::Timeout { phase: "name lookup", limit: settings.connect_timeout }),
+    }
+}
+
+enum Exchange {
+    NoCommonAlgorithm(String),
+    Fault(SourceError),
+}
+
+fn key_exchange(session: &Session, kinds: &[&str], deadline: Deadline) -> std::result::Result<(), Exchange> {
+    deadline.apply(session).map_err(Exchange::Fault)?;
+    prefer(session, MethodType::HostKey, &host_key_algorithms(session, kinds));
+    for direction in [MethodType::CryptCs, MethodType::CryptSc] {
+        prefer(session, direction, &supported(session, direction, CIPHERS.split(',')));
+    }
+    // `handshake` wants the session alone; a clone is the same session.
+    session.clone().handshake().map_err(|error| match error.code() {
+        ErrorCode::Session(raw::LIBSSH2_ERROR_KEX_FAILURE) => Exchange::NoCommonAlgorithm(no_common_algorithm(session)),
+        _ => Exchange::Fault(match from_ssh2(&error, deadline.phase, "with the server") {
+            SourceError::Unreachable(_) => {
+                SourceError::Unreachable(format!("the connection broke during the key exchange: {}", error.message()))
+            }
+            other => other,
+        }),
+    })
+}
+
+/// An RSA key signs in several ways, of which only the SHA-2 ones are safe (RFC 8332).
+fn host_key_algorithms(session: &Session, kinds: &[&str]) -> Vec<String> {
+    let names = kinds.iter().flat_map(|kind| match *kind {
+        "ssh-rsa" => vec!["rsa-sha2-512", "rsa-sha2-256"],
+        kind => vec![kind],
+    });
+    supported(session, MethodType::HostKey, names)
+}
+
+fn supported<'a>(session: &Session, method: MethodType, wanted: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let all = session.supported_algs(method).unwrap_or_default();
+    wanted.filter(|name| all.contains(name)).map(str::to_owned).collect()
+}
+
+fn prefer(session: &Session, method: MethodType, names: &[String]) {
+    if let Err(error) = session.method_pref(method, &names.join(",")) {
+        tracing::warn!(%error, ?names, "the order of algorithms cannot be set");
+    }
+}
+
+fn no_common_algorithm(session: &Session) -> String {
+    let offered =
+        [("key exchange", MethodType::Kex), ("host key", MethodType::HostKey), ("cipher", MethodType::CryptCs), ("MAC", MethodType::MacCs)]
+            .map(|(label, method)| {
+                let names: Vec<&str> =
+                    session.supported_algs(method).unwrap_or_default().into_iter().filter(|name| !name.contains("-cert-v01@")).collect();
+                format!("\n  {label}: {}", names.join(", "))
+            });
+    let banner = session.banner_bytes().map(|banner| format!(" ({:?})", bstr::BStr::new(banner))).unwrap_or_default();
+    format!(
+        "the key exchange with the server{banner} failed: most likely it shares no algorithm with this program, which offers{}\nServers that know only SHA-1 (ssh-rsa, \
+         group14-sha1, hmac-sha1) must be updated.",
+        offered.concat()
+    )
+}
