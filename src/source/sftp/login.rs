@@ -152,7 +152,7 @@ impl Attempt<'_> {
 struct AnswerPassword<'a>(&'a SecretString);
 
 impl KeyboardInteractivePrompt for AnswerPassword<'_> {
-    fn prompt<'a>(&mut self, _user: &str, _instructions: &str, prompts: &[Prompt<'a>]) -> Vec<String> {
+    fn prompt(&mut self, _user: &str, _instructions: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
         prompts.iter().map(|prompt| if prompt.echo { String::new() } else { self.0.expose_secret().to_owned() }).collect()
     }
 }

@@ -80,7 +80,7 @@ struct Pace {
 impl Default for Pace {
     /// 1 KiB/s over a minute (failure model C3).
     fn default() -> Pace {
-        Pace::new(Duration::from_secs(60), 1024)
+        Pace::new(Duration::from_mins(1), 1024)
     }
 }
 
@@ -464,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_drip_is_ended_and_a_slow_line_is_not() {
-        let window = Duration::from_secs(60);
+        let window = Duration::from_mins(1);
         let mut drip = Pace::new(window, 1024);
         let Some(long_ago) = Instant::now().checked_sub(window) else { return };
         assert!(matches!(drip.count(60, long_ago), Err(SourceError::Timeout { .. })));

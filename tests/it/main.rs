@@ -1,0 +1,4 @@
+//! Tests against real servers and through the front door.
+
+mod rig;
+mod source;
