@@ -265,7 +265,7 @@ fn no_common_algorithm_lists_what_is_offered() {
     let server =
         Sshd::with(root.path(), &Options { lines: vec!["KexAlgorithms sntrup761x25519-sha512@openssh.com"], ..Options::default() });
     let text = refusal(&server.settings()).to_string();
-    assert!(text.contains("curve25519-sha256") && text.contains("OpenSSH"), "{text}");
+    assert!(text.contains("it offers sntrup761x25519-sha512@openssh.com") && text.contains("curve25519-sha256"), "{text}");
 }
 
 #[test]
@@ -567,6 +567,17 @@ fn a_stalled_server_ends_in_time_and_is_let_go_at_once() {
 
     let error = refusal(&Sftp { login_timeout: idle, ..settings });
     assert!(matches!(error, SourceError::Timeout { phase: "login", .. }), "{error}");
+}
+
+#[test]
+fn a_server_that_drips_is_given_up() {
+    let (root, server) = served();
+    fs::write(root.path().join("a.csv"), content(1 << 20)).unwrap();
+    let proxy = TcpProxy::start(server.port);
+    let mut source = connect(&Sftp { idle_timeout: Duration::from_secs(2), ..through(server.settings(), &proxy) }).unwrap();
+    proxy.rate(500);
+    let error = read_all(&mut *source, "a.csv").unwrap_err();
+    assert!(matches!(error, SourceError::Timeout { .. }), "{error}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::error::{Phase, from_ssh2};
 use super::host_key::{KINDS, Trust, Verdict};
 use super::known_hosts::blob_kind;
 use super::login::Credentials;
+use super::offers::{self, Offer};
 use super::{Line, Pace, SftpSource};
 use crate::config::meant::Sftp;
 use crate::source::{Connect, Result, Source, SourceError};
@@ -74,14 +75,17 @@ impl SftpConnect {
             let line = Line::open(dial(&self.settings)?)?;
             match key_exchange(&line.session, &kinds, deadline) {
                 Ok(()) => {}
-                Err(Exchange::NoCommonAlgorithm(_)) if !seen.is_empty() => return Err(trust.refusal(&seen)),
-                // The server has no key of a type that is known: ask for any, to show in the refusal what it has.
-                Err(Exchange::NoCommonAlgorithm(_)) if kinds.len() < KINDS.len() => {
-                    kinds = KINDS.into_iter().filter(|kind| !kinds.contains(kind)).collect();
-                    continue;
+                Err(error) => {
+                    drop(line);
+                    match self.why_no_exchange(&kinds, error, deadline)? {
+                        NoHostKey::OfTheseKinds if !seen.is_empty() => return Err(trust.refusal(&seen)),
+                        // The server has no key of a type that is known: ask for any, to show in the refusal what it has.
+                        NoHostKey::OfTheseKinds => {
+                            kinds = KINDS.into_iter().filter(|kind| !kinds.contains(kind)).collect();
+                            continue;
+                        }
+                    }
                 }
-                Err(Exchange::NoCommonAlgorithm(text)) => return Err(SourceError::Other(text)),
-                Err(Exchange::Fault(error)) => return Err(error),
             }
             let Some(blob) = line.session.host_key().map(|(blob, _)| blob.to_vec()) else {
                 return Err(SourceError::HostKey("the server presented no host key".to_owned()));
@@ -96,6 +100,34 @@ impl SftpConnect {
             kinds.retain(|other| Some(*other) != kind);
             if verdict != Verdict::Differs || !trust.may_be_another_kind() || kind.is_none() || kinds.is_empty() {
                 return Err(trust.refusal(&seen));
+            }
+        }
+    }
+}
+
+impl SftpConnect {
+    /// Finds out why a key exchange failed. Asks the server for its lists where libssh2 does not say.
+    fn why_no_exchange(&self, kinds: &[&str], error: Exchange, deadline: Deadline) -> Result<NoHostKey> {
+        if let Exchange::Fault(error) = error {
+            return Err(error);
+        }
+        let stream = dial(&self.settings)?;
+        let left = deadline.left()?;
+        let limited = stream.set_read_timeout(Some(left)).and_then(|()| stream.set_write_timeout(Some(left)));
+        let theirs = limited.and_then(|()| offers::ask(&stream)).map_err(broken_exchange)?;
+        let session = Session::new().map_err(|e| SourceError::Other(e.to_string()))?;
+        let missing = not_shared(theirs, our_offers(&session, kinds));
+        match &missing[..] {
+            [] => Err(broken_exchange("the server closed it")),
+            [("host key", ..)] if kinds.len() < KINDS.len() => Ok(NoHostKey::OfTheseKinds),
+            _ => {
+                let lines = missing.iter().map(|(label, theirs, ours)| {
+                    format!("\n  {label}: it offers {}; this program offers {}", theirs.join(", "), ours.join(", "))
+                });
+                Err(SourceError::Other(format!(
+                    "the server and this program share no algorithm:{}\nA server that knows only SHA-1 (ssh-rsa, group14-sha1, hmac-sha1) must be updated.",
+                    lines.collect::<String>()
+                )))
             }
         }
     }
@@ -135,12 +167,16 @@ impl Deadline {
 
     /// Gives the next call of a session what is left. Fails when nothing is.
     pub fn apply(&self, session: &Session) -> Result<()> {
+        session.set_timeout(millis(self.left()?));
+        Ok(())
+    }
+
+    fn left(&self) -> Result<Duration> {
         let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(SourceError::Timeout { phase: self.phase.name, limit: self.phase.limit });
         }
-        session.set_timeout(millis(left));
-        Ok(())
+        Ok(left)
     }
 }
 
@@ -193,8 +229,14 @@ fn resolve(settings: &Sftp) -> Result<Vec<SocketAddr>> {
     }
 }
 
+/// Why a key exchange failed that may succeed for other types of host keys.
+enum NoHostKey {
+    OfTheseKinds,
+}
+
 enum Exchange {
-    NoCommonAlgorithm(String),
+    /// No algorithm in common, or a connection that broke while the server's lists were awaited.
+    Unclear,
     Fault(SourceError),
 }
 
@@ -206,14 +248,16 @@ fn key_exchange(session: &Session, kinds: &[&str], deadline: Deadline) -> std::r
     }
     // `handshake` wants the session alone; a clone is the same session.
     session.clone().handshake().map_err(|error| match error.code() {
-        ErrorCode::Session(raw::LIBSSH2_ERROR_KEX_FAILURE) => Exchange::NoCommonAlgorithm(no_common_algorithm(session)),
+        ErrorCode::Session(raw::LIBSSH2_ERROR_KEX_FAILURE) => Exchange::Unclear,
         _ => Exchange::Fault(match from_ssh2(&error, deadline.phase, "with the server") {
-            SourceError::Unreachable(_) => {
-                SourceError::Unreachable(format!("the connection broke during the key exchange: {}", error.message()))
-            }
+            SourceError::Unreachable(_) => broken_exchange(error.message()),
             other => other,
         }),
     })
+}
+
+fn broken_exchange(cause: impl std::fmt::Display) -> SourceError {
+    SourceError::Unreachable(format!("the connection broke during the key exchange: {cause}"))
 }
 
 /// An RSA key signs in several ways, of which only the SHA-2 ones are safe (RFC 8332).
@@ -236,18 +280,26 @@ fn prefer(session: &Session, method: MethodType, names: &[String]) {
     }
 }
 
-fn no_common_algorithm(session: &Session) -> String {
-    let offered =
-        [("key exchange", MethodType::Kex), ("host key", MethodType::HostKey), ("cipher", MethodType::CryptCs), ("MAC", MethodType::MacCs)]
-            .map(|(label, method)| {
-                let names: Vec<&str> =
-                    session.supported_algs(method).unwrap_or_default().into_iter().filter(|name| !name.contains("-cert-v01@")).collect();
-                format!("\n  {label}: {}", names.join(", "))
-            });
-    let banner = session.banner_bytes().map(|banner| format!(" ({:?})", bstr::BStr::new(banner))).unwrap_or_default();
-    format!(
-        "the key exchange with the server{banner} failed: most likely it shares no algorithm with this program, which offers{}\nServers that know only SHA-1 (ssh-rsa, \
-         group14-sha1, hmac-sha1) must be updated.",
-        offered.concat()
-    )
+/// What we offer, in the order of the server's lists. Certificates are left out, as they are never asked for.
+fn our_offers(session: &Session, kinds: &[&str]) -> [Vec<String>; 6] {
+    let all = |method| session.supported_algs(method).unwrap_or_default().into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let ciphers = |method| supported(session, method, CIPHERS.split(','));
+    [
+        all(MethodType::Kex),
+        host_key_algorithms(session, kinds),
+        ciphers(MethodType::CryptCs),
+        ciphers(MethodType::CryptSc),
+        all(MethodType::MacCs),
+        all(MethodType::MacSc),
+    ]
+}
+
+/// The lists that have nothing in common: label, theirs, ours.
+fn not_shared(theirs: Vec<Offer>, ours: [Vec<String>; 6]) -> Vec<(&'static str, Vec<String>, Vec<String>)> {
+    theirs
+        .into_iter()
+        .zip(ours)
+        .map(|((label, theirs), ours)| (label, theirs, ours))
+        .filter(|(_, theirs, ours)| !theirs.iter().any(|name| ours.contains(name)))
+        .collect()
 }

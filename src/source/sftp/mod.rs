@@ -8,6 +8,7 @@ mod error;
 mod host_key;
 mod known_hosts;
 mod login;
+mod offers;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -23,7 +23,6 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub struct Sshd {
     pub port: u16,
     pub user: String,
-    pub root: PathBuf,
     folder: TempDir,
     child: Child,
 }
@@ -63,7 +62,7 @@ impl Sshd {
         write_config(folder.path(), port, root, options);
         let child = launch(folder.path());
         let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned();
-        let mut server = Sshd { port, user, root: root.to_owned(), folder, child };
+        let mut server = Sshd { port, user, folder, child };
         server.wait_for_greeting();
         server
     }
