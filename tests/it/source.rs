@@ -271,7 +271,7 @@ fn no_common_algorithm_lists_what_is_offered() {
 #[test]
 fn connections_keep_their_distance() {
     let (_root, server) = served();
-    let connector = SftpConnect::new(&Sftp { reconnect_min: Duration::from_secs(3600), ..server.settings() });
+    let connector = SftpConnect::new(&Sftp { reconnect_min: Duration::from_hours(1), ..server.settings() });
     let first = connector.connect().unwrap();
     drop(first);
     let error = connector.connect().err().unwrap();

@@ -53,18 +53,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        // The polite farewell is sent if the socket takes it without waiting.
-        self.session.set_blocking(false);
-        let _ = self.session.disconnect(None, "bye", None);
         self.cut();
-        self.session.set_blocking(true);
-    }
-}
-
-impl Drop for SftpSource {
-    fn drop(&mut self) {
-        // Before the channel says goodbye and waits for an answer. No file is open by now.
-        self.line.cut();
     }
 }
 
@@ -112,6 +101,13 @@ struct SftpSource {
     buffer: usize,
     pace: Pace,
     broken: bool,
+}
+
+impl Drop for SftpSource {
+    /// Every request was answered or given up by now, so nothing is lost by leaving without a farewell that a dead peer would not answer.
+    fn drop(&mut self) {
+        self.line.cut();
+    }
 }
 
 impl SftpSource {

@@ -154,12 +154,12 @@ pub fn secret_file(path: &Path) -> Secret {
 fn write_config(folder: &Path, port: u16, root: &Path, options: &Options) {
     let denied = if options.denied.is_empty() { String::new() } else { format!(" -P {}", options.denied.join(",")) };
     let place = folder.display();
-    let mut config = options.lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    config.push_str(&format!(
-        "Port {port}\nListenAddress 127.0.0.1\nHostKey {place}/host_ed25519\nHostKey {place}/host_ecdsa\nAuthorizedKeysFile {place}/authorized_keys\n\
+    let further = options.lines.join("\n");
+    let config = format!(
+        "{further}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {place}/host_ed25519\nHostKey {place}/host_ecdsa\nAuthorizedKeysFile {place}/authorized_keys\n\
          PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\nForceCommand internal-sftp -d {}{denied}\n",
         root.display()
-    ));
+    );
     fs::write(folder.join("sshd_config"), config).unwrap();
 }
 
