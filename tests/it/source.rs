@@ -1,41 +1,41 @@
-//! Sources against a real OpenSSH server, a misbehaving network, and a folder.
+//! Files of sources: a real OpenSSH server, a misbehaving network, and a folder.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bstr::{BStr, BString, ByteSlice};
-use passferry::config::meant::{Login, Sftp};
+use passferry::config::meant::Sftp;
 use passferry::source::folder::FolderConnect;
 use passferry::source::sftp::SftpConnect;
 use passferry::source::{Connect, EntryKind, Fetched, Result, Source, SourceError};
 use tempfile::TempDir;
 
 use crate::rig::proxy::{Direction, TcpProxy};
-use crate::rig::sshd::{Options, PASSPHRASE, Sshd, secret_file};
+use crate::rig::sshd::{Options, Sshd};
 
 const ANY_SIZE: u64 = u64::MAX;
 
-fn served() -> (TempDir, Sshd) {
+pub fn served() -> (TempDir, Sshd) {
     let folder = tempfile::tempdir().unwrap();
     let server = Sshd::start(folder.path());
     (folder, server)
 }
 
-fn connect(settings: &Sftp) -> Result<Box<dyn Source>> {
+pub fn connect(settings: &Sftp) -> Result<Box<dyn Source>> {
     SftpConnect::new(settings).connect()
 }
 
-fn refusal(settings: &Sftp) -> SourceError {
+pub fn refusal(settings: &Sftp) -> SourceError {
     connect(settings).err().expect("the connection is refused")
 }
 
-fn through(settings: Sftp, proxy: &TcpProxy) -> Sftp {
+pub fn through(settings: Sftp, proxy: &TcpProxy) -> Sftp {
     Sftp { port: proxy.port(), ..settings }
 }
 
@@ -57,225 +57,6 @@ fn names(source: &mut dyn Source) -> Vec<BString> {
     let mut names: Vec<BString> = source.list("".into()).unwrap().into_iter().map(|entry| entry.name).collect();
     names.sort();
     names
-}
-
-// Login
-
-#[test]
-fn keys_of_every_kind_log_in() {
-    let (_root, server) = served();
-    for name in ["ed25519", "ecdsa", "rsa"] {
-        let login = Login::Key { key: secret_file(&server.client_key(name)), passphrase: None };
-        connect(&Sftp { login, ..server.settings() }).unwrap_or_else(|e| panic!("{name}: {e}\n{}", server.log()));
-    }
-}
-
-#[test]
-fn an_encrypted_key_needs_its_passphrase_and_says_so() {
-    let (root, server) = served();
-    let phrase = |text: &str| {
-        let path = root.path().join("phrase");
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        secret_file(&path)
-    };
-    let with = |passphrase| {
-        let login = Login::Key { key: secret_file(&server.client_key("encrypted")), passphrase };
-        Sftp { login, ..server.settings() }
-    };
-    connect(&with(Some(phrase(PASSPHRASE)))).unwrap();
-    let missing = refusal(&with(None)).to_string();
-    assert!(missing.contains("is encrypted"), "{missing}");
-    let wrong = refusal(&with(Some(phrase("wrong")))).to_string();
-    assert!(wrong.contains("passphrase does not open"), "{wrong}");
-}
-
-#[test]
-fn a_refused_login_is_not_an_unreachable_server() {
-    let (root, server) = served();
-    let login = Login::Key { key: secret_file(&server.client_key("stranger")), passphrase: None };
-    let error = refusal(&Sftp { login, ..server.settings() });
-    assert!(matches!(error, SourceError::Auth(_)), "{error}");
-    assert!(error.to_string().contains("publickey"), "{error}");
-
-    let password = root.path().join("password");
-    fs::write(&password, "no").unwrap();
-    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
-    let error = refusal(&Sftp { login: Login::Password(secret_file(&password)), ..server.settings() });
-    assert!(matches!(error, SourceError::Auth(_)), "{error}");
-
-    let mut stopped = server;
-    stopped.stop();
-    let error = refusal(&stopped.settings());
-    assert!(matches!(error, SourceError::Unreachable(_)), "{error}");
-}
-
-/// The agent's socket is found through the environment, which only a process of its own can have.
-#[test]
-fn an_agent_logs_in() {
-    let (root, server) = served();
-    let socket = root.path().join("agent");
-    let mut agent = Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-    while !socket.exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let run = |name: &str| {
-        let added =
-            Command::new("ssh-add").arg(server.client_key(name)).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status().unwrap();
-        assert!(added.success());
-    };
-    run("stranger");
-    run("ed25519");
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "source::agent_child", "--ignored", "--nocapture"])
-        .env("SSH_AUTH_SOCK", &socket)
-        .env("AGENT_TEST", format!("{} {} {}", server.port, server.user, server.fingerprint("ed25519")))
-        .output()
-        .unwrap();
-    agent.kill().unwrap();
-    agent.wait().unwrap();
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
-}
-
-#[test]
-#[ignore = "run by an_agent_logs_in, in a process with an agent"]
-fn agent_child() {
-    let text = std::env::var("AGENT_TEST").unwrap();
-    let [port, user, pin] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
-    let root = tempfile::tempdir().unwrap();
-    let settings = Sftp {
-        port: port.parse().unwrap(),
-        user: user.to_owned(),
-        login: Login::Agent,
-        host_keys: vec![pin.to_owned()],
-        ..Sshd::start(root.path()).settings()
-    };
-    connect(&settings).unwrap().keep_alive().unwrap();
-}
-
-// Host keys
-
-fn known_hosts(root: &TempDir, text: &str) -> std::path::PathBuf {
-    let path = root.path().join("known_hosts");
-    fs::write(&path, text).unwrap();
-    path
-}
-
-#[test]
-fn an_unknown_host_key_is_refused_with_the_lines_to_add() {
-    let (root, server) = served();
-    let file = known_hosts(&root, "elsewhere.example ssh-foo AAAA\n");
-    let error = refusal(&Sftp { host_keys: Vec::new(), known_hosts: Some(file), ..server.settings() });
-    let text = error.to_string();
-    assert!(matches!(error, SourceError::HostKey(_)), "{text}");
-    assert!(text.contains(&format!("host_key = \"{}\"", server.fingerprint("ed25519"))), "{text}");
-    assert!(text.contains(&format!("[127.0.0.1]:{} {}", server.port, server.host_key_line("ed25519"))), "{text}");
-    assert!(!server.log().contains("userauth"), "nothing was sent: {}", server.log());
-}
-
-#[test]
-fn the_line_to_add_and_the_pin_to_add_work() {
-    let (root, server) = served();
-    let line = format!("[127.0.0.1]:{} {}\n", server.port, server.host_key_line("ed25519"));
-    let known = Sftp { host_keys: Vec::new(), known_hosts: Some(known_hosts(&root, &line)), ..server.settings() };
-    connect(&known).unwrap();
-
-    // One file for several servers, hashed, with the type that the server likes less.
-    let line = format!(
-        "# comment\n[127.0.0.1]:{} {}\n@cert-authority * {}\nbroken\n",
-        server.port,
-        server.host_key_line("ecdsa"),
-        server.host_key_line("ed25519")
-    );
-    let file = known_hosts(&root, &line);
-    assert!(Command::new("ssh-keygen").args(["-q", "-H", "-f"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok());
-    connect(&Sftp { host_keys: Vec::new(), known_hosts: Some(file), ..server.settings() }).unwrap();
-}
-
-#[test]
-fn a_hashed_line_is_known() {
-    let (root, server) = served();
-    let file = known_hosts(&root, &format!("[127.0.0.1]:{} {}\n", server.port, server.host_key_line("ecdsa")));
-    let hashed = Command::new("ssh-keygen").args(["-H", "-f"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert!(hashed.success() && fs::read_to_string(&file).unwrap().starts_with("|1|"));
-    connect(&Sftp { host_keys: Vec::new(), known_hosts: Some(file), ..server.settings() }).unwrap();
-}
-
-#[test]
-fn a_revoked_key_is_refused_although_it_is_pinned() {
-    let (root, server) = served();
-    let line = format!("@revoked * {}\n", server.host_key_line("ed25519"));
-    let error = refusal(&Sftp { known_hosts: Some(known_hosts(&root, &line)), ..server.settings() });
-    assert!(matches!(&error, SourceError::HostKey(text) if text.contains("revoked")), "{error}");
-}
-
-#[test]
-fn one_of_several_pins_suffices_whatever_its_type() {
-    let (_root, server) = served();
-    let other = format!("SHA256:{}", "A".repeat(43));
-    let connector = SftpConnect::new(&Sftp { host_keys: vec![other.clone(), server.fingerprint("ecdsa")], ..server.settings() });
-    connector.connect().unwrap();
-
-    // The second connection asks for the right type at once.
-    let proxy = TcpProxy::start(server.port);
-    let connector = SftpConnect::new(&through(Sftp { host_keys: vec![server.fingerprint("ecdsa")], ..server.settings() }, &proxy));
-    connector.connect().unwrap();
-    let first = proxy.accepted();
-    connector.connect().unwrap();
-    assert_eq!((first, proxy.accepted()), (2, 3));
-
-    let error = refusal(&Sftp { host_keys: vec![other.clone()], ..server.settings() }).to_string();
-    for part in [&other, &server.fingerprint("ed25519"), &server.fingerprint("ecdsa")] {
-        assert!(error.contains(part.as_str()), "{part} in {error}");
-    }
-}
-
-#[test]
-fn a_changed_host_key_is_refused_with_both_fingerprints() {
-    let (root, mut server) = served();
-    let before = server.fingerprint("ed25519");
-    let file = known_hosts(&root, &format!("[127.0.0.1]:{} {}\n", server.port, server.host_key_line("ed25519")));
-    let (pinned, known) = (server.settings(), Sftp { host_keys: Vec::new(), known_hosts: Some(file), ..server.settings() });
-    server.renew_host_keys();
-    for settings in [pinned, known] {
-        let error = refusal(&settings);
-        let text = error.to_string();
-        assert!(matches!(error, SourceError::HostKey(_)), "{text}");
-        assert!(text.contains(&before) && text.contains(&server.fingerprint("ed25519")), "{text}");
-    }
-    assert!(!server.log().contains("userauth"), "nothing was sent: {}", server.log());
-}
-
-#[test]
-fn a_server_that_lost_its_known_type_is_a_mismatch_not_a_broken_handshake() {
-    let (root, server) = served();
-    let file = known_hosts(&root, &format!("[127.0.0.1]:{} {}\n", server.port, rsa_line(&server)));
-    let error = refusal(&Sftp { host_keys: Vec::new(), known_hosts: Some(file), ..server.settings() });
-    assert!(matches!(&error, SourceError::HostKey(text) if text.contains(&server.fingerprint("ed25519"))), "{error}");
-}
-
-fn rsa_line(server: &Sshd) -> String {
-    let text = fs::read_to_string(server.client_key("rsa").with_extension("pub")).unwrap();
-    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
-}
-
-#[test]
-fn no_common_algorithm_lists_what_is_offered() {
-    let root = tempfile::tempdir().unwrap();
-    let server =
-        Sshd::with(root.path(), &Options { lines: vec!["KexAlgorithms sntrup761x25519-sha512@openssh.com"], ..Options::default() });
-    let text = refusal(&server.settings()).to_string();
-    assert!(text.contains("it offers sntrup761x25519-sha512@openssh.com") && text.contains("curve25519-sha256"), "{text}");
-}
-
-#[test]
-fn connections_keep_their_distance() {
-    let (_root, server) = served();
-    let connector = SftpConnect::new(&Sftp { reconnect_min: Duration::from_hours(1), ..server.settings() });
-    let first = connector.connect().unwrap();
-    drop(first);
-    let error = connector.connect().err().unwrap();
-    assert!(matches!(&error, SourceError::Unreachable(text) if text.contains("next attempt in")), "{error}");
 }
 
 // Listing and reading
