@@ -264,7 +264,7 @@ fn writes_to_a_folder_never_overwrite() {
 #[test]
 fn what_the_server_forbids_is_named() {
     let root = tempfile::tempdir().unwrap();
-    let denied = vec!["rename", "remove", "mkdir", "opendir"];
+    let denied = vec!["rename", "remove", "mkdir", "opendir", "read", "write"];
     let server = Sshd::with(root.path(), &Options { denied, ..Options::default() });
     fs::write(root.path().join("a.csv"), "x").unwrap();
     let mut source = connect(&server.settings()).unwrap();
@@ -274,6 +274,8 @@ fn what_the_server_forbids_is_named() {
         source.remove(path).unwrap_err(),
         source.make_folder("x".into()).unwrap_err(),
         source.list("".into()).map(drop).unwrap_err(),
+        read_all(&mut *source, "a.csv").map(drop).unwrap_err(),
+        source.create("b.csv".into(), &mut &b"x"[..], 0o640).map(drop).unwrap_err(),
     ] {
         assert!(matches!(error, SourceError::Permission(_)), "{error}");
     }

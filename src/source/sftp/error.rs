@@ -39,26 +39,37 @@ pub fn from_ssh2(error: &ssh2::Error, phase: Phase, subject: &str) -> SourceErro
     }
 }
 
-/// `Read` and `Write` of ssh2 lose the code; the session remembers it.
+/// `Read` and `Write` of ssh2 lose the code. The session remembers its own, and a status of the server is known by ssh2's words for it.
 pub fn from_io(error: &std::io::Error, session: &ssh2::Session, phase: Phase, subject: &str) -> SourceError {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::TimedOut => return SourceError::Timeout { phase: phase.name, limit: phase.limit },
-        ErrorKind::NotFound => return SourceError::NotFound(subject.to_owned()),
-        _ => {}
+    if error.kind() == std::io::ErrorKind::TimedOut {
+        return SourceError::Timeout { phase: phase.name, limit: phase.limit };
     }
     match ssh2::Error::last_session_error(session) {
         Some(last) if last.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_SFTP_PROTOCOL) => {
-            SourceError::Other(format!("cannot {} {subject}: the server says: {error}", phase.name))
+            let status = status_by_words(&error.to_string()).unwrap_or(raw::LIBSSH2_FX_FAILURE);
+            from_ssh2(&ssh2::Error::from_errno(ErrorCode::SFTP(status)), phase, subject)
         }
         Some(last) => from_ssh2(&last, phase, subject),
         None => SourceError::Unreachable(format!("{} {subject}: {error}", phase.name)),
     }
 }
 
+fn status_by_words(words: &str) -> Option<i32> {
+    (raw::LIBSSH2_FX_EOF..=raw::LIBSSH2_FX_LINK_LOOP).find(|&status| ssh2::Error::from_errno(ErrorCode::SFTP(status)).message() == words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_survives_the_loss_of_its_code() {
+        for status in [2, 3, 4, 8, 14] {
+            let error: std::io::Error = ssh2::Error::from_errno(ErrorCode::SFTP(status)).into();
+            assert_eq!(status_by_words(&error.to_string()), Some(status));
+        }
+        assert_eq!(status_by_words("anything"), None);
+    }
 
     #[test]
     fn codes_become_what_a_caller_branches_on() {

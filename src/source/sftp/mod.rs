@@ -387,8 +387,12 @@ impl Source for SftpSource {
             }
             for part in path.split_str("/").filter(|part| !part.is_empty()) {
                 made = super::join(made.as_bstr(), part.as_bstr());
-                if !this.is_folder(made.as_bstr())? {
-                    this.make_one_folder(made.as_bstr())?;
+                match this.is_folder(made.as_bstr()) {
+                    Ok(true) => {}
+                    // Some servers hide the folders above the one a user may enter.
+                    Err(SourceError::Permission(_)) if made.len() < path.len() => {}
+                    Ok(false) => this.make_one_folder(made.as_bstr())?,
+                    Err(error) => return Err(error),
                 }
             }
             Ok(())

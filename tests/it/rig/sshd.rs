@@ -1,7 +1,7 @@
 //! A real OpenSSH server on loopback, with keys and configuration of its own.
 
 use std::fs::{self, Permissions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -44,18 +44,7 @@ impl Sshd {
 
     pub fn with(root: &Path, options: &Options) -> Sshd {
         let folder = tempfile::tempdir().unwrap();
-        for (kind, name, phrase) in [
-            ("ed25519", "ed25519", ""),
-            ("ecdsa", "ecdsa", ""),
-            ("rsa", "rsa", ""),
-            ("ed25519", "encrypted", PASSPHRASE),
-            ("ed25519", "stranger", ""),
-        ] {
-            keygen(folder.path(), name, kind, phrase);
-        }
-        let authorized =
-            ["ed25519", "ecdsa", "rsa", "encrypted"].map(|name| fs::read_to_string(folder.path().join(format!("{name}.pub"))).unwrap());
-        fs::write(folder.path().join("authorized_keys"), authorized.concat()).unwrap();
+        fs::write(folder.path().join("authorized_keys"), "").unwrap();
         make_host_keys(folder.path());
 
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -67,9 +56,24 @@ impl Sshd {
         server
     }
 
-    /// A private key of a client: `ed25519`, `ecdsa`, `rsa`, `encrypted`, or `stranger`, which the server does not know.
+    /// A private key of a client, made when it is first asked for: `ed25519`, `ecdsa`, `rsa`, `encrypted`, or `stranger`, which the server
+    /// does not let in.
     pub fn client_key(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        let path = self.folder.path().join(name);
+        if path.exists() {
+            return path;
+        }
+        let (kind, phrase) = match name {
+            "encrypted" => ("ed25519", PASSPHRASE),
+            "stranger" => ("ed25519", ""),
+            kind => (kind, ""),
+        };
+        keygen(self.folder.path(), name, kind, phrase);
+        if name != "stranger" {
+            let mut authorized = fs::OpenOptions::new().append(true).open(self.folder.path().join("authorized_keys")).unwrap();
+            authorized.write_all(&fs::read(path.with_extension("pub")).unwrap()).unwrap();
+        }
+        path
     }
 
     /// `SHA256:…` of a host key: `ed25519` or `ecdsa`.
