@@ -24,7 +24,9 @@ const TCP_PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// chacha20 152 MB/s, aes128-ctr 126, aes128-gcm 115, aes256-gcm 95. OpenSSH's own client is the other way round.
 const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes128-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes192-ctr";
 
-/// Opens connections to one SFTP server.
+/// Opens connections to one SFTP server. Keep one for each server: it remembers when it last connected, and which of the server's keys is
+/// the trusted one. A first connection may open several sockets, as each type of host key has to be asked for on its own; the least time
+/// between connections counts from one `connect` to the next, whether it succeeded or not.
 pub struct SftpConnect {
     settings: Sftp,
     memory: Mutex<Memory>,
