@@ -9,7 +9,7 @@ pub mod sftp;
 use std::io::Read;
 use std::time::Duration;
 
-use bstr::{BStr, BString};
+use bstr::{BStr, BString, ByteSlice};
 
 /// What kind of thing a name stands for. Only regular files are ever opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,22 @@ pub fn join(folder: &BStr, name: &BStr) -> BString {
     path
 }
 
+/// Names of one folder beyond which a listing is refused rather than held in memory.
+const ENTRIES_MAX: usize = 1_000_000;
+
+fn too_many_entries(folder: &BStr) -> SourceError {
+    SourceError::Other(format!("{folder:?} holds more than {ENTRIES_MAX} names; move old files away"))
+}
+
+fn too_large(path: &BStr, bytes: u64, bytes_max: u64) -> SourceError {
+    SourceError::Other(format!("{path:?} has {bytes} bytes or more; the limit is {bytes_max}"))
+}
+
+/// The last component of a path.
+fn base_name(path: &BStr) -> &[u8] {
+    path.rsplit_str("/").find(|part| !part.is_empty()).unwrap_or_default()
+}
+
 /// Why a name from a server is refused, or none. Such names are listed once, escaped, and never used.
 pub fn name_fault(name: &BStr) -> Option<&'static str> {
     if name.is_empty() {
@@ -151,7 +167,6 @@ pub fn name_fault(name: &BStr) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bstr::ByteSlice;
 
     #[test]
     fn hostile_names_are_refused_and_odd_ones_are_not() {

@@ -1,1 +1,0 @@
-//! An SFTP server, through ssh2.

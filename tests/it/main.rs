@@ -1,0 +1,5 @@
+//! Tests against real servers and through the front door.
+
+mod login;
+mod rig;
+mod source;

@@ -1,0 +1,4 @@
+//! What tests are run against.
+
+pub mod proxy;
+pub mod sshd;
