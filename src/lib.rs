@@ -10,6 +10,7 @@
 pub mod config;
 pub mod dispatch;
 pub mod outcome;
+pub mod pipeline;
 pub mod platform;
 pub mod row;
 pub mod schema;

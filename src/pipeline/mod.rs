@@ -1,0 +1,3 @@
+//! The road of a file, station by station.
+
+pub mod decode;
