@@ -9,6 +9,9 @@ use crate::outcome::Code;
 /// Those looked for, in this order of preference for evidence.
 pub const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
+/// With fewer NULs than this, however short the file, each is a fault of its record (or of the header).
+const NULS_LEAST: usize = 16;
+
 /// Records looked at.
 const RECORDS: usize = 100;
 
@@ -33,7 +36,7 @@ pub(super) fn check_text(head: &[u8], compressed: bool) -> Result<(), FileFault>
             .suggest("Export it as CSV, plain or compressed with gzip."));
     }
     let nuls = memchr_iter(0, head).count();
-    if nuls * 100 > head.len() {
+    if nuls >= NULS_LEAST && nuls * 100 > head.len() {
         return Err(FileFault::new(Code::NotText, format!("{nuls} of the first {} bytes are NUL: this is not UTF-8 text.", head.len()))
             .suggest("It may be UTF-16, or a spreadsheet. Export it as UTF-8 text."));
     }

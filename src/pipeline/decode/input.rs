@@ -131,7 +131,11 @@ impl Compressed {
     fn block(&mut self, size: usize, block: &mut Vec<u8>) -> Result<(), DecodeError> {
         if let Err(error) = (&mut self.decoder).take(size as u64).read_to_end(block) {
             // A disk that fails is not the file's fault.
-            return Err(if self.decoder.get_ref().get_ref().failed { error.into() } else { damaged(&error, self.given).into() });
+            return Err(if self.decoder.get_ref().get_ref().failed {
+                error.into()
+            } else {
+                damaged(&error, self.given + block.len() as u64).into()
+            });
         }
         self.given += block.len() as u64;
         if self.given > self.most {

@@ -71,6 +71,8 @@ enum State {
 /// What the next chunk will be made of.
 #[derive(Default)]
 struct Hand {
+    /// Number of the first record.
+    first: u64,
     spans: Vec<Span>,
     faults: Vec<Problem>,
     faulty: Vec<(u32, Range<u32>)>,
@@ -140,7 +142,7 @@ impl Reader {
                     return Ok(None);
                 }
             }
-            let mut hand = Hand::default();
+            let mut hand = Hand { first: self.records + 1, ..Hand::default() };
             let gathered = self.gather(&mut hand);
             let (chunk, bad_byte) = self.chunk(hand);
             // A byte that is not UTF-8 in the chunk stands before whatever stopped the scanner.
@@ -171,6 +173,12 @@ impl Reader {
             line_ends,
             last_line_ended: self.scanner.last_line_ended,
         }
+    }
+
+    /// Bytes of memory that the text in hand takes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.scanner.text.capacity()
     }
 
     /// Takes the next block of text into hand.
@@ -260,7 +268,8 @@ impl Reader {
         self.scanner.check_text(self.scanner.start)?;
         let raw = String::from_utf8_lossy(&self.scanner.text[cut.start..][..cut.length]).into_owned();
         if let Some(problem) = self.form_faults(&cut).into_iter().next() {
-            let mut fault = FileFault::new(problem.code, format!("In the header: {}", problem.message)).line(cut.line);
+            let place = problem.column.map_or(String::new(), |column| format!(", label {}", column + 1));
+            let mut fault = FileFault::new(problem.code, format!("In the header{place}: {}", problem.message)).line(cut.line);
             fault.suggestion = problem.suggestion;
             return Err(fault.into());
         }
@@ -377,11 +386,10 @@ impl Reader {
             hand.keep_before(valid);
             String::from_utf8(bytes).unwrap_or_default()
         });
-        let first = self.records - hand.spans.len() as u64 + 1;
         let chunk = (!hand.spans.is_empty()).then_some(Chunk {
             text,
             delimiter: self.dialect.delimiter,
-            first,
+            first: hand.first,
             line,
             offset,
             spans: hand.spans,
