@@ -156,11 +156,11 @@ fn damaged_gzip_rejects_the_file() {
         read([&whole[..], b"junk"].concat()).fault(),
     ];
     insta::assert_snapshot!(faults.join("\n"), @"
-    compression-error: The gzip file is cut short after about 52999 bytes of text. Deliver the file again.
-    compression-error: The gzip file is damaged after about 52999 bytes of text (corrupt gzip stream does not have a matching checksum). Deliver the file again.
+    compression-error: The gzip file is cut short after about 48345 bytes of text. Deliver the file again.
+    compression-error: The gzip file is damaged after about 48345 bytes of text (corrupt gzip stream does not have a matching checksum). Deliver the file again.
     compression-error: The file is compressed twice: there is another gzip file in it. Compress it once.
     source-error: The file is empty. Deliver it again; an export with no rows still needs its header line.
-    compression-error: The gzip file is cut short after about 52999 bytes of text. Deliver the file again.
+    compression-error: The gzip file is cut short after about 48345 bytes of text. Deliver the file again.
     ");
 }
 
