@@ -137,7 +137,7 @@ fn counts(head: &[u8], whole: bool, delimiter: u8) -> Vec<Option<usize>> {
         }
     }
     if at == head.len() && start < at && (counts.is_empty() || whole) {
-        counts.push((!stray && !(quoted && whole)).then_some(count));
+        counts.push((!(stray || quoted && whole)).then_some(count));
     }
     counts
 }

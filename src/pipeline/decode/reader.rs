@@ -215,19 +215,16 @@ impl Reader {
         }
         self.skip_blank_lines()?;
         self.fill_to(DIALECT_HEAD)?;
-        match choice.delimiter {
-            Some(delimiter) => {
-                self.dialect.delimiter = delimiter;
-                self.dialect.pinned = true;
-                self.dialect.evidence.push_str("named by the feed");
-            }
-            None => {
-                let head = &self.scanner.text[..self.scanner.text.len().min(DIALECT_HEAD)];
-                let whole = self.scanner.ended && head.len() == self.scanner.text.len();
-                let guess = detect::guess(head, whole)?;
-                self.dialect.delimiter = guess.delimiter;
-                self.dialect.evidence = guess.evidence;
-            }
+        if let Some(delimiter) = choice.delimiter {
+            self.dialect.delimiter = delimiter;
+            self.dialect.pinned = true;
+            self.dialect.evidence.push_str("named by the feed");
+        } else {
+            let head = &self.scanner.text[..self.scanner.text.len().min(DIALECT_HEAD)];
+            let whole = self.scanner.ended && head.len() == self.scanner.text.len();
+            let guess = detect::guess(head, whole)?;
+            self.dialect.delimiter = guess.delimiter;
+            self.dialect.evidence = guess.evidence;
         }
         self.scanner.delimiter = self.dialect.delimiter;
         if choice.header { self.read_header() } else { Ok(()) }
@@ -421,9 +418,7 @@ impl Hand {
 fn stray_problem(stray: Stray, cut: &Cut, cells: Cells<'_>) -> Problem {
     let column = (!cut.overlong).then(|| cells.index_at(stray.at as usize));
     let place = if stray.line == cut.line { String::new() } else { format!(" on line {}", stray.line) };
-    let message = match stray.after_closing {
-        true => format!("Text follows the closing quote of the cell{place}."),
-        false => format!("A quote stands inside an unquoted cell{place}."),
-    };
+    let what = if stray.after_closing { "Text follows the closing quote of the cell" } else { "A quote stands inside an unquoted cell" };
+    let message = format!("{what}{place}.");
     Problem::new(Code::StrayQuote, column, message).suggest("Quote the whole cell and double the quotes in it.")
 }

@@ -5,6 +5,7 @@ mod forms;
 mod properties;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 
@@ -34,17 +35,11 @@ struct Row {
     faults: Vec<Problem>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Setup {
     choice: DialectChoice,
     limits: Limits,
     sizes: Sizes,
-}
-
-impl Default for Setup {
-    fn default() -> Setup {
-        Setup { choice: DialectChoice::default(), limits: Limits::default(), sizes: Sizes::default() }
-    }
 }
 
 impl Setup {
@@ -128,10 +123,10 @@ impl Read {
     fn outline(&self) -> String {
         let mut out = String::new();
         for row in &self.rows {
-            out += &format!("{} line {}", row.number, row.line);
+            write!(out, "{} line {}", row.number, row.line).unwrap();
             for fault in &row.faults {
                 let column = fault.column.map_or(String::new(), |column| format!("[{column}]"));
-                out += &format!(" {}{column}: {}", fault.code, fault.message);
+                write!(out, " {}{column}: {}", fault.code, fault.message).unwrap();
             }
             out.push('\n');
         }
