@@ -1,0 +1,103 @@
+//! Records in the hand: what one worker thread takes at a time.
+
+use std::borrow::Cow;
+
+use super::cells::{Cells, split_plain, split_quoted};
+use crate::outcome::Problem;
+
+/// Some consecutive records of a file, whole, with their text. Owned, so that any thread may take it.
+#[derive(Debug)]
+pub struct Chunk {
+    pub(super) text: String,
+    pub(super) delimiter: u8,
+    /// Number of the first record.
+    pub(super) first: u64,
+    /// Physical line and byte at which the text starts.
+    pub(super) line: u64,
+    pub(super) offset: u64,
+    pub(super) spans: Vec<Span>,
+    /// Faults of all records, in order.
+    pub(super) faults: Vec<Problem>,
+    /// Record index and its range in `faults`; sorted, and only of records that have any.
+    pub(super) faulty: Vec<(u32, std::ops::Range<u32>)>,
+}
+
+/// Where a record is in its chunk. Kept small: there is one for each record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub start: u32,
+    pub length: u32,
+    /// Lines after the chunk's first.
+    pub line: u32,
+    /// Is there a quote in it?
+    pub quoted: bool,
+}
+
+impl Chunk {
+    /// Records in it; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "a chunk is never empty")]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The record at an index from 0.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn record(&self, index: usize) -> Record<'_> {
+        let span = self.spans[index];
+        let faults = match self.faulty.binary_search_by_key(&(index as u32), |(record, _)| *record) {
+            Ok(found) => {
+                let range = &self.faulty[found].1;
+                &self.faults[range.start as usize..range.end as usize]
+            }
+            Err(_) => &[],
+        };
+        Record {
+            number: self.first + index as u64,
+            line: self.line + u64::from(span.line),
+            offset: self.offset + u64::from(span.start),
+            raw: &self.text[span.start as usize..][..span.length as usize],
+            faults,
+            delimiter: self.delimiter,
+            quoted: span.quoted,
+        }
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        (0..self.len()).map(|index| self.record(index))
+    }
+}
+
+/// One record of the file: its place, its text, and what is wrong with its form.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'c> {
+    /// Data record, from 1; header and empty lines are not counted.
+    pub number: u64,
+    /// Physical line on which it starts, from 1, header counted, as an editor shows it.
+    pub line: u64,
+    /// Byte in the decoded text at which it starts.
+    pub offset: u64,
+    /// As written, without line end. Of a record that is too long, a prefix.
+    pub raw: &'c str,
+    /// Faults of form. Such a record is rejected; its cells are only good for showing.
+    pub faults: &'c [Problem],
+    delimiter: u8,
+    quoted: bool,
+}
+
+impl<'c> Record<'c> {
+    /// Puts the unquoted text of each cell in `into`, which is cleared first. Allocates only for cells with a doubled quote.
+    pub fn cells(&self, into: &mut Vec<Cow<'c, str>>) {
+        if self.quoted {
+            split_quoted(self.raw, self.delimiter, into);
+        } else {
+            split_plain(self.raw, self.delimiter, into);
+        }
+    }
+
+    /// Was the cell at this index, from 0, written in quotes? Walks the record.
+    pub fn was_quoted(&self, index: usize) -> bool {
+        self.quoted && Cells::new(self.raw, self.delimiter).nth(index).is_some_and(|cell| cell.quoted)
+    }
+}
