@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use regex::Regex;
 
-use super::order;
 use super::value::Value;
+use super::{duration, order};
 use crate::outcome::{Code, Problem};
 
 /// The constraints of a field in the order in which they are reported. `required` and `unique` are the field's own.
@@ -47,11 +47,14 @@ pub(crate) struct Bound {
 impl Bound {
     #[inline]
     fn holds(&self, value: &Value<'_>) -> bool {
-        match order::compare(value, &self.value) {
-            Some(Ordering::Less) => !self.lower,
-            Some(Ordering::Greater) => self.lower,
-            Some(Ordering::Equal) => !self.exclusive,
-            None => false,
+        let fits = |order| match order {
+            Ordering::Less => !self.lower,
+            Ordering::Greater => self.lower,
+            Ordering::Equal => !self.exclusive,
+        };
+        match (value, &self.value) {
+            (Value::Duration(length), Value::Duration(bound)) => duration::holds(length, bound, fits),
+            (value, bound) => order::compare(value, bound).is_some_and(fits),
         }
     }
 
@@ -238,7 +241,8 @@ pub(crate) fn pattern(written: &str) -> Result<Regex, String> {
     if written.contains("\\p{Is") || written.contains("\\P{Is") {
         return Err("block escapes (`\\p{Is…}`) are not supported; use a script such as `\\p{Greek}`".to_owned());
     }
-    Regex::new(&format!(r"\A(?:{written})\z")).map_err(|error| match error {
+    // Read alone first, so that `a)(b` cannot close the group that holds it.
+    Regex::new(written).and_then(|_| Regex::new(&format!(r"\A(?:{written})\z"))).map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
         other => other.to_string().lines().last().unwrap_or("not a regular expression").trim_start_matches("error: ").to_owned(),
     })

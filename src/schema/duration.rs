@@ -21,14 +21,19 @@ pub(crate) fn read(text: &str) -> Reading<'_> {
     }
 }
 
-/// XML Schema's partial order (XSD 1.0 Part 2, section 3.2.6.2): one duration is longer when it is so counted from each of four dates
-/// chosen for their neighbours' lengths. `P1M` against `P30D` has no answer.
+/// The first days from which durations are counted to be compared (XSD 1.0 Part 2, section 3.2.6.2): chosen for their neighbours' lengths.
+const STARTS: [(i64, i64); 4] = [(1696, 8), (1697, 1), (1903, 2), (1903, 6)];
+
+/// Does the relation hold, counted from each of the four dates? `P1M` is at least `P28D` and at most `P31D`, but neither more nor less
+/// than `P30D`.
+pub(crate) fn holds(left: &str, right: &str, relation: impl Fn(Ordering) -> bool) -> bool {
+    let (Some(left), Some(right)) = (length(left), length(right)) else { return false };
+    STARTS.iter().all(|start| relation(end(*start, left).cmp(&end(*start, right))))
+}
+
+/// The order on which all four dates agree, if they do.
 pub(crate) fn compare(left: &str, right: &str) -> Option<Ordering> {
-    const STARTS: [(i64, i64); 4] = [(1696, 8), (1697, 1), (1903, 2), (1903, 6)];
-    let (left, right) = (length(left)?, length(right)?);
-    let mut orders = STARTS.iter().map(|start| end(*start, left).cmp(&end(*start, right)));
-    let first = orders.next()?;
-    orders.all(|order| order == first).then_some(first)
+    [Ordering::Less, Ordering::Equal, Ordering::Greater].into_iter().find(|order| holds(left, right, |found| found == *order))
 }
 
 /// Nanoseconds from an arbitrary origin to the end of a duration that starts on the first of a month, counted from 0.
@@ -118,6 +123,7 @@ mod tests {
     #[test]
     fn months_compare_with_days_only_where_every_month_agrees() {
         assert_eq!(compare("P1M", "P30D"), None);
+        assert!(holds("P1M", "P28D", Ordering::is_ge) && !holds("P1M", "P28D", Ordering::is_gt) && !holds("P1M", "P30D", Ordering::is_ge));
         assert_eq!(compare("P1M", "P27D"), Some(Ordering::Greater));
         assert_eq!(compare("P1M", "P32D"), Some(Ordering::Less));
         assert_eq!(compare("P1Y", "P12M"), Some(Ordering::Equal));

@@ -22,6 +22,9 @@ mod temporal;
 mod text;
 pub mod value;
 
+#[cfg(test)]
+mod vectors;
+
 use std::collections::HashMap;
 
 pub use damage::looks_like_spreadsheet_damage;

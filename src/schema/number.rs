@@ -79,12 +79,12 @@ fn small_decimal(bytes: &[u8], decimal: &str) -> Option<Decimal> {
     for &byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit <= 9 {
+            if count == 18 {
+                return None;
+            }
             value = value * 10 + i64::from(digit);
             count += 1;
             scale = scale.map(|scale| scale + 1);
-            if count > 18 {
-                return None;
-            }
         } else if byte == point && scale.is_none() {
             scale = Some(0);
         } else {
@@ -303,6 +303,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn fast_and_exact_readings_agree(text in "[-+]?[0-9]{0,20}([.][0-9]{0,6})?") {
             let plain = NumberForm::default();
