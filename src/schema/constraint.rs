@@ -1,7 +1,7 @@
 //! Constraints on the logical value (contracts/table-schema.md section 4), read into typed values when the schema is loaded.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use regex::Regex;
 
@@ -72,8 +72,8 @@ impl Bound {
 /// A closed list of values.
 #[derive(Debug)]
 pub(crate) struct Choice {
-    /// Texts are looked up here, all other values compared one by one.
-    texts: HashSet<String>,
+    /// Texts, in order so that they are found quickly; all other values are compared one by one.
+    texts: Vec<String>,
     others: Vec<Value<'static>>,
     /// As the descriptor writes them.
     written: Vec<String>,
@@ -84,22 +84,21 @@ const CHOICES_SHOWN: usize = 12;
 
 impl Choice {
     pub fn new(values: Vec<Value<'static>>, written: Vec<String>) -> Choice {
-        let (mut texts, mut others) = (HashSet::new(), Vec::new());
+        let (mut texts, mut others) = (Vec::new(), Vec::new());
         for value in values {
             match value {
-                Value::Text(text) => {
-                    texts.insert(text.into_owned());
-                }
+                Value::Text(text) => texts.push(text.into_owned()),
                 other => others.push(other),
             }
         }
+        texts.sort_unstable();
         Choice { texts, others, written }
     }
 
     #[inline]
     pub fn has(&self, value: &Value<'_>) -> bool {
         match value {
-            Value::Text(text) => self.texts.contains(text.as_ref()),
+            Value::Text(text) => self.texts.binary_search_by(|one| one.as_str().cmp(text)).is_ok(),
             other => self.others.iter().any(|one| order::equal(one, other)),
         }
     }
@@ -107,7 +106,7 @@ impl Choice {
     fn problem(&self, code: Code, name: &str, value: &Value<'_>, column: Option<usize>) -> Problem {
         let mut shown = self.written.iter().take(CHOICES_SHOWN).map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
         if self.written.len() > CHOICES_SHOWN {
-            shown.push_str(&format!(" and {} more", self.written.len() - CHOICES_SHOWN));
+            let _ = write!(shown, " and {} more", self.written.len() - CHOICES_SHOWN);
         }
         let problem = Problem::new(code, column, format!("must be one of {shown} ({name})"));
         let wanted = value.canonical().trim().to_lowercase();
@@ -148,6 +147,8 @@ impl Check {
     #[inline]
     fn holds(&self, value: &Value<'_>) -> bool {
         match self {
+            // No text has more characters than bytes.
+            Check::Length { least: false, bound, .. } if matches!(value, Value::Text(text) if text.len() as u64 <= *bound) => true,
             Check::Length { least, bound, .. } => {
                 if *least {
                     length(value) >= *bound
@@ -232,7 +233,7 @@ pub(crate) fn pattern(written: &str) -> Result<Regex, String> {
             escaped = false;
         } else if letter == '\\' {
             escaped = true;
-        } else if letter == '(' && letters.clone().take(2).eq("?=".chars()) || letter == '(' && letters.clone().take(2).eq("?!".chars()) {
+        } else if letter == '(' && ['=', '!'].into_iter().any(|kind| letters.clone().take(2).eq(['?', kind])) {
             return Err("look-around is not supported; say the same with several constraints or with enum".to_owned());
         } else if letter == '-' && letters.peek() == Some(&'[') {
             return Err("character-class subtraction (`-[`) is not supported; list the characters, or escape the bracket".to_owned());

@@ -71,43 +71,30 @@ impl Reader {
             "headerCase" | "caseSensitiveHeader" => self.read.header_case = Some(boolean(value)?),
             "skipBlankRows" => self.read.skip_blank_rows = Some(boolean(value)?),
             "nullSequence" => self.read.null_sequence = Some(string(value)?.to_owned()),
-            "headerRows" => {
-                if rows(value)? != [1] {
-                    return Err("only the first row can hold the labels: [1]".to_owned());
-                }
-            }
-            "commentRows" => {
-                if !rows(value)?.is_empty() {
-                    return Err("comment rows are not supported; remove them from the file".to_owned());
-                }
-            }
+            "headerRows" => return refuse(rows(value)? != [1], "only the first row can hold the labels: [1]"),
+            "commentRows" => return refuse(!rows(value)?.is_empty(), "comment rows are not supported; remove them from the file"),
             "headerJoin" | "$schema" => {
                 string(value)?;
             }
-            "csvddfVersion" => {
-                if !value.is_number() && !value.is_string() {
-                    return Err("must be a number".to_owned());
-                }
-            }
+            "csvddfVersion" => return refuse(!value.is_number() && !value.is_string(), "must be a number"),
             "lineTerminator" => {
-                if !matches!(string(value)?, "\r\n" | "\n" | "\r") {
-                    return Err("lines end with CRLF, LF or CR; any of them is read, and no other".to_owned());
-                }
+                return refuse(
+                    !matches!(string(value)?, "\r\n" | "\n" | "\r"),
+                    "lines end with CRLF, LF or CR; any of them is read, and no other",
+                );
             }
             "doubleQuote" => {
-                if !boolean(value)? {
-                    return Err("a quote inside a quoted cell is written twice; other ways are not supported".to_owned());
-                }
+                return refuse(!boolean(value)?, "a quote inside a quoted cell is written twice; other ways are not supported");
             }
             "skipInitialSpace" => {
-                if boolean(value)? {
-                    return Err("space after a delimiter belongs to the cell; removing it is not supported".to_owned());
-                }
+                return refuse(boolean(value)?, "space after a delimiter belongs to the cell; removing it is not supported");
             }
-            "escapeChar" if !value.is_null() => return Err(format!("escape characters are not supported: {}", one_of_text(value)?)),
-            "commentChar" if !value.is_null() => return Err(format!("comment lines are not supported: {}", one_of_text(value)?)),
+            "escapeChar" if !value.is_null() => {
+                return refuse(true, "escape characters are not supported; quote the cells that need it instead");
+            }
+            "commentChar" if !value.is_null() => return refuse(true, "comment lines are not supported; export without them"),
             "property" | "itemType" | "itemKeys" | "sheetNumber" | "sheetName" | "table" if !value.is_null() => {
-                return Err("this program reads delimited text, not JSON, spreadsheets or databases".to_owned());
+                return refuse(true, "this program reads delimited text, not JSON, spreadsheets or databases");
             }
             _ => {}
         }
@@ -115,12 +102,12 @@ impl Reader {
     }
 }
 
-fn string(value: &Json) -> Result<&str, String> {
-    value.as_str().ok_or_else(|| "must be a string".to_owned())
+fn refuse(when: bool, message: &str) -> Result<(), String> {
+    if when { Err(message.to_owned()) } else { Ok(()) }
 }
 
-fn one_of_text(value: &Json) -> Result<&'static str, String> {
-    string(value).map(|_| "export without them, with quotes round the cells that need them")
+fn string(value: &Json) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "must be a string".to_owned())
 }
 
 fn boolean(value: &Json) -> Result<bool, String> {

@@ -39,17 +39,17 @@ pub(crate) fn compare(left: &str, right: &str) -> Option<Ordering> {
 /// Nanoseconds from an arbitrary origin to the end of a duration that starts on the first of a month, counted from 0.
 fn end((year, month): (i64, i64), length: Length) -> i128 {
     let months = year * 12 + month + length.months;
-    let day = days_before(months.div_euclid(12), months.rem_euclid(12));
+    let day = days_before(months.div_euclid(12), months.rem_euclid(12).unsigned_abs() as usize);
     i128::from(day) * 86_400_000_000_000 + length.nanoseconds
 }
 
 /// Days of the proleptic Gregorian calendar before the first of a month.
-fn days_before(year: i64, month: i64) -> i64 {
+fn days_before(year: i64, month: usize) -> i64 {
     const BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
     let leap = year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0);
     let years = year - 1;
     let days = years * 365 + years.div_euclid(4) - years.div_euclid(100) + years.div_euclid(400);
-    days + BEFORE[month as usize] + i64::from(leap && month > 1)
+    days + BEFORE[month] + i64::from(leap && month > 1)
 }
 
 /// Numbers of up to nine digits; decimals in the seconds alone.

@@ -125,6 +125,7 @@ impl Missing {
 
 /// One field of a schema.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own in the descriptor")]
 pub struct Field {
     pub name: String,
     /// What people call it.

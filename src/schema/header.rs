@@ -1,6 +1,7 @@
 //! Which column of a file holds which field (contracts/table-schema.md section 7).
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use super::{Field, Schema};
 use crate::outcome::Code;
@@ -173,7 +174,7 @@ impl Schema {
             .filter(|(score, _)| *score > 0.85)
             .max_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((_, label)) = near {
-            message.push_str(&format!("; if `{label}` is meant, name it under x-passferry.aliases"));
+            let _ = write!(message, "; if `{label}` is meant, name it under x-passferry.aliases");
         }
         HeaderFault { code: Code::MissingLabel, column: None, label: field.name.clone(), message }
     }

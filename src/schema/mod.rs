@@ -23,6 +23,8 @@ mod text;
 pub mod value;
 
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod vectors;
 
 use std::collections::HashMap;

@@ -248,7 +248,7 @@ fn ungroup<'t>(digits: &'t str, form: &NumberForm) -> Result<Cow<'t, str>, Broke
 /// Moves the decimal point as the exponent says.
 fn shift(whole: &str, fraction: &str, exponent: i64) -> (String, String) {
     let digits = format!("{whole}{fraction}");
-    let point = whole.len() as i64 + exponent;
+    let point = exponent.saturating_add_unsigned(whole.len() as u64);
     if point <= 0 {
         return (String::new(), format!("{}{digits}", "0".repeat(point.unsigned_abs() as usize)));
     }

@@ -192,10 +192,11 @@ fn set_number(directive: char, digits: &str, found: &mut Found) -> bool {
         'U' => parsed.set_week_from_sun(value),
         'W' => parsed.set_week_from_mon(value),
         'V' => parsed.set_isoweek(value),
-        'w' => return WEEKDAYS.get((value as usize + 6) % 7).is_some_and(|(_, day)| value < 7 && parsed.set_weekday(*day).is_ok()),
-        'u' => return (1..=7).contains(&value) && parsed.set_weekday(WEEKDAYS[value as usize - 1].1).is_ok(),
+        'w' if value > 6 => return false,
+        'u' if !(1..=7).contains(&value) => return false,
+        'w' | 'u' => parsed.set_weekday(WEEKDAYS[(value.unsigned_abs() as usize + 6) % 7].1),
         _ => {
-            found.nanoseconds = value as u32 * 10_u32.pow(9 - digits.len() as u32);
+            found.nanoseconds = value.unsigned_abs() as u32 * 10_u32.pow(9 - digits.len() as u32);
             return true;
         }
     }
@@ -207,11 +208,11 @@ fn set_word(directive: char, text: &str, found: &mut Found) -> Option<usize> {
     let starts = |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     match directive {
         'b' | 'B' => {
-            let (index, length) = MONTHS.iter().enumerate().find_map(|(index, name)| {
+            let (month, length) = (1..).zip(MONTHS).find_map(|(month, name)| {
                 let name = if directive == 'b' { &name[..3] } else { name };
-                starts(name).then_some((index, name.len()))
+                starts(name).then_some((month, name.len()))
             })?;
-            found.parsed.set_month(index as i64 + 1).ok()?;
+            found.parsed.set_month(month).ok()?;
             Some(length)
         }
         'a' | 'A' => {

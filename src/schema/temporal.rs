@@ -59,8 +59,8 @@ pub(crate) fn year(text: &str) -> Reading<'_> {
 
 pub(crate) fn year_month(text: &str) -> Reading<'_> {
     match *text.as_bytes() {
-        [a, b, c, d, b'-', e, f] => number::<4>([a, b, c, d])
-            .zip(number::<2>([e, f]).filter(|month| (1..=12).contains(month)))
+        [y1, y2, y3, y4, b'-', m1, m2] => number::<4>([y1, y2, y3, y4])
+            .zip(number::<2>([m1, m2]).filter(|month| (1..=12).contains(month)))
             .map(|(year, month)| Value::YearMonth(year.cast_signed(), month)),
         _ => None,
     }
