@@ -20,6 +20,8 @@ enum Item {
     /// White space of any length.
     Space,
     Directive(char),
+    /// All that is left; only [`Pattern::start`] ends with it.
+    Rest,
 }
 
 /// What a text said, as far as its pattern asks.
@@ -96,15 +98,26 @@ impl Pattern {
         self.items.contains(&Item::Directive(directive))
     }
 
+    /// The same pattern, for texts that go on after it.
+    pub fn start(mut self) -> Pattern {
+        self.items.push(Item::Rest);
+        self
+    }
+
     /// The whole text must be consumed, and all that it says must agree.
     pub fn read(&self, text: &str) -> Option<Moment> {
-        let mut found = Found { parsed: Parsed::new(), nanoseconds: 0, offset: None };
+        self.read_start(text).map(|(moment, _)| moment)
+    }
+
+    /// As [`Pattern::read`], with what a [`Pattern::start`] left over.
+    pub fn read_start<'t>(&self, text: &'t str) -> Option<(Moment, &'t str)> {
+        let mut found = Found { parsed: Parsed::new(), nanoseconds: 0, offset: None, left: 0 };
         if !matches(&self.items, text, &mut found) {
             return None;
         }
         let date = if self.has_date() { Some(found.parsed.to_naive_date().ok()?) } else { None };
         let time = if self.has_time() { Some(found.time()?) } else { None };
-        Some(Moment { date, time, offset: found.offset })
+        Some((Moment { date, time, offset: found.offset }, &text[text.len() - found.left..]))
     }
 }
 
@@ -121,6 +134,8 @@ struct Found {
     parsed: Parsed,
     nanoseconds: u32,
     offset: Option<FixedOffset>,
+    /// Bytes at the end that no item took.
+    left: usize,
 }
 
 impl Found {
@@ -140,6 +155,10 @@ fn matches(items: &[Item], text: &str, found: &mut Found) -> bool {
             letters.next().is_some_and(|next| next == letter || next.to_lowercase().eq(letter.to_lowercase()))
                 && matches(items, letters.as_str(), found)
         }
+        Item::Rest => {
+            found.left = text.len();
+            true
+        }
         Item::Space => {
             let rest = text.trim_start();
             rest.len() < text.len() && matches(items, rest, found)
@@ -147,6 +166,9 @@ fn matches(items: &[Item], text: &str, found: &mut Found) -> bool {
         Item::Directive(directive) => match digits(directive) {
             Some((least, most)) => {
                 let available = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+                if available == least {
+                    return set_number(directive, &text[..least], found) && matches(items, &text[least..], found);
+                }
                 (least..=available).rev().any(|length| {
                     let mut attempt = found.clone();
                     let fits = set_number(directive, &text[..length], &mut attempt) && matches(items, &text[length..], &mut attempt);

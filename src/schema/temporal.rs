@@ -24,7 +24,7 @@ pub(crate) fn date<'c>(text: &'c str, form: &Form) -> Reading<'c> {
         Form::Any => any(text, &ANY_DATES).and_then(|moment| moment.date),
         Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.date),
     };
-    value.map(Value::Date).ok_or_else(|| refusal(text, form, "is not a date in the form YYYY-MM-DD", &ALL_DATES))
+    value.map(Value::Date).ok_or_else(|| refusal(text, form, "is not a date in the form YYYY-MM-DD", fitting_dates))
 }
 
 #[inline]
@@ -34,19 +34,19 @@ pub(crate) fn time<'c>(text: &'c str, form: &Form) -> Reading<'c> {
         Form::Any => any(text, &TIMES).and_then(|moment| moment.time),
         Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.time),
     };
-    value.map(Value::Time).ok_or_else(|| refusal(text, form, "is not a time of day in the form hh:mm:ss, without an offset", &TIMES))
+    value.map(Value::Time).ok_or_else(|| refusal(text, form, "is not a time of day in the form hh:mm:ss, without an offset", fitting_times))
 }
 
 #[inline]
 pub(crate) fn datetime<'c>(text: &'c str, form: &Form) -> Reading<'c> {
     let value = match form {
         Form::Default => iso_datetime(text.as_bytes()),
-        Form::Any => iso_datetime(text.as_bytes()).or_else(|| any(text, &ANY_DATETIMES).and_then(joined)),
+        Form::Any => iso_datetime(text.as_bytes()).or_else(|| any_datetime(text)),
         Form::Pattern(pattern) => pattern.read(text).and_then(joined),
     };
     value
         .map(|(local, offset)| Value::DateTime(local, offset))
-        .ok_or_else(|| refusal(text, form, "is not a date and time in the form YYYY-MM-DDThh:mm:ss", &ALL_DATETIMES))
+        .ok_or_else(|| refusal(text, form, "is not a date and time in the form YYYY-MM-DDThh:mm:ss", fitting_datetimes))
 }
 
 pub(crate) fn year(text: &str) -> Reading<'_> {
@@ -156,30 +156,59 @@ fn compiled(patterns: impl Iterator<Item = String>) -> Vec<(String, Pattern)> {
     patterns.filter_map(|pattern| Pattern::parse(&pattern).ok().map(|read| (pattern, read))).collect()
 }
 
-fn moments(dates: &[&str]) -> Vec<(String, Pattern)> {
-    let of_date = |date: &str| {
-        let date = date.to_owned();
-        ["T", " "].into_iter().flat_map(move |join| {
-            let date = date.clone();
-            CLOCKS.into_iter().flat_map(move |clock| {
-                let start = format!("{date}{join}{clock}");
-                ZONES.into_iter().map(move |zone| format!("{start}{zone}"))
-            })
-        })
-    };
-    compiled(dates.iter().flat_map(|date| of_date(date)))
+/// What may follow a date to make it an instant: a clock after `T` or a space, perhaps with a zone.
+fn clocks_after_date() -> Vec<(String, Pattern)> {
+    let joined = ["T", " "].into_iter().flat_map(|join| CLOCKS.into_iter().map(move |clock| format!("{join}{clock}")));
+    compiled(joined.flat_map(|start| ZONES.into_iter().map(move |zone| format!("{start}{zone}"))))
+}
+
+fn dates(sources: &[&str]) -> Vec<(String, Pattern)> {
+    compiled(sources.iter().map(|source| (*source).to_owned()))
+}
+
+fn starts(sources: &[&str]) -> Vec<(String, Pattern)> {
+    dates(sources).into_iter().map(|(source, pattern)| (source, pattern.start())).collect()
 }
 
 static TIMES: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| compiled(CLOCKS.into_iter().map(str::to_owned)));
-static ANY_DATES: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| compiled(CLEAR_DATES.into_iter().map(str::to_owned)));
-static ALL_DATES: LazyLock<Vec<(String, Pattern)>> =
-    LazyLock::new(|| compiled(CLEAR_DATES.into_iter().chain(UNCLEAR_DATES).map(str::to_owned)));
-static ANY_DATETIMES: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| moments(&CLEAR_DATES));
-static ALL_DATETIMES: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| moments(&[CLEAR_DATES, UNCLEAR_DATES].concat()));
+static AFTER_DATE: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(clocks_after_date);
+static ANY_DATES: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| dates(&CLEAR_DATES));
+static ALL_DATES: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| dates(&[CLEAR_DATES, UNCLEAR_DATES].concat()));
+static ANY_STARTS: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| starts(&CLEAR_DATES));
+static ALL_STARTS: LazyLock<Vec<(String, Pattern)>> = LazyLock::new(|| starts(&[CLEAR_DATES, UNCLEAR_DATES].concat()));
+
+fn any_datetime(text: &str) -> Option<(NaiveDateTime, Option<FixedOffset>)> {
+    ANY_STARTS.iter().find_map(|(_, start)| {
+        let (moment, rest) = start.read_start(text)?;
+        let clock = any(rest, &AFTER_DATE)?;
+        joined(Moment { date: moment.date, ..clock })
+    })
+}
+
+fn fitting(text: &str, known: &[(String, Pattern)]) -> Vec<String> {
+    known.iter().filter(|(_, pattern)| pattern.read(text).is_some()).map(|(source, _)| source.clone()).collect()
+}
+
+fn fitting_dates(text: &str) -> Vec<String> {
+    fitting(text, &ALL_DATES)
+}
+
+fn fitting_times(text: &str) -> Vec<String> {
+    fitting(text, &TIMES)
+}
+
+fn fitting_datetimes(text: &str) -> Vec<String> {
+    let read = |(source, start): &(String, Pattern)| {
+        let (_, rest) = start.read_start(text)?;
+        let (clock, _) = AFTER_DATE.iter().find(|(_, clock)| clock.read(rest).is_some())?;
+        Some(format!("{source}{clock}"))
+    };
+    ALL_STARTS.iter().filter_map(read).collect()
+}
 
 /// Says what was expected, and which formats the text would fit.
 #[cold]
-fn refusal(text: &str, form: &Form, default: &'static str, known: &[(String, Pattern)]) -> Unreadable {
+fn refusal(text: &str, form: &Form, default: &'static str, fitting: fn(&str) -> Vec<String>) -> Unreadable {
     let problem = match form {
         Form::Default => Unreadable::new(default),
         Form::Any => Unreadable::new("can be read in several ways or in none"),
@@ -188,7 +217,6 @@ fn refusal(text: &str, form: &Form, default: &'static str, known: &[(String, Pat
     if text.trim() != text {
         return problem.suggest("remove the spaces around it");
     }
-    let fitting: Vec<String> =
-        known.iter().filter(|(_, pattern)| pattern.read(text).is_some()).take(2).map(|(source, _)| format!("`{source}`")).collect();
-    if fitting.is_empty() { problem } else { problem.suggest(format!("set the field's format to {}", fitting.join(" or "))) }
+    let formats: Vec<String> = fitting(text).iter().take(2).map(|source| format!("`{source}`")).collect();
+    if formats.is_empty() { problem } else { problem.suggest(format!("set the field's format to {}", formats.join(" or "))) }
 }
