@@ -70,3 +70,9 @@ fn the_loyalty_card_has_the_columns_of_the_bench() {
     let bench = "external_id,email,first_name,last_name,points,tier,balance,currency,expiry_date,opt_in,last_purchase_at,message";
     assert_eq!(names.join(","), bench);
 }
+
+#[test]
+fn a_schema_is_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    shared(&ready("loyalty-card"));
+}
