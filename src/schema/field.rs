@@ -1,0 +1,204 @@
+//! One field of a schema: what its cells may hold, and how they are read.
+
+use std::fmt;
+
+use super::constraint::Checks;
+use super::kind::Reader;
+use super::value::Value;
+use crate::outcome::{Code, Problem};
+
+/// The sixteen types of version 2 (contracts/table-schema.md section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldType {
+    String,
+    Number,
+    Integer,
+    Boolean,
+    Object,
+    Array,
+    List,
+    DateTime,
+    Date,
+    Time,
+    Year,
+    YearMonth,
+    Duration,
+    GeoPoint,
+    GeoJson,
+    Any,
+}
+
+impl FieldType {
+    pub const ALL: [FieldType; 16] = [
+        FieldType::String,
+        FieldType::Number,
+        FieldType::Integer,
+        FieldType::Boolean,
+        FieldType::Object,
+        FieldType::Array,
+        FieldType::List,
+        FieldType::DateTime,
+        FieldType::Date,
+        FieldType::Time,
+        FieldType::Year,
+        FieldType::YearMonth,
+        FieldType::Duration,
+        FieldType::GeoPoint,
+        FieldType::GeoJson,
+        FieldType::Any,
+    ];
+
+    /// The standard's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FieldType::String => "string",
+            FieldType::Number => "number",
+            FieldType::Integer => "integer",
+            FieldType::Boolean => "boolean",
+            FieldType::Object => "object",
+            FieldType::Array => "array",
+            FieldType::List => "list",
+            FieldType::DateTime => "datetime",
+            FieldType::Date => "date",
+            FieldType::Time => "time",
+            FieldType::Year => "year",
+            FieldType::YearMonth => "yearmonth",
+            FieldType::Duration => "duration",
+            FieldType::GeoPoint => "geopoint",
+            FieldType::GeoJson => "geojson",
+            FieldType::Any => "any",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<FieldType> {
+        FieldType::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for FieldType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
+/// What an empty cell asks of the pass: `x-passferry.empty`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Empty {
+    /// Leave the pass's value alone.
+    #[default]
+    Keep,
+    /// Clear the pass's value.
+    Clear,
+    /// Reject the row.
+    Reject,
+}
+
+/// Cells that mean "no value", compared as written before anything else is done to them (section 5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The standard's default: the empty cell.
+    #[default]
+    Blank,
+    /// These texts, possibly none.
+    These(Vec<String>),
+}
+
+impl Missing {
+    pub(crate) fn includes(&self, text: &str) -> bool {
+        match self {
+            Missing::Blank => text.is_empty(),
+            Missing::These(texts) => texts.iter().any(|missing| missing == text),
+        }
+    }
+
+    pub(crate) fn add(&mut self, text: &str) {
+        if !self.includes(text) {
+            let mut texts = match std::mem::take(self) {
+                Missing::Blank => vec![String::new()],
+                Missing::These(texts) => texts,
+            };
+            texts.push(text.to_owned());
+            *self = Missing::These(texts);
+        }
+    }
+}
+
+/// One field of a schema.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own in the descriptor")]
+pub struct Field {
+    pub name: String,
+    /// What people call it.
+    pub title: Option<String>,
+    pub description: Option<String>,
+    /// A cell as it might be written.
+    pub example: Option<String>,
+    pub kind: FieldType,
+    /// As the descriptor has it, `default` when it has none.
+    pub format: String,
+    /// Values are a person's own and are masked where they are shown.
+    pub personal: bool,
+    pub empty: Empty,
+    /// Values name things: exponent form in them is damage, not a number.
+    pub identifier: bool,
+    /// Other labels under which exporters write this column.
+    pub aliases: Vec<String>,
+    /// A missing value breaks the row.
+    pub required: bool,
+    /// No two records may share a value.
+    pub unique: bool,
+    /// Part of the primary key, so that a missing value breaks the row even where `required` is not set.
+    pub in_primary_key: bool,
+    pub(crate) missing: Missing,
+    pub(crate) reader: Reader,
+    pub(crate) checks: Checks,
+}
+
+impl Field {
+    /// The title, or the name where there is none.
+    pub fn label(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Does this text mean "no value" here?
+    pub fn is_missing(&self, text: &str) -> bool {
+        self.missing.includes(text)
+    }
+
+    /// Reads one cell and checks its constraints. Problems carry no column.
+    pub fn read<'c>(&self, text: &'c str) -> Result<Option<Value<'c>>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let value = self.read_at(text, None, &mut problems);
+        if problems.is_empty() { Ok(value) } else { Err(problems) }
+    }
+
+    /// The value of a cell; none when it is missing or has problems, which are appended.
+    #[inline]
+    pub(crate) fn read_at<'c>(&self, text: &'c str, column: Option<usize>, problems: &mut Vec<Problem>) -> Option<Value<'c>> {
+        if self.is_missing(text) {
+            self.report_missing(column, problems);
+            return None;
+        }
+        match self.reader.read(text) {
+            Ok(value) if self.checks.is_empty() => Some(value),
+            Ok(value) => {
+                let before = problems.len();
+                self.checks.check(&value, column, problems);
+                (problems.len() == before).then_some(value)
+            }
+            Err(unreadable) => {
+                problems.push(unreadable.at(column));
+                None
+            }
+        }
+    }
+
+    /// What a missing value breaks before any key is looked at.
+    pub(crate) fn report_missing(&self, column: Option<usize>, problems: &mut Vec<Problem>) {
+        if self.required {
+            problems.push(Problem::new(Code::ConstraintError, column, "a value is required").constraint("required"));
+        } else if self.empty == Empty::Reject {
+            problems.push(Problem::new(Code::EmptyRejected, column, "the cell is empty, and x-passferry.empty says \"reject\""));
+        }
+    }
+}

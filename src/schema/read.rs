@@ -1,0 +1,68 @@
+//! A record's cells become values or problems. The hot path of the program: no allocation per cell that has no problem.
+
+use std::borrow::Cow;
+
+use super::value::Value;
+use super::{Columns, KeyKind, Schema};
+use crate::outcome::{Code, Problem};
+
+impl Schema {
+    /// Reads every cell of a record. `values` is emptied and left with one entry for each field: its value, or none when it is missing,
+    /// absent from the file, or faulty.
+    ///
+    /// Every problem is appended to `problems`, none left out: those of cells from left to right, then extra and missing cells, then the
+    /// primary key's (contracts/table-schema.md section 10). A blank record has the one problem `blank-row`.
+    pub fn read<'c>(&self, columns: &Columns, cells: &'c [Cow<'c, str>], values: &mut Vec<Option<Value<'c>>>, problems: &mut Vec<Problem>) {
+        values.clear();
+        values.resize(self.fields.len(), None);
+        if self.is_blank(columns, cells) {
+            problems.push(Problem::new(Code::BlankRow, None, "every cell is empty"));
+            return;
+        }
+        let width = columns.field_of_column.len();
+        for (column, field) in columns.field_of_column.iter().enumerate() {
+            let Some(index) = *field else { continue };
+            let field = &self.fields[index];
+            match cells.get(column) {
+                Some(cell) => values[index] = field.read_at(cell, Some(column), problems),
+                None => field.report_missing(Some(column), problems),
+            }
+        }
+        if cells.len() != width {
+            report_ragged(cells.len(), width, problems);
+        }
+        for key in self.keys.iter().filter(|key| key.kind == KeyKind::Primary) {
+            for &index in &key.fields {
+                if values[index].is_none() {
+                    self.report_null_key(index, columns, cells, problems);
+                }
+            }
+        }
+    }
+
+    fn is_blank(&self, columns: &Columns, cells: &[Cow<'_, str>]) -> bool {
+        cells.iter().enumerate().all(|(column, cell)| match columns.field_of_column.get(column) {
+            Some(Some(field)) => self.fields[*field].is_missing(cell),
+            _ => cell.is_empty(),
+        })
+    }
+
+    /// A part of the key that is missing; one that is faulty, or whose field says `required` itself, has been reported already.
+    fn report_null_key(&self, index: usize, columns: &Columns, cells: &[Cow<'_, str>], problems: &mut Vec<Problem>) {
+        let field = &self.fields[index];
+        let column = columns.column_of_field[index];
+        let cell = column.and_then(|column| cells.get(column));
+        if !field.required && cell.is_none_or(|cell| field.is_missing(cell)) {
+            problems.push(Problem::new(Code::PrimaryKey, column, format!("`{}` is part of the primary key and has no value", field.name)));
+        }
+    }
+}
+
+fn report_ragged(cells: usize, width: usize, problems: &mut Vec<Problem>) {
+    for column in width..cells {
+        problems.push(Problem::new(Code::ExtraCell, Some(column), format!("the record has {cells} cells, the header {width}")));
+    }
+    for column in cells..width {
+        problems.push(Problem::new(Code::MissingCell, Some(column), format!("the record has {cells} cells, the header {width}")));
+    }
+}

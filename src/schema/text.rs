@@ -1,0 +1,193 @@
+//! The formats of `string`.
+
+use std::borrow::Cow;
+
+use super::kind::{Reading, Unreadable};
+use super::value::Value;
+
+/// A format of `string`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextForm {
+    Plain,
+    Email,
+    Uri,
+    /// Base64 with its padding.
+    Binary,
+    Uuid,
+}
+
+impl TextForm {
+    pub fn parse(format: &str) -> Option<TextForm> {
+        Some(match format {
+            "default" => TextForm::Plain,
+            "email" => TextForm::Email,
+            "uri" => TextForm::Uri,
+            "binary" => TextForm::Binary,
+            "uuid" => TextForm::Uuid,
+            _ => return None,
+        })
+    }
+}
+
+#[inline]
+pub(crate) fn read(text: &str, form: TextForm) -> Reading<'_> {
+    let (fits, otherwise) = match form {
+        TextForm::Plain => (true, ""),
+        TextForm::Email => (is_email(text), "is not one e-mail address such as name@example.com"),
+        TextForm::Uri => (is_uri(text), "is not an absolute URI such as https://example.com/a"),
+        TextForm::Binary => (is_base64(text.as_bytes()), "is not base64 with its padding"),
+        TextForm::Uuid => (is_uuid(text.as_bytes()), "is not a UUID of 32 hexadecimal digits, with hyphens or without"),
+    };
+    if fits {
+        return Ok(Value::Text(Cow::Borrowed(text)));
+    }
+    let problem = Unreadable::new(otherwise);
+    Err(if form == TextForm::Plain || text.trim() == text { problem } else { problem.suggest("remove the spaces around it") })
+}
+
+/// One address as RFC 5321 section 4.1.2 and RFC 6531 write it, in a domain that has a dot. Names before an address and comments are no
+/// part of it.
+fn is_email(text: &str) -> bool {
+    let Some(at) = memchr::memrchr(b'@', text.as_bytes()) else { return false };
+    let (local, domain) = (&text[..at], &text[at + 1..]);
+    text.len() <= 254 && local.len() <= 64 && (is_dot_atom(local.as_bytes()) || is_quoted(local)) && is_domain(domain.as_bytes())
+}
+
+const fn is_atom_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || byte >= 0x80
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
+}
+
+fn is_dot_atom(local: &[u8]) -> bool {
+    let mut after_dot = true;
+    for &byte in local {
+        if byte == b'.' {
+            if after_dot {
+                return false;
+            }
+            after_dot = true;
+        } else if is_atom_byte(byte) {
+            after_dot = false;
+        } else {
+            return false;
+        }
+    }
+    !after_dot
+}
+
+fn is_quoted(local: &str) -> bool {
+    let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };
+    let mut letters = inner.chars();
+    while let Some(letter) = letters.next() {
+        let fits = match letter {
+            '\\' => letters.next().is_some_and(|escaped| !escaped.is_control()),
+            '"' => false,
+            other => !other.is_control(),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    true
+}
+
+fn is_domain(domain: &[u8]) -> bool {
+    let (mut labels, mut length, mut last, mut only_digits) = (0_u32, 0_u32, b'.', true);
+    for &byte in domain {
+        match byte {
+            b'.' if length == 0 || last == b'-' => return false,
+            b'.' => {
+                labels += 1;
+                (length, only_digits) = (0, true);
+            }
+            b'-' if length == 0 => return false,
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => {
+                length += 1;
+                only_digits &= byte.is_ascii_digit();
+            }
+            _ => return false,
+        }
+        if length > 63 {
+            return false;
+        }
+        last = byte;
+    }
+    labels > 0 && length > 1 && last != b'-' && !only_digits
+}
+
+/// RFC 3986: a scheme, then only bytes that it allows. Where an authority follows it must be one that can be reached.
+fn is_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let named = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    named && !rest.is_empty() && is_uri_text(rest.as_bytes()) && (!rest.starts_with("//") || url::Url::parse(text).is_ok())
+}
+
+fn is_uri_text(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    loop {
+        rest = match rest {
+            [] => return true,
+            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => tail,
+            [byte, tail @ ..] if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(byte) => tail,
+            _ => return false,
+        };
+    }
+}
+
+fn is_base64(bytes: &[u8]) -> bool {
+    let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = &bytes[..bytes.len() - padding];
+    bytes.len().is_multiple_of(4) && padding <= 2 && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+}
+
+fn is_uuid(bytes: &[u8]) -> bool {
+    match bytes.len() {
+        32 => bytes.iter().all(u8::is_ascii_hexdigit),
+        36 => {
+            bytes.iter().enumerate().all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { *byte == b'-' } else { byte.is_ascii_hexdigit() })
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for text in ["a@b.co", "zoe.o'brien+x@mail.example.com", "\"a b\"@example.com", "jörg@müller.example", "a@1.example"] {
+            assert!(is_email(text), "{text}");
+        }
+        for text in [
+            "a@b",
+            "A <a@b.co>",
+            "a@b.co, c@d.co",
+            "a b@c.co",
+            ".a@b.co",
+            "a.@b.co",
+            "a@-b.co",
+            "a@b-.co",
+            "a@b..co",
+            "a@b.co.",
+            "a@1.2.3.4",
+            "@b.co",
+            "a@",
+            " a@b.co",
+        ] {
+            assert!(!is_email(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn uris() {
+        for text in ["http://a.b/c", "mailto:x@y", "urn:isbn:1", "https://a.b/%C3%A9?q=1#f"] {
+            assert!(is_uri(text), "{text}");
+        }
+        for text in ["a.b", "Note: hello", "12:30", "http://", "http:", "https://a.b/%G1", "C:\\temp", "https://a.b/é"] {
+            assert!(!is_uri(text), "{text}");
+        }
+    }
+}
