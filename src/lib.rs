@@ -15,3 +15,4 @@ pub mod row;
 pub mod schema;
 pub mod secret;
 pub mod source;
+pub mod stop;
