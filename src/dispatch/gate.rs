@@ -208,6 +208,7 @@ impl Gate {
         state.remember(true);
         if state.out.as_ref().is_some_and(|out| permit.probe || permit.granted >= out.since) {
             self.resume(&mut state);
+            return;
         }
         state.streak += 1;
         if state.streak >= state.limit && state.limit < state.limit_max {
