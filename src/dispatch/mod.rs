@@ -76,7 +76,7 @@ pub struct Dispatch {
 impl Dispatch {
     /// Starts the account's thread. Fails when the CA file is unreadable, the address is no URL, or TLS cannot be set up; nothing is sent.
     pub fn start(account: Account, settings: &meant::Platform) -> anyhow::Result<Dispatch> {
-        let limits = limits_of(account.limits(), settings);
+        let limits = limits_of(&account.limits(), settings);
         let client = Client::new(account.base_url(), &limits, settings.ca_file.as_deref())
             .with_context(|| format!("platform {}: cannot set up its connection", settings.name))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending thread")?;
@@ -193,12 +193,12 @@ impl Drop for Dispatch {
 }
 
 /// The settings win in both directions: what a platform grants an account is written in its contract, which only its owner knows.
-fn limits_of(platform: Limits, settings: &meant::Platform) -> Limits {
+fn limits_of(platform: &Limits, settings: &meant::Platform) -> Limits {
     Limits {
         per_second: settings.allowance.unwrap_or(platform.per_second),
         in_flight: settings.in_flight.unwrap_or(platform.in_flight).max(1),
         timeout: settings.timeout.unwrap_or(platform.timeout),
         tries: settings.tries.unwrap_or(platform.tries).max(1),
-        ..platform
+        ..platform.clone()
     }
 }

@@ -50,7 +50,7 @@ fn changes_of_one_pass_go_in_order_and_different_passes_in_parallel() {
         std::thread::sleep(Duration::from_millis(2));
         Reply::done(seen)
     });
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let names: Vec<_> = (0..200).map(|n| format!("C-{}", n % 10)).collect();
     let results = apply(&dispatch, &Stop::new(), &names);
     assert_eq!((results.len(), outcomes(&results, Outcome::Applied)), (200, 200));
@@ -70,7 +70,7 @@ fn two_streams_of_an_account_share_the_lanes() {
         std::thread::sleep(Duration::from_millis(2));
         Reply::done(seen)
     });
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let stop = Stop::new();
     let (mut first, mut second) = (dispatch.changes(&stop), dispatch.changes(&stop));
     for row in 0..20 {
@@ -87,29 +87,27 @@ fn two_streams_of_an_account_share_the_lanes() {
 
 #[test]
 fn a_pause_is_obeyed_by_all_and_refuses_nothing() {
-    let told: Arc<Mutex<Option<Instant>>> = Arc::default();
-    let when = told.clone();
+    let told = AtomicUsize::new(0);
     let stub = Stub::start(move |seen| {
-        let mut told = when.lock().unwrap();
-        if told.is_none() && seen.external() == "C-20" {
-            *told = Some(Instant::now());
+        if seen.external() == "C-20" && told.fetch_add(1, Ordering::SeqCst) == 0 {
             return Reply::Answer(429, "retry-after: 1\r\n".to_owned(), "{}".to_owned());
         }
         Reply::done(seen)
     });
-    let Rig { dispatch, .. } = rig(stub.address, |limits| limits.in_flight = 4);
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.in_flight = 4);
     let results = apply(&dispatch, &Stop::new(), &names(60));
     assert_eq!(outcomes(&results, Outcome::Applied), 60);
-    let told = told.lock().unwrap().unwrap();
-    let early = stub.seen().iter().filter(|seen| seen.at > told && seen.at < told + Duration::from_millis(950)).count();
-    assert!(early <= 4, "{early} requests after the pause was asked for, more than were on their way");
+    let mut arrivals: Vec<_> = stub.seen().iter().map(|seen| seen.at).collect();
+    arrivals.sort();
+    let silence = arrivals.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(silence >= Duration::from_millis(800), "{silence:?} without a request, where a second was asked for");
     assert_eq!((dispatch.counters().slowed, dispatch.counters().repeats), (1, 1));
 }
 
 #[test]
 fn a_pause_of_ten_years_is_an_outage_and_leaves_the_rows_undone() {
     let stub = Stub::start(|_| Reply::Answer(429, "retry-after: 315360000\r\n".to_owned(), "{}".to_owned()));
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let stop = Stop::new();
     let changes = dispatch.changes(&stop);
     for (row, name) in names(10).iter().enumerate() {
@@ -133,7 +131,7 @@ fn a_burst_of_errors_opens_the_breaker_and_everything_ends_applied() {
         Ok(_) => Reply::status(503, "{}"),
         Err(_) => Reply::done(seen),
     });
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let rows = 500;
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &Stop::new(), &names(rows)));
@@ -155,7 +153,7 @@ fn a_row_that_fails_alone_is_refused_and_holds_up_nobody() {
         "C-3" => Reply::status(500, r#"{"message":"broken\u0007 record"}"#),
         _ => Reply::done(seen),
     });
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let results = apply(&dispatch, &Stop::new(), &names(100));
     assert_eq!(outcomes(&results, Outcome::Applied), 99);
     let refused = &results[&3].operations[0];
@@ -169,7 +167,7 @@ fn a_lone_bad_row_is_told_from_a_bad_platform_by_asking_it() {
         "/user/profile" | "/members/program/prog" => Reply::status(200, "{}"),
         _ => Reply::status(500, "{}"),
     });
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let results = apply(&dispatch, &Stop::new(), &names(1));
     assert_eq!(results[&0].operations[0].code, Some(Code::RetriesExhausted));
     assert_eq!(dispatch.health(), Health::Up);
@@ -197,7 +195,7 @@ fn a_rotated_secret_is_taken_up_after_a_401_and_no_row_is_refused() {
 #[test]
 fn credentials_that_stay_refused_are_an_outage() {
     let stub = Stub::start(|_| Reply::status(401, r#"{"error":"no such key"}"#));
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let stop = Stop::new();
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &stop, &names(30)));
@@ -213,7 +211,7 @@ fn a_server_that_is_down_is_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let Rig { dispatch, .. } = rig(address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(address, |_| {});
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &Stop::new(), &names(40)));
         wait_until(|| matches!(dispatch.health(), Health::Out { reason, .. } if reason.contains("refused")));
@@ -230,7 +228,7 @@ fn a_lost_answer_is_asked_for_again() {
         "C-7" if dropped.fetch_add(1, Ordering::SeqCst) < 2 => Reply::Drop,
         _ => Reply::done(seen),
     });
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     assert_eq!(outcomes(&apply(&dispatch, &Stop::new(), &names(20)), Outcome::Applied), 20);
     assert_eq!(stub.seen().iter().filter(|seen| seen.external() == "C-7").count(), 3);
 }
@@ -245,13 +243,13 @@ fn answers_that_are_too_large_or_too_slow_end_at_their_limits() {
             Reply::done(seen)
         }
     });
-    let Rig { dispatch, .. } = rig(stub.address, |limits| {
-        limits.timeout = Duration::from_millis(60);
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| {
+        limits.timeout = Duration::from_millis(300);
         limits.tries = 2;
     });
     let results = apply(&dispatch, &Stop::new(), &names(400));
     assert!(results[&1].operations[0].message.contains("larger than 4096 bytes"), "{:?}", results[&1]);
-    assert!(results[&2].operations[0].message.contains("no complete answer within 60ms"), "{:?}", results[&2]);
+    assert!(results[&2].operations[0].message.contains("no complete answer within 300ms"), "{:?}", results[&2]);
     assert_eq!(outcomes(&results, Outcome::Applied), 398);
 }
 
@@ -260,7 +258,7 @@ fn a_redirect_is_not_followed_and_nobody_else_sees_the_credentials() {
     let elsewhere = Stub::start(Reply::done);
     let place = elsewhere.address;
     let stub = Stub::start(move |_| Reply::Answer(307, format!("location: http://{place}/x\r\n"), String::new()));
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let stop = Stop::new();
     std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &stop, &names(3)));
@@ -280,7 +278,7 @@ fn draining_finishes_what_is_under_way_and_begins_nothing() {
         drop(gate.lock());
         Reply::done(seen)
     });
-    let Rig { dispatch, .. } = rig(stub.address, |limits| limits.in_flight = 3);
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.in_flight = 3);
     let stop = Stop::new();
     let held = release.lock().unwrap();
     let results = std::thread::scope(|scope| {
@@ -297,7 +295,7 @@ fn draining_finishes_what_is_under_way_and_begins_nothing() {
 #[test]
 fn stopping_now_abandons_what_is_under_way_and_says_so() {
     let stub = Stub::start(|_| Reply::Stall);
-    let Rig { dispatch, .. } = rig(stub.address, |limits| limits.timeout = Duration::from_secs(3600));
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.timeout = Duration::from_hours(1));
     let stop = Stop::new();
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &stop, &names(1)));
@@ -314,11 +312,11 @@ fn findings_come_in_the_order_asked_from_batches_in_parallel() {
     let stub = Stub::start(|seen| {
         let filters = seen.body["filters"]["filterGroups"][0]["fieldFilters"].as_array().cloned().unwrap_or_default();
         let wanted = filters.iter().filter_map(|filter| filter["filterValue"].as_str());
-        let lines: String =
+        let lines: Vec<_> =
             wanted.rev().map(|name| format!("{{\"result\":{{\"id\":\"id-{name}\",\"externalId\":\"{name}\"}}}}\n")).collect();
-        Reply::status(200, &lines)
+        Reply::status(200, &lines.concat())
     });
-    let Rig { dispatch, .. } = rig(stub.address, |limits| limits.find_batch = 10);
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.find_batch = 10);
     let targets: Vec<_> = names(95).into_iter().map(Target::External).collect();
     let findings = dispatch.find(targets, &Stop::new());
     for (index, finding) in findings.iter().enumerate() {
@@ -333,7 +331,7 @@ fn findings_come_in_the_order_asked_from_batches_in_parallel() {
 #[test]
 fn a_probe_reports_instead_of_waiting() {
     let stub = Stub::start(|_| Reply::status(503, r#"{"message":"maintenance"}"#));
-    let Rig { dispatch, .. } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
     let reach = dispatch.probe();
     assert!(!reach.ok && reach.message.contains("maintenance"), "{reach:?}");
     assert!(dispatch.page(0).fault.is_some_and(|fault| fault.contains("maintenance")));
@@ -342,7 +340,7 @@ fn a_probe_reports_instead_of_waiting() {
 #[test]
 fn the_allowance_is_kept() {
     let stub = Stub::start(Reply::done);
-    let Rig { dispatch, .. } = rig(stub.address, |limits| limits.per_second = 100.0);
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.per_second = 100.0);
     apply(&dispatch, &Stop::new(), &names(40));
     let seen = stub.seen();
     let first = seen.iter().map(|seen| seen.at).min().unwrap();

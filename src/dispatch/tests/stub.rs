@@ -234,6 +234,6 @@ pub fn rig(address: SocketAddr, adjust: impl FnOnce(&mut Limits)) -> Rig {
 pub fn points(row: u64, external: &str) -> (Change, PassKey) {
     let target = Target::External(external.to_owned());
     let key = target.key();
-    let field = FieldChange { field: 0, name: "points".into(), value: Some(Value::Integer(row as i64 + 1)) };
+    let field = FieldChange { field: 0, name: "points".into(), value: Some(Value::Integer(row.cast_signed() + 1)) };
     (Change { row, target, verb: Verb::Update, fields: vec![field], found: None, reference: format!("run:{row}") }, key)
 }

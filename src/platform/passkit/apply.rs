@@ -44,6 +44,7 @@ enum Call {
     Delete,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact learnt on the way, and they combine freely")]
 pub(super) struct Apply {
     scope: Arc<Scope>,
     target: Target,
@@ -316,7 +317,7 @@ impl Apply {
             }
             if member.is_live_in(&self.scope.program) {
                 self.pass_id = Some(member.id().to_owned());
-                self.known = Some(Known::from_member(member));
+                self.known = Some(Known::from_member(&member));
                 self.proven = true;
                 self.plan();
             } else {

@@ -61,7 +61,7 @@ impl Known {
         }
     }
 
-    pub(super) fn from_member(member: Member) -> Known {
+    pub(super) fn from_member(member: &Member) -> Known {
         Known { whole: Some(member.0.clone()), ..Known::from_state(&member.state()) }
     }
 

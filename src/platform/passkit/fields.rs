@@ -115,7 +115,6 @@ impl Field {
     /// The value as PassKit takes it.
     pub(super) fn json(&self, value: &Value<'_>) -> Json {
         match self {
-            Field::Meta(_) => Json::String(value.canonical().into_owned()),
             Field::Person(_) if self.key() == "dateOfBirth" => match value {
                 Value::Date(date) => json!({ "year": date.year(), "month": date.month(), "day": date.day() }),
                 other => Json::String(other.canonical().into_owned()),
@@ -125,7 +124,7 @@ impl Field {
                 Value::List(names) => names.iter().map(|name| Json::String(name.canonical().into_owned())).collect(),
                 one => json!([one.canonical()]),
             },
-            Field::Person(_) => Json::String(value.canonical().into_owned()),
+            Field::Meta(_) | Field::Person(_) => Json::String(value.canonical().into_owned()),
             Field::Member(_) => match self.rule().kind {
                 FieldKind::Number | FieldKind::Integer => number(&value.canonical()),
                 FieldKind::Boolean => Json::Bool(matches!(value, Value::Boolean(true))),

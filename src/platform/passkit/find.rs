@@ -136,7 +136,7 @@ impl Find {
                 None => self.one(index, Finding::Absent),
                 Some([member]) => self.findings[index] = Some(finding(&self.scope, member)),
                 Some(several) => {
-                    self.findings[index] = Some(Finding::Several(several.iter().map(|member| member.id().to_owned()).collect()))
+                    self.findings[index] = Some(Finding::Several(several.iter().map(|member| member.id().to_owned()).collect()));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! What an answer means (contract 3, failure model 4.4).
 
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
@@ -54,7 +55,7 @@ fn unauthorized(answer: &RawAnswer<'_>, now: SystemTime) -> String {
         None => (Duration::ZERO, ""),
     };
     if skew >= SKEW_MIN {
-        reason.push_str(&format!("; this machine's clock is {} s {direction} PassKit's: set it right", skew.as_secs()));
+        let _ = write!(reason, "; this machine's clock is {} s {direction} PassKit's: set it right", skew.as_secs());
     } else {
         reason.push_str("; check the key and the secret, and that they belong to this region");
     }
