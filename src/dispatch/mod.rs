@@ -2,8 +2,33 @@
 //!
 //! One [`Dispatch`] serves one platform account for every run of the process. It keeps the account's allowance, obeys `Retry-After` for all,
 //! keeps the changes of one pass in order, repeats what may be repeated, and stands still while the platform is out.
+//!
+//! Callers see blocking calls. Behind them one thread runs everything: `engine` holds the conversations and the lanes, `gate` decides
+//! when a request may leave, `client` carries one try of it.
 
-use std::time::Duration;
+mod changes;
+mod client;
+mod engine;
+mod gate;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::config::meant;
+use crate::platform::{Account, Conversation, Finding, Limits, Page, Reach};
+use crate::row::Target;
+use crate::stop::Stop;
+use client::Client;
+use engine::{Command, Engine, Patience};
+
+pub use changes::{ChangeReceiver, ChangeSender, Changes};
 
 /// How the account is doing, for status lines and run states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,4 +47,158 @@ pub struct Counters {
     pub requests: u64,
     pub repeats: u64,
     pub slowed: u64,
+}
+
+/// What the sending thread tells the others.
+#[derive(Default)]
+struct Shared {
+    requests: AtomicU64,
+    repeats: AtomicU64,
+    slowed: AtomicU64,
+    out: Mutex<Option<(String, Instant)>>,
+}
+
+impl Shared {
+    fn set_out(&self, out: Option<(String, Instant)>) {
+        *self.out.lock().unwrap_or_else(PoisonError::into_inner) = out;
+    }
+}
+
+/// Sends for one platform account. Dropping it abandons what is outstanding and joins its thread.
+pub struct Dispatch {
+    account: Account,
+    limits: Limits,
+    shared: Arc<Shared>,
+    commands: Option<UnboundedSender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Dispatch {
+    /// Starts the account's thread. Fails when the CA file is unreadable, the address is no URL, or TLS cannot be set up; nothing is sent.
+    pub fn start(account: Account, settings: &meant::Platform) -> anyhow::Result<Dispatch> {
+        let limits = limits_of(&account.limits(), settings);
+        let client = Client::new(account.base_url(), &limits, settings.ca_file.as_deref())
+            .with_context(|| format!("platform {}: cannot set up its connection", settings.name))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending thread")?;
+        let shared = Arc::new(Shared::default());
+        let (commands, receiver) = unbounded_channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("send-{}", settings.name))
+            .spawn({
+                let (account, limits, shared, name) = (account.clone(), limits.clone(), shared.clone(), settings.name.clone());
+                move || {
+                    let tasks = tokio::task::LocalSet::new();
+                    tasks.block_on(&runtime, async move { Engine::new(name, account, client, limits, shared).serve(receiver).await });
+                }
+            })
+            .context("cannot start the sending thread")?;
+        Ok(Dispatch { account, limits, shared, commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// The platform's limits, where the settings do not say otherwise.
+    pub fn limits(&self) -> Limits {
+        self.limits.clone()
+    }
+
+    /// Finds passes: one finding a target, in the same order. Blocks until all are known, through outages too, or `stop` is raised.
+    pub fn find(&self, targets: Vec<Target>, stop: &Stop) -> Vec<Finding> {
+        let mut findings = vec![Finding::NotAttempted; targets.len()];
+        let (results, received) = crossbeam_channel::unbounded();
+        let mut by_external = Vec::new();
+        // Lists select by external ID; a pass ID is one request each, so those gain from being separate.
+        for (index, target) in targets.into_iter().enumerate() {
+            match target {
+                Target::External(_) => by_external.push((index, target)),
+                Target::Pass(_) => self.find_batch(vec![(index, target)], stop, &results),
+            }
+        }
+        let mut rest = by_external.into_iter().peekable();
+        while rest.peek().is_some() {
+            self.find_batch(rest.by_ref().take(self.limits.find_batch.max(1)).collect(), stop, &results);
+        }
+        drop(results);
+        for (indexes, found) in received {
+            for (index, finding) in std::iter::zip::<Vec<usize>, Vec<Finding>>(indexes, found) {
+                findings[index] = finding;
+            }
+        }
+        findings
+    }
+
+    fn find_batch(&self, batch: Vec<(usize, Target)>, stop: &Stop, results: &crossbeam_channel::Sender<(Vec<usize>, Vec<Finding>)>) {
+        let (indexes, targets): (Vec<usize>, Vec<Target>) = batch.into_iter().unzip();
+        let results = results.clone();
+        self.converse(self.account.find(&targets), Patience::Endless(stop.clone()), move |found| {
+            // Nobody receives only when the caller was unwound.
+            let _ = results.send((indexes, found));
+        });
+    }
+
+    /// A stream of changes for one run.
+    pub fn changes(&self, stop: &Stop) -> Changes {
+        Changes::new(self.commands.clone(), stop.clone(), self.limits.in_flight.saturating_mul(4).max(1))
+    }
+
+    /// Tests credentials, region and rights, each request once: it reports trouble instead of waiting it out.
+    pub fn probe(&self) -> Reach {
+        let (result, received) = crossbeam_channel::bounded(1);
+        self.converse(self.account.probe(), Patience::Once, move |reach| drop(result.send(reach)));
+        received.recv().unwrap_or_else(|_| Reach { ok: false, message: "the sending thread ended".to_owned() })
+    }
+
+    /// Reads one page of passes. Gives up after the limits' tries; the page's `fault` says so.
+    pub fn page(&self, offset: u64) -> Page {
+        let (result, received) = crossbeam_channel::bounded(1);
+        self.converse(self.account.pages(offset), Patience::Tries, move |page| drop(result.send(page)));
+        received.recv().unwrap_or_else(|_| Page { fault: Some("the sending thread ended".to_owned()), ..Page::default() })
+    }
+
+    pub fn health(&self) -> Health {
+        match &*self.shared.out.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Health::Up,
+            Some((reason, since)) => Health::Out { reason: reason.clone(), since: since.elapsed() },
+        }
+    }
+
+    pub fn counters(&self) -> Counters {
+        Counters {
+            requests: self.shared.requests.load(Ordering::Relaxed),
+            repeats: self.shared.repeats.load(Ordering::Relaxed),
+            slowed: self.shared.slowed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn converse<T: 'static>(&self, talk: Box<dyn Conversation<T>>, patience: Patience, done: impl FnOnce(T) + Send + 'static) {
+        if let Some(commands) = &self.commands {
+            let run = Box::new(move |engine: std::rc::Rc<Engine>| {
+                let run: std::pin::Pin<Box<dyn Future<Output = ()>>> =
+                    Box::pin(async move { done(engine.converse(talk, &patience).await) });
+                run
+            });
+            // A closed channel drops `done` and with it the caller's sender, which the caller sees.
+            let _ = commands.send(Command::Run(run));
+        }
+    }
+}
+
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        if let Some(commands) = self.commands.take() {
+            let _ = commands.send(Command::End);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The settings win in both directions: what a platform grants an account is written in its contract, which only its owner knows.
+fn limits_of(platform: &Limits, settings: &meant::Platform) -> Limits {
+    Limits {
+        per_second: settings.allowance.unwrap_or(platform.per_second),
+        in_flight: settings.in_flight.unwrap_or(platform.in_flight).max(1),
+        timeout: settings.timeout.unwrap_or(platform.timeout),
+        tries: settings.tries.unwrap_or(platform.tries).max(1),
+        ..platform.clone()
+    }
 }

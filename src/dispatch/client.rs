@@ -1,0 +1,139 @@
+//! One try of one request: to the configured host and nowhere else, within a deadline and a size.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::{Bytes, BytesMut};
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use crate::platform::{Limits, Request};
+
+/// Connect, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+    timeout: Duration,
+    answer_bytes_max: usize,
+}
+
+/// An answer as it came.
+pub(super) struct Raw {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Lost {
+    /// No connection: nothing was sent, and nobody else gets through either.
+    Unreachable(String),
+    /// The connection broke, or the answer was unfit; the platform may have acted.
+    Broken(String),
+}
+
+impl Client {
+    pub(super) fn new(base_url: &str, limits: &Limits, ca_file: Option<&Path>) -> anyhow::Result<Client> {
+        let base = Url::parse(base_url).with_context(|| format!("{base_url} is not a URL"))?;
+        anyhow::ensure!(matches!(base.scheme(), "http" | "https") && base.has_host(), "{base_url} is not an http or https address");
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("passferry/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            // Tries are counted here; a client that repeats by itself would count them twice.
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT.min(limits.timeout))
+            .pool_max_idle_per_host(limits.in_flight)
+            .tcp_nodelay(true)
+            .tls_backend_native()
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            .https_only(base.scheme() == "https");
+        if is_loopback(&base) {
+            // A proxy cannot reach this machine's own loopback.
+            builder = builder.no_proxy();
+        }
+        if let Some(path) = ca_file {
+            let pem = std::fs::read(path).with_context(|| format!("cannot read the CA file {}", path.display()))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .with_context(|| format!("{} holds no PEM certificate that can be read", path.display()))?;
+            anyhow::ensure!(!certificates.is_empty(), "{} holds no PEM certificate", path.display());
+            builder = builder.tls_certs_merge(certificates);
+        }
+        Ok(Client {
+            http: builder.build()?,
+            base: base_url.trim_end_matches('/').to_owned(),
+            timeout: limits.timeout,
+            answer_bytes_max: limits.answer_bytes_max,
+        })
+    }
+
+    /// Sends once and reads the whole answer, all within the deadline.
+    pub(super) async fn send(&self, request: &Request, mut headers: HeaderMap) -> Result<Raw, Lost> {
+        let url = Url::parse(&format!("{}{}", self.base, request.path))
+            .map_err(|error| Lost::Broken(format!("the request's address cannot be built: {error}")))?;
+        let mut http = reqwest::Request::new(request.method.clone(), url);
+        if let Some(body) = &request.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *http.body_mut() = Some(body.clone().into());
+        }
+        *http.headers_mut() = headers;
+        match tokio::time::timeout(self.timeout, self.exchange(http)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Lost::Broken(format!("no complete answer within {}", humantime::format_duration(self.timeout)))),
+        }
+    }
+
+    async fn exchange(&self, request: reqwest::Request) -> Result<Raw, Lost> {
+        let mut response = self.http.execute(request).await.map_err(lost)?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let too_large = || Lost::Broken(format!("the answer is larger than {} bytes", self.answer_bytes_max));
+        if response.content_length().is_some_and(|length| length > self.answer_bytes_max as u64) {
+            return Err(too_large());
+        }
+        // Nearly all answers arrive in one piece, which needs no copy.
+        let mut body = response.chunk().await.map_err(lost)?.unwrap_or_default();
+        let mut joined: Option<BytesMut> = None;
+        loop {
+            if joined.as_ref().map_or(body.len(), BytesMut::len) > self.answer_bytes_max {
+                return Err(too_large());
+            }
+            match response.chunk().await.map_err(lost)? {
+                None => break,
+                Some(more) => joined.get_or_insert_with(|| BytesMut::from(&*std::mem::take(&mut body))).extend_from_slice(&more),
+            }
+        }
+        let body = joined.map_or(body, BytesMut::freeze);
+        Ok(Raw { status, headers, body })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The innermost cause in words, without the address: its path may hold an identifier.
+fn lost(error: reqwest::Error) -> Lost {
+    let connect = error.is_connect();
+    let error = error.without_url();
+    let mut words = Vec::<String>::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if words.last().is_none_or(|last| !last.contains(&text)) {
+            words.push(text);
+        }
+        cause = inner.source();
+    }
+    if words.is_empty() {
+        words.push(error.to_string());
+    }
+    let words = words.join(": ");
+    if connect { Lost::Unreachable(format!("cannot connect: {words}")) } else { Lost::Broken(format!("the connection was lost: {words}")) }
+}

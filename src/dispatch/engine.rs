@@ -1,0 +1,278 @@
+//! Conversations, and the lanes that keep the changes of one pass in order. Runs on the sending thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::HeaderMap;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::Shared;
+use super::changes::Ending;
+use super::client::{Client, Lost};
+use super::gate::{Failed, Gate};
+use crate::platform::{Account, Answer, Conversation, Limits, RawAnswer, Request, Step, Verdict};
+use crate::row::{Change, PassKey};
+use crate::stop::Stop;
+
+/// Something to run on the sending thread, which alone may hold the engine.
+pub(super) type Run = Box<dyn FnOnce(Rc<Engine>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// What the sending thread is asked to do.
+pub(super) enum Command {
+    Change(Box<Job>),
+    Run(Run),
+    End,
+}
+
+/// A change and where its result goes.
+pub(super) struct Job {
+    pub change: Change,
+    pub key: PassKey,
+    pub stop: Stop,
+    pub done: Ending,
+}
+
+/// How long a conversation puts up with trouble.
+pub(super) enum Patience {
+    /// Through outages, until it is stopped.
+    Endless(Stop),
+    /// As many tries as the limits say, whoever else succeeds.
+    Tries,
+    /// Not at all, and without waiting for leave.
+    Once,
+}
+
+impl Patience {
+    fn stop(&self) -> Option<&Stop> {
+        match self {
+            Patience::Endless(stop) => Some(stop),
+            Patience::Tries | Patience::Once => None,
+        }
+    }
+}
+
+/// How one try ended.
+enum Attempt {
+    Final(Answer),
+    Again { reason: String, unsure: bool },
+    Slow(Option<Duration>),
+    Unauthorized(String),
+    Outage { reason: String, unsure: bool },
+}
+
+pub(super) struct Engine {
+    account: Account,
+    client: Client,
+    limits: Limits,
+    gate: Rc<Gate>,
+    shared: Arc<Shared>,
+    /// The passes with a change under way, and the changes that wait for it.
+    lanes: RefCell<HashMap<PassKey, VecDeque<Job>>>,
+    asking: Cell<bool>,
+}
+
+impl Engine {
+    pub(super) fn new(name: String, account: Account, client: Client, limits: Limits, shared: Arc<Shared>) -> Rc<Engine> {
+        let gate = Gate::new(name, &limits, shared.clone());
+        Rc::new(Engine { account, client, limits, gate, shared, lanes: RefCell::default(), asking: Cell::new(false) })
+    }
+
+    /// Takes commands until told to end; what is under way then is dropped.
+    pub(super) async fn serve(self: Rc<Self>, mut commands: UnboundedReceiver<Command>) {
+        tokio::task::spawn_local(self.gate.clone().timer());
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Change(job) => self.enqueue(*job),
+                Command::Run(run) => drop(tokio::task::spawn_local(run(self.clone()))),
+                Command::End => return,
+            }
+        }
+    }
+
+    fn enqueue(self: &Rc<Self>, job: Job) {
+        match self.lanes.borrow_mut().entry(job.key) {
+            Entry::Occupied(mut lane) => lane.get_mut().push_back(job),
+            Entry::Vacant(lane) => {
+                lane.insert(VecDeque::new());
+                tokio::task::spawn_local(self.clone().run_lane(job));
+            }
+        }
+    }
+
+    async fn run_lane(self: Rc<Self>, first: Job) {
+        let mut next = Some(first);
+        while let Some(Job { change, key, stop, done }) = next {
+            let result = self.converse(self.account.apply(change), &Patience::Endless(stop)).await;
+            done.send(result);
+            let mut lanes = self.lanes.borrow_mut();
+            next = lanes.get_mut(&key).and_then(VecDeque::pop_front);
+            if next.is_none() {
+                lanes.remove(&key);
+            }
+        }
+    }
+
+    pub(super) async fn converse<T>(self: &Rc<Self>, mut talk: Box<dyn Conversation<T>>, patience: &Patience) -> T {
+        let mut answer = None;
+        loop {
+            match talk.next(answer.take()) {
+                Step::Done(end) => return end,
+                Step::Send(request) => answer = Some(self.exchange(&request, patience).await),
+            }
+        }
+    }
+
+    /// One request with all the repeating it takes.
+    async fn exchange(self: &Rc<Self>, request: &Request, patience: &Patience) -> Answer {
+        if matches!(patience, Patience::Once) {
+            return self.exchange_once(request).await;
+        }
+        let stop = patience.stop();
+        let successes = self.gate.successes();
+        let (mut tries, mut repeats, mut unsure, mut signed_again) = (0, 0_u32, false, false);
+        loop {
+            let Some(permit) = self.gate.acquire(stop).await else { return Answer::Stopped { sent: unsure } };
+            if repeats > 0 {
+                self.shared.repeats.fetch_add(1, Ordering::Relaxed);
+            }
+            repeats += 1;
+            let attempt = match stop {
+                None => self.attempt(request).await,
+                Some(stop) => tokio::select! {
+                    biased;
+                    attempt = self.attempt(request) => attempt,
+                    () = stop.stopped_now() => return Answer::Stopped { sent: true },
+                },
+            };
+            let (reason, failed) = match attempt {
+                Attempt::Final(answer) => {
+                    self.gate.success(&permit);
+                    return answer;
+                }
+                Attempt::Slow(after) => {
+                    self.gate.slow(&permit, after);
+                    continue;
+                }
+                // Once with a fresh signature, before anybody is told.
+                Attempt::Unauthorized(_) if !signed_again => {
+                    signed_again = true;
+                    continue;
+                }
+                Attempt::Unauthorized(reason) => {
+                    self.gate.outage(Some(&permit), reason.clone());
+                    (reason, Failed::Out { ask: false })
+                }
+                Attempt::Outage { reason, unsure: maybe } => {
+                    unsure |= maybe;
+                    self.gate.outage(Some(&permit), reason.clone());
+                    (reason, Failed::Out { ask: false })
+                }
+                Attempt::Again { reason, unsure: maybe } => {
+                    unsure |= maybe;
+                    signed_again = false;
+                    let failed = self.gate.failure(&permit, &reason);
+                    (reason, failed)
+                }
+            };
+            drop(permit);
+            if unsure && !request.repeatable {
+                return Answer::Exhausted { tries: repeats, message: format!("{reason}; it must not be sent again") };
+            }
+            let counts = failed == Failed::Counted || matches!(patience, Patience::Tries);
+            tries += u32::from(counts);
+            if tries >= self.limits.tries {
+                if matches!(patience, Patience::Tries) || self.gate.successes() > successes || self.ask_platform().await {
+                    return Answer::Exhausted { tries, message: reason };
+                }
+                self.gate.outage(None, reason);
+            } else if counts {
+                let pause = tokio::time::sleep(backoff(&self.limits, tries));
+                match stop {
+                    None => pause.await,
+                    Some(stop) => tokio::select! {
+                        () = pause => {}
+                        () = stop.draining() => return Answer::Stopped { sent: unsure },
+                    },
+                }
+            } else if failed == (Failed::Out { ask: true }) {
+                self.ask_platform().await;
+            }
+        }
+    }
+
+    async fn exchange_once(&self, request: &Request) -> Answer {
+        let mut attempt = self.attempt(request).await;
+        if matches!(attempt, Attempt::Unauthorized(_)) {
+            attempt = self.attempt(request).await;
+        }
+        let message = match attempt {
+            Attempt::Final(answer) => return answer,
+            Attempt::Again { reason, .. } | Attempt::Unauthorized(reason) | Attempt::Outage { reason, .. } => reason,
+            Attempt::Slow(None) => "it asks to slow down (429)".to_owned(),
+            Attempt::Slow(Some(after)) => format!("it asks for a pause of {} (429)", humantime::format_duration(after)),
+        };
+        Answer::Exhausted { tries: 1, message }
+    }
+
+    /// Does the platform answer at all? Tells a row that fails alone from a platform that fails. One asks for all.
+    async fn ask_platform(self: &Rc<Self>) -> bool {
+        if self.asking.replace(true) {
+            return false;
+        }
+        let reach = Box::pin(self.converse(self.account.probe(), &Patience::Once)).await;
+        self.asking.set(false);
+        if reach.ok {
+            self.gate.alive();
+        }
+        reach.ok
+    }
+
+    async fn attempt(&self, request: &Request) -> Attempt {
+        let mut headers = HeaderMap::with_capacity(4);
+        if let Err(error) = self.account.authorize(&mut headers, SystemTime::now()) {
+            return Attempt::Outage { reason: format!("no credentials to sign with: {error}"), unsure: false };
+        }
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        let raw = match self.client.send(request, headers).await {
+            Ok(raw) => raw,
+            Err(Lost::Unreachable(reason)) => return Attempt::Outage { reason, unsure: false },
+            Err(Lost::Broken(reason)) => {
+                tracing::debug!(method = %request.method, reason, "no answer");
+                return Attempt::Again { reason, unsure: true };
+            }
+        };
+        let verdict = self.account.judge(request, &RawAnswer { status: raw.status, headers: &raw.headers, body: &raw.body });
+        tracing::debug!(method = %request.method, status = raw.status, verdict = ?kind(&verdict), "answered");
+        match verdict {
+            Verdict::Final => Attempt::Final(Answer::Http { status: raw.status, body: raw.body }),
+            Verdict::Again { reason } => Attempt::Again { reason, unsure: true },
+            Verdict::SlowDown { after } => Attempt::Slow(after),
+            Verdict::Reauthorize { reason } => Attempt::Unauthorized(reason),
+            Verdict::Outage { reason } => Attempt::Outage { reason, unsure: true },
+        }
+    }
+}
+
+/// A verdict's name, for logs: its reason may quote the platform.
+const fn kind(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Final => "final",
+        Verdict::Again { .. } => "again",
+        Verdict::SlowDown { .. } => "slow down",
+        Verdict::Reauthorize { .. } => "sign again",
+        Verdict::Outage { .. } => "outage",
+    }
+}
+
+/// The pause after the `tries`-th failure: anywhere between the least pause and its double for each try, so that requests that failed
+/// together do not return together.
+fn backoff(limits: &Limits, tries: u32) -> Duration {
+    let most = limits.backoff_min.saturating_mul(1_u32 << tries.min(16)).min(limits.backoff_max).max(limits.backoff_min);
+    if most.is_zero() { most } else { rand::random_range(limits.backoff_min..=most) }
+}

@@ -1,0 +1,480 @@
+//! When a request may leave: the account's allowance, how many at once, and what to do while the platform is out.
+//!
+//! All of it lives on the sending thread. Time is passed in where a decision depends on it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{Notify, oneshot};
+
+use super::Shared;
+use crate::platform::Limits;
+use crate::stop::Stop;
+
+/// Results the breaker looks back on, and how many of them must be failures (failure model D4: 50 % of 50).
+const WINDOW: usize = 50;
+const WINDOW_FAILURES: usize = 25;
+/// Longest time between two probes of a platform that is out.
+const PROBE_MAX: Duration = Duration::from_secs(30);
+/// Longest pause that a 429 is granted without calling it an outage, and the longest without asking again (failure model D3).
+pub(super) const SLOW_MAX: Duration = Duration::from_mins(15);
+/// First pause after a 429 that names none; doubles up to the second.
+const SLOW_FIRST: Duration = Duration::from_secs(1);
+const SLOW_LAST: Duration = Duration::from_secs(64);
+
+pub(super) struct Gate {
+    name: String,
+    state: RefCell<State>,
+    limiter: Option<DefaultDirectRateLimiter>,
+    clock: DefaultClock,
+    timer: Notify,
+    shared: Arc<Shared>,
+    /// Least pause: before the first probe, and after a 429 that says zero.
+    pause_min: Duration,
+}
+
+struct State {
+    waiting: VecDeque<oneshot::Sender<Permit>>,
+    in_flight: usize,
+    /// Requests at once, now: grows by one for each window of successes, halves on trouble.
+    limit: usize,
+    limit_max: usize,
+    streak: usize,
+    lowered: Option<Instant>,
+    not_before: Option<Instant>,
+    slow: Duration,
+    slowed: Option<Instant>,
+    out: Option<Out>,
+    recent: VecDeque<bool>,
+    recent_failures: usize,
+    successes: u64,
+    wake: Option<Instant>,
+}
+
+/// Since when and until when nothing is sent.
+struct Out {
+    since: Instant,
+    interval: Duration,
+    next: Instant,
+    probes: u32,
+}
+
+/// Leave to send one request. Dropping it gives the place to the next.
+pub(super) struct Permit {
+    gate: Rc<Gate>,
+    granted: Instant,
+    /// The platform was out when this was granted: the request serves as a probe.
+    probe: bool,
+}
+
+/// What a failure means to the request that met it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It counts as one of its tries.
+    Counted,
+    /// The account is out; tries are not counted.
+    Out {
+        /// Time to ask the platform about itself: this request may be the only thing that is wrong.
+        ask: bool,
+    },
+}
+
+enum Ready {
+    Yes,
+    At(Instant),
+    WhenFree,
+}
+
+impl State {
+    fn ready(&self, now: Instant) -> Ready {
+        let at_once = if self.out.is_some() { 1 } else { self.limit };
+        if self.in_flight >= at_once {
+            return Ready::WhenFree;
+        }
+        let at = self.not_before.max(self.out.as_ref().map(|out| out.next));
+        match at {
+            Some(at) if now < at => Ready::At(at),
+            _ => Ready::Yes,
+        }
+    }
+
+    fn remember(&mut self, success: bool) {
+        if self.recent.len() == WINDOW && self.recent.pop_front() == Some(false) {
+            self.recent_failures -= 1;
+        }
+        self.recent.push_back(success);
+        self.recent_failures += usize::from(!success);
+    }
+
+    fn forget(&mut self) {
+        self.recent.clear();
+        self.recent_failures = 0;
+    }
+
+    /// Halves the requests at once; only once for all that were under way together.
+    fn lower(&mut self, granted: Instant, now: Instant) {
+        if self.lowered.is_none_or(|lowered| granted >= lowered) {
+            self.limit = (self.limit / 2).max(1);
+            self.lowered = Some(now);
+        }
+        self.streak = 0;
+    }
+}
+
+impl Gate {
+    pub(super) fn new(name: String, limits: &Limits, shared: Arc<Shared>) -> Rc<Gate> {
+        Rc::new(Gate {
+            name,
+            state: RefCell::new(State {
+                waiting: VecDeque::new(),
+                in_flight: 0,
+                limit: limits.in_flight.max(1),
+                limit_max: limits.in_flight.max(1),
+                streak: 0,
+                lowered: None,
+                not_before: None,
+                slow: SLOW_FIRST,
+                slowed: None,
+                out: None,
+                recent: VecDeque::with_capacity(WINDOW),
+                recent_failures: 0,
+                successes: 0,
+                wake: None,
+            }),
+            limiter: limiter(limits.per_second),
+            clock: DefaultClock::default(),
+            timer: Notify::new(),
+            shared,
+            pause_min: limits.backoff_min.max(Duration::from_millis(1)),
+        })
+    }
+
+    /// Waits for leave to send. None when draining begins first.
+    pub(super) async fn acquire(self: &Rc<Self>, stop: Option<&Stop>) -> Option<Permit> {
+        if stop.is_some_and(Stop::is_draining) {
+            return None;
+        }
+        if self.state.borrow().waiting.is_empty()
+            && let Some(permit) = self.grant(Instant::now())
+        {
+            return Some(permit);
+        }
+        let (sender, mut receiver) = oneshot::channel();
+        self.state.borrow_mut().waiting.push_back(sender);
+        self.pump();
+        match stop {
+            None => receiver.await.ok(),
+            Some(stop) => tokio::select! {
+                biased;
+                () = stop.draining() => None,
+                permit = &mut receiver => permit.ok(),
+            },
+        }
+    }
+
+    /// Grants what can be granted at times that nothing else announces. Runs for as long as the gate.
+    pub(super) async fn timer(self: Rc<Self>) {
+        loop {
+            let wake = self.state.borrow().wake;
+            match wake {
+                None => self.timer.notified().await,
+                Some(at) => tokio::select! {
+                    () = tokio::time::sleep_until(at.into()) => {
+                        self.state.borrow_mut().wake = None;
+                        self.pump();
+                    }
+                    () = self.timer.notified() => {}
+                },
+            }
+        }
+    }
+
+    pub(super) fn successes(&self) -> u64 {
+        self.state.borrow().successes
+    }
+
+    /// The platform answered this request as platforms do, whatever it said.
+    pub(super) fn success(&self, permit: &Permit) {
+        let mut state = self.state.borrow_mut();
+        state.successes += 1;
+        state.slow = SLOW_FIRST;
+        state.remember(true);
+        if state.out.as_ref().is_some_and(|out| permit.probe || permit.granted >= out.since) {
+            self.resume(&mut state);
+            return;
+        }
+        state.streak += 1;
+        if state.streak >= state.limit && state.limit < state.limit_max {
+            state.limit += 1;
+            state.streak = 0;
+        }
+    }
+
+    /// The platform answered when asked about itself.
+    pub(super) fn alive(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        state.successes += 1;
+        if state.out.is_some() {
+            self.resume(&mut state);
+        }
+        drop(state);
+        self.pump();
+    }
+
+    fn resume(&self, state: &mut State) {
+        if let Some(out) = state.out.take() {
+            tracing::info!(platform = self.name, out_for = ?out.since.elapsed(), "the platform answers again");
+        }
+        state.forget();
+        // Everybody waited; not all at once.
+        state.limit = 1;
+        state.streak = 0;
+        self.shared.set_out(None);
+    }
+
+    /// A try failed in a way that may pass.
+    pub(super) fn failure(&self, permit: &Permit, reason: &str) -> Failed {
+        let now = Instant::now();
+        let mut state = self.state.borrow_mut();
+        state.lower(permit.granted, now);
+        if let Some(out) = &mut state.out {
+            if permit.probe {
+                out.probes += 1;
+                self.later(out, now);
+            }
+            let others = out.probes;
+            let alone = state.waiting.iter().all(oneshot::Sender::is_closed);
+            return Failed::Out { ask: permit.probe && (alone || others.is_multiple_of(4)) };
+        }
+        state.remember(false);
+        if state.recent.len() == WINDOW && state.recent_failures >= WINDOW_FAILURES {
+            self.go_out(
+                &mut state,
+                now,
+                format!("{WINDOW_FAILURES} of the last {WINDOW} requests failed, the latest with: {reason}"),
+                None,
+            );
+            return Failed::Out { ask: false };
+        }
+        Failed::Counted
+    }
+
+    /// Nothing can succeed for now.
+    pub(super) fn outage(&self, granted: Option<&Permit>, reason: String) {
+        let now = Instant::now();
+        let mut state = self.state.borrow_mut();
+        if let Some(out) = &mut state.out {
+            if granted.is_some_and(|permit| permit.probe) {
+                self.later(out, now);
+                self.shared.set_out(Some((reason, out.since)));
+            }
+            return;
+        }
+        self.go_out(&mut state, now, reason, None);
+    }
+
+    /// 429: nobody sends for a while.
+    pub(super) fn slow(&self, permit: &Permit, after: Option<Duration>) {
+        self.shared.slowed.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut state = self.state.borrow_mut();
+        state.lower(permit.granted, now);
+        let fresh = state.slowed.is_none_or(|slowed| permit.granted >= slowed);
+        let pause = match after {
+            Some(after) => after.max(self.pause_min),
+            // Answers to requests sent together say the same thing once.
+            None if fresh => {
+                let pause = state.slow;
+                state.slow = (pause * 2).min(SLOW_LAST);
+                pause
+            }
+            None => Duration::ZERO,
+        };
+        if fresh {
+            state.slowed = Some(now);
+        }
+        if pause > SLOW_MAX {
+            let reason = format!("it asks for a pause of {} (429)", humantime::format_duration(Duration::from_secs(pause.as_secs())));
+            self.go_out(&mut state, now, reason, Some(SLOW_MAX));
+        } else {
+            state.not_before = state.not_before.max(Some(now + pause));
+            if permit.probe
+                && let Some(out) = &mut state.out
+            {
+                self.later(out, now);
+            }
+        }
+    }
+
+    fn later(&self, out: &mut Out, now: Instant) {
+        out.interval = (out.interval * 2).clamp(self.pause_min, PROBE_MAX);
+        out.next = now + out.interval;
+    }
+
+    fn go_out(&self, state: &mut State, now: Instant, reason: String, pause: Option<Duration>) {
+        let since = state.out.as_ref().map_or(now, |out| out.since);
+        if state.out.is_none() {
+            tracing::warn!(platform = self.name, reason, "the platform is out; nothing is sent but single probes");
+        }
+        state.forget();
+        state.out = Some(Out { since, interval: self.pause_min, next: now + pause.unwrap_or(self.pause_min), probes: 0 });
+        self.shared.set_out(Some((reason, since)));
+    }
+
+    /// Takes a place when there is one; otherwise says when to look again.
+    fn grant(self: &Rc<Self>, now: Instant) -> Option<Permit> {
+        let mut state = self.state.borrow_mut();
+        let at = match state.ready(now) {
+            Ready::WhenFree => return None,
+            Ready::At(at) => Some(at),
+            Ready::Yes => {
+                self.limiter.as_ref().and_then(|limiter| limiter.check().err()).map(|not| now + not.wait_time_from(self.clock.now()))
+            }
+        };
+        if let Some(at) = at {
+            if state.wake != Some(at) {
+                state.wake = Some(at);
+                self.timer.notify_one();
+            }
+            return None;
+        }
+        state.in_flight += 1;
+        Some(Permit { gate: self.clone(), granted: now, probe: state.out.is_some() })
+    }
+
+    fn pump(self: &Rc<Self>) {
+        loop {
+            {
+                let mut state = self.state.borrow_mut();
+                while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                    state.waiting.pop_front();
+                }
+                if state.waiting.is_empty() {
+                    return;
+                }
+            }
+            let Some(permit) = self.grant(Instant::now()) else { return };
+            let waiter = self.state.borrow_mut().waiting.pop_front();
+            if let Some(waiter) = waiter {
+                // It was not closed a moment ago, and nothing ran since.
+                let _ = waiter.send(permit);
+            }
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.state.borrow_mut().in_flight -= 1;
+        self.gate.pump();
+    }
+}
+
+/// One twentieth of a second's allowance may go at once: enough for timers of a millisecond, too little for a burst.
+fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
+    let period = Duration::try_from_secs_f64(1.0 / per_second).ok()?;
+    #[expect(clippy::cast_sign_loss, reason = "clamped to at least one")]
+    let burst = NonZeroU32::new((per_second / 20.0).clamp(1.0, 1e6) as u32)?;
+    Some(RateLimiter::direct(Quota::with_period(period)?.allow_burst(burst)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(in_flight: usize) -> Rc<Gate> {
+        let limits = Limits {
+            per_second: 1e9,
+            in_flight,
+            find_batch: 1,
+            tries: 3,
+            timeout: Duration::from_secs(1),
+            backoff_min: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(8),
+            answer_bytes_max: 1,
+        };
+        Gate::new("test".to_owned(), &limits, Arc::default())
+    }
+
+    fn permit(gate: &Rc<Gate>) -> Permit {
+        gate.grant(Instant::now()).expect("the gate is open")
+    }
+
+    #[test]
+    fn trouble_halves_once_for_all_under_way_and_success_grows_slowly() {
+        let gate = gate(8);
+        let permits: Vec<_> = (0..8).map(|_| permit(&gate)).collect();
+        assert!(gate.grant(Instant::now()).is_none());
+        for permit in &permits {
+            gate.slow(permit, Some(Duration::ZERO));
+        }
+        assert_eq!(gate.state.borrow().limit, 4);
+        for _ in 0..4 {
+            gate.success(&permits[0]);
+        }
+        assert_eq!(gate.state.borrow().limit, 5);
+    }
+
+    #[test]
+    fn half_of_the_last_fifty_open_the_breaker_and_one_success_closes_it() {
+        let gate = gate(100);
+        for _ in 0..25 {
+            gate.success(&permit(&gate));
+        }
+        let permits: Vec<_> = (0..25).map(|_| permit(&gate)).collect();
+        for permit in &permits[..24] {
+            assert_eq!(gate.failure(permit, "503"), Failed::Counted);
+        }
+        assert_eq!(gate.failure(&permits[24], "503"), Failed::Out { ask: false });
+        drop(permits);
+        assert!(gate.grant(Instant::now()).is_none());
+        let probe = gate.grant(Instant::now() + Duration::from_secs(1)).unwrap();
+        assert!(probe.probe && gate.grant(Instant::now() + Duration::from_secs(1)).is_none());
+        gate.success(&probe);
+        assert_eq!((gate.state.borrow().out.is_none(), gate.state.borrow().limit), (true, 1));
+    }
+
+    #[test]
+    fn probes_come_ever_more_rarely() {
+        let gate = gate(1);
+        gate.outage(None, "no route".to_owned());
+        let mut now = Instant::now();
+        let mut intervals = Vec::new();
+        for _ in 0..9 {
+            now += PROBE_MAX;
+            let probe = gate.grant(now).unwrap();
+            gate.failure(&probe, "no route");
+            intervals.push(gate.state.borrow().out.as_ref().unwrap().interval.as_millis());
+        }
+        assert_eq!(intervals, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+    }
+
+    #[test]
+    fn a_pause_of_ten_years_is_an_outage_that_is_asked_about_after_a_quarter_of_an_hour() {
+        let gate = gate(1);
+        gate.slow(&permit(&gate), Some(Duration::from_hours(10 * 365 * 24)));
+        assert!(gate.shared.out.lock().unwrap().as_ref().unwrap().0.contains("years"));
+        assert!(gate.grant(Instant::now() + (SLOW_MAX / 2)).is_none());
+        assert!(gate.grant(Instant::now() + SLOW_MAX).is_some_and(|permit| permit.probe));
+    }
+
+    #[test]
+    fn pauses_without_a_time_double() {
+        let gate = gate(2);
+        let (first, second) = (permit(&gate), permit(&gate));
+        gate.slow(&first, None);
+        gate.slow(&second, None);
+        assert_eq!(gate.state.borrow().slow, Duration::from_secs(2), "sent together: once");
+        drop((first, second));
+        let later = gate.grant(Instant::now() + Duration::from_secs(2)).unwrap();
+        gate.slow(&later, None);
+        assert_eq!(gate.state.borrow().slow, Duration::from_secs(4));
+    }
+}

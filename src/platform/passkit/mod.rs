@@ -1,0 +1,155 @@
+//! PassKit members: loyalty cards and memberships.
+//!
+//! `fields` knows what a member can hold, `token` signs, `judge` reads answers, `wire` writes bodies and reads members; `find`, `apply` and
+//! `probe` are the conversations.
+
+mod apply;
+mod bodies;
+mod fields;
+mod find;
+mod judge;
+mod probe;
+#[cfg(test)]
+mod tests;
+mod token;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+
+use super::{ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, RawAnswer, Reach, Request, ValueFault, Verdict};
+use crate::config::meant;
+use crate::row::{Change, Target, Verb};
+use crate::schema::value::Value;
+use crate::secret::SecretError;
+
+/// So many answers of 403 before the first success mean the account, not the rows (failure model D10).
+const FORBIDDEN_MAX: u32 = 20;
+
+/// One program of a PassKit account.
+pub struct Passkit {
+    base_url: String,
+    token: token::Signer,
+    scope: Arc<Scope>,
+    /// Answers of 403 so far; [`u32::MAX`] once anything succeeded.
+    forbidden: AtomicU32,
+}
+
+/// What the conversations need to address a member.
+struct Scope {
+    base_url: String,
+    program: String,
+    /// Tier of issued passes whose feed maps none.
+    tier: Option<String>,
+}
+
+impl Passkit {
+    pub fn new(settings: &meant::Passkit) -> Passkit {
+        let base_url = settings.base_url.trim_end_matches('/').to_owned();
+        Passkit {
+            token: token::Signer::new(settings.key.clone(), settings.secret.clone(), settings.bearer),
+            scope: Arc::new(Scope { base_url: base_url.clone(), program: settings.program.clone(), tier: settings.tier.clone() }),
+            base_url,
+            forbidden: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Platform for Passkit {
+    fn kind(&self) -> &'static str {
+        "passkit"
+    }
+
+    fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// The contract's proposals (section 3.3): PassKit publishes no rate. Answers may be 8 MiB, because a page of a listing holds 1000 members.
+    fn limits(&self) -> Limits {
+        Limits {
+            per_second: 20.0,
+            in_flight: 8,
+            find_batch: 100,
+            tries: 5,
+            timeout: Duration::from_secs(10),
+            backoff_min: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(8),
+            answer_bytes_max: 8 << 20,
+        }
+    }
+
+    fn verbs(&self) -> &'static [Verb] {
+        &Verb::ALL
+    }
+
+    fn field(&self, name: &str) -> Result<FieldRule, String> {
+        Ok(fields::Field::parse(name)?.rule())
+    }
+
+    fn required_to_create(&self) -> Vec<String> {
+        if self.scope.tier.is_none() { vec!["tierId".to_owned()] } else { Vec::new() }
+    }
+
+    fn check_value(&self, name: &str, value: &Value<'_>) -> Result<(), ValueFault> {
+        fields::check(name, value)
+    }
+
+    fn authorize(&self, headers: &mut HeaderMap, now: SystemTime) -> Result<(), SecretError> {
+        headers.insert(AUTHORIZATION, self.token.header(now)?);
+        Ok(())
+    }
+
+    fn judge(&self, _request: &Request, answer: &RawAnswer<'_>) -> Verdict {
+        let now = SystemTime::now();
+        match answer.status {
+            200..=299 => self.forbidden.store(u32::MAX, Ordering::Relaxed),
+            401 => self.token.forget(now),
+            403 if self.forbidden.load(Ordering::Relaxed) < FORBIDDEN_MAX => {
+                self.forbidden.fetch_add(1, Ordering::Relaxed);
+            }
+            403 if self.forbidden.load(Ordering::Relaxed) != u32::MAX => {
+                return Verdict::Outage { reason: judge::forbidden(answer.body) };
+            }
+            _ => {}
+        }
+        judge::judge(answer, now)
+    }
+
+    /// A balance, a tier or an expiry goes by external ID. Everything else is written as a whole object that must be read first
+    /// (contract 2.1), and issuing a pass without any field can only follow a look.
+    fn needs_find(&self, change: &Change) -> bool {
+        match change.verb {
+            Verb::Void | Verb::Expire => false,
+            Verb::Update | Verb::Upsert => {
+                (change.verb == Verb::Upsert && change.fields.is_empty())
+                    || change
+                        .fields
+                        .iter()
+                        .any(|field| fields::Field::parse(&field.name).is_ok_and(|field| field.rule().operation == fields::FIELDS))
+            }
+        }
+    }
+
+    fn find(&self, targets: &[Target]) -> Box<dyn Conversation<Vec<Finding>>> {
+        Box::new(find::Find::new(self.scope.clone(), targets))
+    }
+
+    fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>> {
+        Box::new(apply::Apply::new(self.scope.clone(), change))
+    }
+
+    fn requests(&self, change: &Change) -> u32 {
+        apply::requests(change, self.needs_find(change))
+    }
+
+    fn probe(&self) -> Box<dyn Conversation<Reach>> {
+        Box::new(probe::Probe::new(self.scope.clone()))
+    }
+
+    fn pages(&self, offset: u64) -> Box<dyn Conversation<Page>> {
+        Box::new(probe::Listing::new(self.scope.clone(), offset))
+    }
+}
