@@ -368,10 +368,9 @@ fn a_probe_reports_instead_of_waiting() {
 fn the_allowance_is_kept() {
     let stub = Stub::start(Reply::done);
     let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.per_second = 100.0);
+    let start = Instant::now();
     apply(&dispatch, &Stop::new(), &names(40));
-    let seen = stub.seen();
-    let first = seen.iter().map(|seen| seen.at).min().unwrap();
-    let last = seen.iter().map(|seen| seen.at).max().unwrap();
-    // 40 requests, a burst of 5, then one every 10 ms: never faster, however slow the machine.
-    assert!(last - first >= Duration::from_millis(330), "{:?}", last - first);
+    let last = stub.seen().iter().map(|seen| seen.at).max().unwrap();
+    // A burst of 5, then 35 requests, one every 10 ms: never faster, however slow the machine.
+    assert!(last - start >= Duration::from_millis(345), "{:?}", last - start);
 }
