@@ -101,7 +101,7 @@ mod tests {
         let stop = Stop::new();
         assert!(!stop.wait(Duration::from_millis(1)));
         let other = stop.clone();
-        let sleeper = std::thread::spawn(move || other.wait(Duration::from_secs(3600)));
+        let sleeper = std::thread::spawn(move || other.wait(Duration::from_hours(1)));
         stop.drain();
         assert!(sleeper.join().unwrap());
         assert!(stop.is_draining() && !stop.is_now());

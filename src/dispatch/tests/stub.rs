@@ -193,18 +193,15 @@ pub struct Rig {
 }
 
 pub fn rig(address: SocketAddr, adjust: impl FnOnce(&mut Limits)) -> Rig {
+    rig_at(format!("http://{address}"), adjust)
+}
+
+pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
     // A temporary file is its owner's alone, as a secret must be.
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "first").unwrap();
     let place = || Secret::new(SecretPlace::File(secret.path().to_owned()));
-    let passkit = meant::Passkit {
-        base_url: format!("http://{address}"),
-        key: place(),
-        secret: place(),
-        program: "prog".to_owned(),
-        tier: None,
-        bearer: false,
-    };
+    let passkit = meant::Passkit { base_url, key: place(), secret: place(), program: "prog".to_owned(), tier: None, bearer: false };
     let mut limits = Limits {
         per_second: 1e6,
         in_flight: 8,

@@ -26,10 +26,12 @@ fn passkit() -> Passkit {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a change holds an option")]
 fn text(text: &str) -> Option<Value<'static>> {
     Some(Value::Text(text.to_owned().into()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a change holds an option")]
 fn integer(n: i64) -> Option<Value<'static>> {
     Some(Value::Integer(n))
 }
@@ -82,6 +84,7 @@ fn ends(result: &ChangeResult) -> Vec<(&'static str, Outcome, Option<Code>)> {
     result.operations.iter().map(|operation| (operation.operation, operation.outcome, operation.code)).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn member(meta: Json) -> Json {
     json!({ "id": ID, "externalId": "C-1", "programId": "prog", "tierId": "gold", "status": "ACTIVE", "metaData": meta,
         "person": { "surname": "Byron", "forename": "", "externalId": "x" }, "points": 12.5, "optOut": true, "created": "2026-01-01T00:00:00Z" })

@@ -82,6 +82,8 @@ mod tests {
     use crate::secret::SecretPlace;
     use std::os::unix::fs::PermissionsExt;
 
+    const NOW: Duration = Duration::from_secs(1_800_000_123);
+
     fn kept_in(text: &str) -> (tempfile::NamedTempFile, Secret) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
@@ -93,8 +95,8 @@ mod tests {
     #[test]
     fn the_signature_is_that_of_rfc_4231() {
         let digest = hmac_sha256(b"Jefe", b"what do ya want for nothing?").unwrap();
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let hex: Vec<_> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex.concat(), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 
     #[test]
@@ -102,7 +104,7 @@ mod tests {
         let (_key, key) = kept_in("KEY");
         let (file, secret) = kept_in("old");
         let signer = Signer::new(key, secret, true);
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = UNIX_EPOCH + NOW;
         let first = signer.header(now).unwrap();
         std::fs::write(file.path(), "new").unwrap();
         assert_eq!(signer.header(now + KEPT).unwrap(), first);
@@ -117,7 +119,7 @@ mod tests {
         let (_key, key) = kept_in("KEY");
         let (file, secret) = kept_in("old");
         let signer = Signer::new(key, secret, false);
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = UNIX_EPOCH + NOW;
         let first = signer.header(now).unwrap();
         std::fs::write(file.path(), "new").unwrap();
         signer.forget(now);
