@@ -119,8 +119,8 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
             None => break,
         }
     }
+    let over = Stop::new();
     let results = std::thread::scope(|scope| {
-        let over = Stop::new();
         let guard = scope.spawn(|| give_up_on_outages(road, &over, stop, patience));
         let hands: Vec<_> = road.config.feeds.values().map(|feed| scope.spawn(move || work_off(road, feed, stop))).collect();
         let results: Vec<_> = hands.into_iter().map(|hand| hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked")))).collect();

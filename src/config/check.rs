@@ -17,37 +17,25 @@ use super::document::{Document, Key};
 use super::fault::Fault;
 use super::value::{self, quoted};
 use super::{meant, written};
+use crate::platform::of_kind;
+use crate::schema::Schema;
 use crate::secret::{Secret, SecretPlace};
 
 /// What mapping the field `name` of this platform's passes would be refused for, or none.
 fn field_fault(platform: &meant::PlatformKind, name: &str) -> Option<String> {
-    match platform {
-        meant::PlatformKind::Passkit(_) if name.is_empty() => Some("is no field; write the name of a pass field".into()),
-        meant::PlatformKind::Passkit(_) => None,
-    }
+    of_kind(platform).field(name).err()
 }
 
 /// Pass fields that `upsert` must be given on this platform, beyond the account's own settings.
 fn needed_to_create(platform: &meant::PlatformKind) -> Vec<String> {
-    match platform {
-        meant::PlatformKind::Passkit(passkit) if passkit.tier.is_none() => vec!["tierId".into()],
-        meant::PlatformKind::Passkit(_) => Vec::new(),
-    }
+    of_kind(platform).required_to_create()
 }
 
-/// The names of a schema's columns in order, or what is wrong with it.
+/// The names of a schema's columns in order, aliases behind them, or what is wrong with it.
 fn schema_fields(text: &str) -> Result<Vec<String>, Vec<String>> {
-    let schema: serde_json::Value = serde_json::from_str(text).map_err(|error| vec![format!("is not JSON: {error}")])?;
-    let fields = schema.get("fields").and_then(|fields| fields.as_array()).filter(|fields| !fields.is_empty());
-    let fields = fields.ok_or_else(|| vec!["has no list \"fields\"".to_owned()])?;
-    let (mut names, mut faults) = (Vec::new(), Vec::new());
-    for (index, field) in fields.iter().enumerate() {
-        match field.get("name").and_then(|name| name.as_str()) {
-            Some(name) => names.push(name.to_owned()),
-            None => faults.push(format!("fields[{index}] has no name")),
-        }
-    }
-    if faults.is_empty() { Ok(names) } else { Err(faults) }
+    let schema = Schema::parse(text).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let names = schema.fields().iter().map(|field| field.name.clone());
+    Ok(names.chain(schema.fields().iter().flat_map(|field| field.aliases.clone())).collect())
 }
 
 /// The file in hand, and what was found wrong with it.

@@ -1,8 +1,9 @@
 //! The stream of changes between a run and the sending thread.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::engine::{Command, Job};
@@ -82,6 +83,11 @@ impl ChangeReceiver {
     /// The next result; waits for it. None after the sender was dropped and the last result was received.
     pub fn receive(&self) -> Option<(u64, ChangeResult)> {
         self.results.recv().ok()
+    }
+
+    /// The next result, if one comes within `time`. `Disconnected` after the last one.
+    pub fn receive_timeout(&self, time: Duration) -> Result<(u64, ChangeResult), RecvTimeoutError> {
+        self.results.recv_timeout(time)
     }
 
     /// A result that is there already.

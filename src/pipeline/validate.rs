@@ -32,7 +32,7 @@ pub struct Rules<'a> {
     /// Set when the file is a correction: takes our own columns out of a record.
     pub correction: Option<&'a Correction>,
     /// Records that take part; all when none.
-    pub picked: Option<&'a dyn Fn(u64) -> bool>,
+    pub picked: Option<&'a (dyn Fn(u64) -> bool + Sync)>,
 }
 
 /// A record that cannot be used, and why.

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use reqwest::Method;
 
+use crate::config::meant::PlatformKind;
 use crate::outcome::{Code, Outcome};
 use crate::row::{Change, Found, Target, Verb};
 use crate::schema::value::Value;
@@ -235,6 +236,18 @@ pub struct PassState {
     pub external_id: Option<String>,
     /// Field name to value, in the kind of its [`FieldRule`]; empty fields are absent.
     pub fields: Vec<(String, Value<'static>)>,
+}
+
+/// The platform that an account's configuration describes.
+pub fn open(settings: &crate::config::meant::Platform) -> Account {
+    of_kind(&settings.kind)
+}
+
+/// The same, from what is particular to its kind.
+pub fn of_kind(kind: &PlatformKind) -> Account {
+    match kind {
+        PlatformKind::Passkit(passkit) => Arc::new(passkit::Passkit::new(passkit)),
+    }
 }
 
 /// A platform account as the rest of the program shares it.

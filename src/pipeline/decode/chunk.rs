@@ -64,6 +64,11 @@ impl Chunk {
         }
     }
 
+    /// Bytes of the decoded text up to the end of this chunk.
+    pub fn end(&self) -> u64 {
+        self.offset + self.text.len() as u64
+    }
+
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.len()).map(|index| self.record(index))
     }
