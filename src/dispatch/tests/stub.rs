@@ -120,7 +120,8 @@ fn talk(stream: &TcpStream, handler: &Handler, busy: &Mutex<usize>, log: &Mutex<
         *busy.lock().unwrap() -= 1;
         match reply {
             Reply::Answer(status, headers, body) => {
-                write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())?;
+                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes())?;
             }
             Reply::Stall => {
                 write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{{\"id\"")?;

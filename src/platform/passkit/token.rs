@@ -15,25 +15,31 @@ const ISSUED_BEFORE: u64 = 10;
 const EXPIRES_AFTER: u64 = 45;
 /// A token is used for so long; PassKit refuses those issued 60 s ago.
 const KEPT: Duration = Duration::from_secs(20);
-/// A refused token younger than this was signed because an older one was refused: its refusal is not answered by signing again.
-const FRESH: Duration = Duration::from_secs(1);
+/// Refusals within this time of one that was answered by signing again are of the same token: they do not sign once more.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 pub(super) struct Signer {
     key: Secret,
     secret: Secret,
     bearer: bool,
-    kept: Mutex<Option<(SystemTime, HeaderValue)>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    token: Option<(SystemTime, HeaderValue)>,
+    forgotten: Option<SystemTime>,
 }
 
 impl Signer {
     pub(super) fn new(key: Secret, secret: Secret, bearer: bool) -> Signer {
-        Signer { key, secret, bearer, kept: Mutex::new(None) }
+        Signer { key, secret, bearer, kept: Mutex::default() }
     }
 
     /// The `Authorization` header. The secrets are read anew at each signing, so that rotated ones are taken up.
     pub(super) fn header(&self, now: SystemTime) -> Result<HeaderValue, SecretError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((signed, header)) = &*kept
+        if let Some((signed, header)) = &kept.token
             && now.duration_since(*signed).is_ok_and(|age| age <= KEPT)
         {
             return Ok(header.clone());
@@ -42,15 +48,15 @@ impl Signer {
         let text = if self.bearer { format!("Bearer {token}") } else { token };
         let mut header = HeaderValue::from_str(&text).expect("base64url is printable ASCII");
         header.set_sensitive(true);
-        *kept = Some((now, header.clone()));
+        kept.token = Some((now, header.clone()));
         Ok(header)
     }
 
     /// The platform refused the token: the next request is signed anew.
     pub(super) fn forget(&self, now: SystemTime) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref().is_some_and(|(signed, _)| now.duration_since(*signed).is_ok_and(|age| age >= FRESH)) {
-            *kept = None;
+        if kept.forgotten.is_none_or(|last| now.duration_since(last).is_ok_and(|since| since >= TOGETHER)) {
+            *kept = Kept { token: None, forgotten: Some(now) };
         }
     }
 }
@@ -115,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_is_dropped_unless_it_was_only_just_signed() {
+    fn a_refused_token_is_dropped_once_for_all_refusals_that_come_together() {
         let (_key, key) = kept_in("KEY");
         let (file, secret) = kept_in("old");
         let signer = Signer::new(key, secret, false);
@@ -123,8 +129,12 @@ mod tests {
         let first = signer.header(now).unwrap();
         std::fs::write(file.path(), "new").unwrap();
         signer.forget(now);
-        assert_eq!(signer.header(now).unwrap(), first);
-        signer.forget(now + FRESH);
-        assert_ne!(signer.header(now + FRESH).unwrap(), first);
+        let second = signer.header(now).unwrap();
+        assert_ne!(second, first);
+        std::fs::write(file.path(), "newer").unwrap();
+        signer.forget(now);
+        assert_eq!(signer.header(now).unwrap(), second);
+        signer.forget(now + TOGETHER);
+        assert_ne!(signer.header(now).unwrap(), second);
     }
 }
