@@ -26,6 +26,7 @@ pub mod platform;
 pub mod source;
 pub mod stop;
 
+pub mod cli;
 pub mod logging;
 pub mod service;
 

@@ -117,8 +117,7 @@ impl Mapping {
                 },
             };
             let Some(source) = source else { continue };
-            let mut field =
-                MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, personal: false };
+            let mut field = MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, personal: false };
             field.personal = field.inputs().iter().any(|&index| schema.fields()[index].personal);
             if let FieldSource::Field(index) = field.source {
                 field.empty = schema.fields()[index].empty;

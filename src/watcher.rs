@@ -123,7 +123,8 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
     let results = std::thread::scope(|scope| {
         let guard = scope.spawn(|| give_up_on_outages(road, &over, stop, patience));
         let hands: Vec<_> = road.config.feeds.values().map(|feed| scope.spawn(move || work_off(road, feed, stop))).collect();
-        let results: Vec<_> = hands.into_iter().map(|hand| hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked")))).collect();
+        let results: Vec<_> =
+            hands.into_iter().map(|hand| hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked")))).collect();
         over.drain();
         let _ = guard.join();
         results
@@ -158,9 +159,12 @@ fn recover(road: &Road) -> anyhow::Result<()> {
 
 fn give_up_on_outages(road: &Road, over: &Stop, stop: &Stop, patience: Duration) {
     while !over.wait(Duration::from_millis(100)) {
-        let out = road.config.platforms.keys().filter_map(|name| road.dispatch(name).ok()).any(|dispatch| {
-            matches!(dispatch.health(), Health::Out { since, .. } if since > patience)
-        });
+        let out = road
+            .config
+            .platforms
+            .keys()
+            .filter_map(|name| road.dispatch(name).ok())
+            .any(|dispatch| matches!(dispatch.health(), Health::Out { since, .. } if since > patience));
         if out || stop.is_draining() {
             road.stop_all(stop.is_now());
             if out {
@@ -264,7 +268,12 @@ fn until_next(wake: &Wake) -> Duration {
 }
 
 /// Lists a source's inboxes and registers what is complete. Returns the feeds that got something, and when to look again.
-fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut Observations) -> anyhow::Result<(HashSet<String>, Option<Duration>)> {
+fn look(
+    road: &Road,
+    source: &Source,
+    matchers: &[Matcher],
+    observations: &mut Observations,
+) -> anyhow::Result<(HashSet<String>, Option<Duration>)> {
     let link = road.link(&source.name)?;
     let discovered = match discover(matchers, link, &*road.ledger, observations, Instant::now()) {
         Ok(discovered) => discovered,

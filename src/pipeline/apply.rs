@@ -15,7 +15,7 @@ use super::resolve::{Resolved, resolve};
 use super::validate::Rules;
 use crate::config::meant::Feed;
 use crate::dispatch::{ChangeSender, Dispatch, Health};
-use crate::ledger::{FieldState, Fence, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd};
+use crate::ledger::{Fence, FieldState, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem};
 use crate::platform::{Account, ChangeResult, OperationResult};
@@ -88,12 +88,7 @@ struct Shared {
 }
 
 pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
-    let shared = Shared {
-        on_their_way: Mutex::default(),
-        ended: Mutex::default(),
-        seen: Mutex::default(),
-        feed_stop: Stop::new(),
-    };
+    let shared = Shared { on_their_way: Mutex::default(), ended: Mutex::default(), seen: Mutex::default(), feed_stop: Stop::new() };
     let (sender, receiver) = work.dispatch.changes(work.stop).split();
     let sender = sender.ok_or_else(|| anyhow::anyhow!("the stream of changes is closed"))?;
     std::thread::scope(|scope| {
@@ -200,8 +195,7 @@ fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[R
             Resolved::Ready(changes) => {
                 let Some(row) = changes.first().map(|change| change.row) else { continue };
                 let pass = passes.get(&row).copied().flatten();
-                let way =
-                    OnItsWay { pass, missing: changes.len(), marks: marks.remove(&row).unwrap_or_default(), results: Vec::new() };
+                let way = OnItsWay { pass, missing: changes.len(), marks: marks.remove(&row).unwrap_or_default(), results: Vec::new() };
                 lock(&shared.on_their_way).insert(row, way);
                 for change in changes {
                     let key = pass.unwrap_or_else(|| change.target.key());
@@ -265,12 +259,13 @@ fn row_end(row: u64, way: &OnItsWay, work: &Work<'_>) -> Option<RowEnd> {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for result in &way.results {
         match (result.outcome, result.code) {
-            (Outcome::Applied | Outcome::Created, _) => known.extend(
-                way.marks
-                    .iter()
-                    .filter(|(field, _)| result.fields.contains(field))
-                    .map(|&(field, mark)| FieldState { field: id(field), mark, day: work.today }),
-            ),
+            (Outcome::Applied | Outcome::Created, _) => {
+                known.extend(way.marks.iter().filter(|(field, _)| result.fields.contains(field)).map(|&(field, mark)| FieldState {
+                    field: id(field),
+                    mark,
+                    day: work.today,
+                }))
+            }
             // A definite no: the pass is as it was.
             (Outcome::Refused, Some(Code::UpdateRejected | Code::ValueTooLarge)) => {}
             _ => unknown.extend(result.fields.iter().map(|&field| id(field))),
@@ -278,7 +273,8 @@ fn row_end(row: u64, way: &OnItsWay, work: &Work<'_>) -> Option<RowEnd> {
     }
     let plain = way.results.len() == 1 && matches!(worst, Outcome::Applied | Outcome::Created);
     let operations = if plain { Vec::new() } else { way.results.iter().map(note).collect() };
-    let gone = worst == Outcome::Unresolved || way.results.iter().any(|result| result.operation == "delete" && result.outcome == Outcome::Applied);
+    let gone = worst == Outcome::Unresolved
+        || way.results.iter().any(|result| matches!(result.operation, "void" | "expire") && result.outcome == Outcome::Applied);
     Some(RowEnd {
         number: row,
         outcome: worst,
@@ -291,12 +287,7 @@ fn row_end(row: u64, way: &OnItsWay, work: &Work<'_>) -> Option<RowEnd> {
 }
 
 fn note(result: &OperationResult) -> OperationNote {
-    OperationNote {
-        operation: result.operation.to_owned(),
-        outcome: result.outcome,
-        code: result.code,
-        message: result.message.clone(),
-    }
+    OperationNote { operation: result.operation.to_owned(), outcome: result.outcome, code: result.code, message: result.message.clone() }
 }
 
 fn commit(work: &Work<'_>, _shared: &Shared, watch: &dyn Watch, waiting: &mut Vec<RowEnd>) -> anyhow::Result<()> {

@@ -10,7 +10,11 @@ use crate::source::{Result, Source, SourceError, join};
 /// Where the input is to go; decided and written down before it is moved, so that a restart finds the same answer.
 pub fn destination(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Option<BString>> {
     let After::Move { processed, error } = &feed.after else { return Ok(None) };
-    let folder = if matches!(run.state, State::Failed | State::Discarded | State::Stopped) || run.detail.fault.is_some() { error } else { processed };
+    let folder = if matches!(run.state, State::Failed | State::Discarded | State::Stopped) || run.detail.fault.is_some() {
+        error
+    } else {
+        processed
+    };
     let folder = if folder.starts_with(b"/") { folder.clone() } else { join(run.folder.as_bstr(), folder.as_bstr()) };
     source.make_folder(folder.as_bstr())?;
     let plain = join(folder.as_bstr(), run.name.as_bstr());

@@ -366,7 +366,9 @@ impl<'a> Canary<'a> {
             return;
         }
         let Some((code, words)) = kept_back(self.mode) else { return };
-        let chosen = self.mode == Mode::Canary && self.left > 0 && self.only.as_ref().is_none_or(|only| row.pass.is_some_and(|pass| only.contains(&pass)));
+        let chosen = self.mode == Mode::Canary
+            && self.left > 0
+            && self.only.as_ref().is_none_or(|only| row.pass.is_some_and(|pass| only.contains(&pass)));
         if chosen {
             self.left -= 1;
         } else {
@@ -409,7 +411,9 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<()> {
         return Ok(());
     }
     let held = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Held], limit: None })?;
-    for mut older in held.into_iter().filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File) {
+    for mut older in
+        held.into_iter().filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File)
+    {
         older.detail.cause = Some(format!("superseded by run {}", run.id));
         let detail = crate::ledger::RowDetail::default();
         road.ledger.end_pending(road.fence, &older.id, Outcome::Superseded, &detail)?;

@@ -23,9 +23,10 @@ pub struct Correction {
 /// Where the reserved columns stand, if these labels hold the first three of them.
 pub fn reserved_columns(labels: &[String]) -> Option<Vec<usize>> {
     let has = |name: &str| labels.iter().any(|label| label.trim() == name);
-    RESERVED[..3].iter().all(|name| has(name)).then(|| {
-        labels.iter().enumerate().filter(|(_, label)| RESERVED.contains(&label.trim())).map(|(index, _)| index).collect()
-    })
+    RESERVED[..3]
+        .iter()
+        .all(|name| has(name))
+        .then(|| labels.iter().enumerate().filter(|(_, label)| RESERVED.contains(&label.trim())).map(|(index, _)| index).collect())
 }
 
 impl Correction {
@@ -56,9 +57,11 @@ impl Correction {
         }
         match run {
             Some(true) => Ok(()),
-            Some(false) => {
-                Err(Problem::new(Code::CorrectionUnknown, None, format!("_run is not {}, the run of this file's first record", self.parent)))
-            }
+            Some(false) => Err(Problem::new(
+                Code::CorrectionUnknown,
+                None,
+                format!("_run is not {}, the run of this file's first record", self.parent),
+            )),
             None => Err(Problem::new(Code::CorrectionUnknown, None, "the record has no _run")),
         }
     }

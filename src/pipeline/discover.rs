@@ -122,14 +122,16 @@ pub fn discover(
     inboxes.dedup();
     for inbox in inboxes {
         let entries = link.with(|source| source.list(inbox.as_bstr()))?;
-        let names: HashSet<&BStr> = entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.name.as_bstr()).collect();
+        let names: HashSet<&BStr> =
+            entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.name.as_bstr()).collect();
         let here: HashSet<BString> = entries.iter().map(|entry| entry.name.clone()).collect();
         observations.seen.retain(|(folder, name), _| folder != inbox || here.contains(name));
         let feeds: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.feed.inbox == *inbox).collect();
         for entry in &entries {
             let Some(feed) = wanted(entry, inbox.as_bstr(), &feeds, observations) else { continue };
-            let delivered =
-                ledger.run_of_delivery(&feed.source.name, inbox.as_bstr(), entry.name.as_bstr(), entry.size, entry.mtime).map_err(unavailable)?;
+            let delivered = ledger
+                .run_of_delivery(&feed.source.name, inbox.as_bstr(), entry.name.as_bstr(), entry.size, entry.mtime)
+                .map_err(unavailable)?;
             // A run that is over put its file away, unless the feed leaves files where they are.
             if delivered.is_some_and(|run| !run.state.is_over() || feed.after == After::Leave || run.detail.archived.is_none()) {
                 continue;
@@ -190,11 +192,7 @@ fn proof(
     match &feed.complete {
         Complete::Marker(pattern) => {
             let marker = marker_name(pattern, entry.name.as_bstr());
-            if names.contains(marker.as_bstr()) {
-                Ok(format!("marker {}", marker.escape_ascii()))
-            } else {
-                Err(None)
-            }
+            if names.contains(marker.as_bstr()) { Ok(format!("marker {}", marker.escape_ascii())) } else { Err(None) }
         }
         Complete::Quiet(quiet) => {
             // An empty file is more often an upload that has not begun than an export without a header.

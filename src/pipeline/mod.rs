@@ -30,7 +30,7 @@ use anyhow::Context;
 use chrono::Utc;
 use tracing::{info, warn};
 
-use crate::config::meant::{Feed, Mode};
+use crate::config::meant::Mode;
 use crate::ledger::run::{Fault, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
@@ -87,7 +87,9 @@ fn fetch_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
-    match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, &|bytes| road.tell(run, Station::Fetch, bytes, run.size)) {
+    match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, &|bytes| {
+        road.tell(run, Station::Fetch, bytes, run.size)
+    }) {
         Ok(Fetch::Whole { sha256 }) => {
             time(run, "fetch", started);
             run.sha256 = Some(sha256);
@@ -165,7 +167,12 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         WishKind::Discard | WishKind::Stop => {
             run.detail.cause = Some(format!("discarded by {}", wish.by));
             run.detail.approval = None;
-            road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &not_attempted(Code::Discarded, "the held run was discarded"))?;
+            road.ledger.end_pending(
+                road.fence,
+                &run.id,
+                Outcome::NotAttempted,
+                &not_attempted(Code::Discarded, "the held run was discarded"),
+            )?;
             run.detail.cause.get_or_insert_default();
             next(road, run, State::Reporting)
         }
@@ -348,9 +355,4 @@ fn kept_back(mode: Mode) -> Option<(Code, &'static str)> {
         Mode::Plan => Some((Code::PlanOnly, "the feed is in plan mode")),
         Mode::Canary => Some((Code::NotInCanary, "the row is outside the canary")),
     }
-}
-
-/// The feed's mode, or live where a run is exempt.
-fn mode_of(feed: &Feed) -> Mode {
-    feed.mode
 }

@@ -11,7 +11,11 @@ use crate::stop::Stop;
 pub enum Resolved {
     /// One change a pass: several only where the feed says `several = "all"`.
     Ready(Vec<Change>),
-    Ended { row: u64, outcome: Outcome, problem: Problem },
+    Ended {
+        row: u64,
+        outcome: Outcome,
+        problem: Problem,
+    },
     /// The run is being stopped; the row stays to be done.
     NotAttempted,
 }

@@ -89,9 +89,14 @@ pub fn pool(workers: usize) -> anyhow::Result<rayon::ThreadPool> {
 /// A feed's schema and mapping. The configuration was checked, so a fault here means that a file changed since.
 pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow::Result<u16>) -> anyhow::Result<Prepared> {
     let schema = Schema::parse(&feed.schema_text).map_err(|faults| {
-        anyhow!("{}: {}", feed.schema_path.display(), faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect::<Vec<_>>().join("; "))
+        anyhow!(
+            "{}: {}",
+            feed.schema_path.display(),
+            faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect::<Vec<_>>().join("; ")
+        )
     })?;
-    let mapping = Mapping::new(feed, &schema, Arc::clone(account)).map_err(|faults| anyhow!("feed {}: {}", feed.name, faults.join("; ")))?;
+    let mapping =
+        Mapping::new(feed, &schema, Arc::clone(account)).map_err(|faults| anyhow!("feed {}: {}", feed.name, faults.join("; ")))?;
     let field_ids = mapping.fields().iter().map(|field| field_id(&field.name)).collect::<anyhow::Result<_>>()?;
     Ok(Prepared { schema, mapping, field_ids, account: Arc::clone(account) })
 }
@@ -143,7 +148,10 @@ impl Road {
     }
 
     pub fn dispatch(&self, platform: &str) -> anyhow::Result<&Arc<Dispatch>> {
-        self.accounts.get(platform).map(|(_, dispatch)| dispatch).ok_or_else(|| anyhow!("platform {platform} is no longer in the configuration"))
+        self.accounts
+            .get(platform)
+            .map(|(_, dispatch)| dispatch)
+            .ok_or_else(|| anyhow!("platform {platform} is no longer in the configuration"))
     }
 
     /// Held while a run's rows are compared with those of others of its account.
@@ -228,9 +236,12 @@ impl Road {
         if self.force || run.kind != RunKind::File {
             return Ok(None);
         }
-        let states = State::ALL.into_iter().filter(|state| state.is_over() || *state == State::Applying || *state == State::Paused).collect();
+        let states =
+            State::ALL.into_iter().filter(|state| state.is_over() || *state == State::Applying || *state == State::Paused).collect();
         let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states, limit: Some(20) })?;
-        let latest = past.into_iter().find(|past| past.id != run.id && past.kind == RunKind::File && !matches!(past.state, State::Failed | State::Discarded | State::Superseded));
+        let latest = past.into_iter().find(|past| {
+            past.id != run.id && past.kind == RunKind::File && !matches!(past.state, State::Failed | State::Discarded | State::Superseded)
+        });
         Ok(latest.filter(|latest| {
             latest.state == State::Done
                 && latest.sha256 == run.sha256
@@ -329,8 +340,7 @@ impl Road {
     /// Counts problems and operations over all rows that the run kept.
     pub fn count_delivery_problems(&self, run: &mut Run) -> anyhow::Result<()> {
         let labels = run.detail.labels.clone();
-        let (problems, by_column, operations) =
-            (&mut run.detail.problems, &mut run.detail.problems_by_column, &mut run.detail.operations);
+        let (problems, by_column, operations) = (&mut run.detail.problems, &mut run.detail.problems_by_column, &mut run.detail.operations);
         problems.clear();
         by_column.clear();
         operations.clear();

@@ -169,18 +169,19 @@ pub fn validate(
     let mut rejected = 0;
     let (results, seen) = unbounded::<(usize, io::Result<Seen>)>();
     let (tickets, redeem) = bounded::<()>(AHEAD);
-    let mut take = |(next, waiting): &mut (usize, BTreeMap<usize, Seen>), (index, result): (usize, io::Result<Seen>)| -> Result<(), ValidateError> {
-        waiting.insert(index, result?);
-        while let Some(chunk) = waiting.remove(next) {
-            *next += 1;
-            total.valid += chunk.valid;
-            rejected += chunk.rejected.len() as u64;
-            for bad in chunk.rejected {
-                reject(bad).map_err(ValidateError::Sink)?;
+    let mut take =
+        |(next, waiting): &mut (usize, BTreeMap<usize, Seen>), (index, result): (usize, io::Result<Seen>)| -> Result<(), ValidateError> {
+            waiting.insert(index, result?);
+            while let Some(chunk) = waiting.remove(next) {
+                *next += 1;
+                total.valid += chunk.valid;
+                rejected += chunk.rejected.len() as u64;
+                for bad in chunk.rejected {
+                    reject(bad).map_err(ValidateError::Sink)?;
+                }
             }
-        }
-        Ok(())
-    };
+            Ok(())
+        };
     let mut order = (0, BTreeMap::new());
     let facts = pool.in_place_scope(|scope| -> Result<Facts, ValidateError> {
         let source = reader.as_mut().expect("taken once");

@@ -84,9 +84,7 @@ pub fn earlier_pending(connection: &Connection, account: &str, run: i64) -> Resu
             "SELECT count(*) FROM row WHERE outcome IS NULL AND run IN
              (SELECT seq FROM run WHERE account = ?1 AND seq < ?2 AND state IN (?3, ?4))",
         )
-        .and_then(|mut select| {
-            select.query_row(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0))
-        })
+        .and_then(|mut select| select.query_row(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0)))
         .map_err(storage)?;
     Ok(count as u64)
 }

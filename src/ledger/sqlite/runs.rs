@@ -48,9 +48,16 @@ pub fn save(work: &Connection, run: &Run) -> Result<()> {
     let changed = work
         .prepare_cached("UPDATE run SET state = ?2, sha256 = ?3, detail = ?4, parent = ?5, kind = ?6, size = ?7, mtime = ?8 WHERE id = ?1")
         .and_then(|mut update| {
-            update.execute(params![run.id, run.state.as_str(), run.sha256, detail_text(&run.detail), run.parent, kind_text(run.kind),
+            update.execute(params![
+                run.id,
+                run.state.as_str(),
+                run.sha256,
+                detail_text(&run.detail),
+                run.parent,
+                kind_text(run.kind),
                 run.size as i64,
-                run.mtime])
+                run.mtime
+            ])
         })
         .map_err(storage)?;
     if changed == 0 { Err(LedgerError::NoRun(run.id.clone())) } else { Ok(()) }

@@ -124,8 +124,7 @@ impl Report {
                 (help.name.to_owned(), CodeHelp { cause: help.cause.into(), cure: help.cure.into(), retryable: help.retryable })
             })
             .collect();
-        let mut rows: BTreeMap<String, u64> =
-            detail.tally.0.iter().map(|(outcome, &count)| (outcome.as_str().to_owned(), count)).collect();
+        let mut rows: BTreeMap<String, u64> = detail.tally.0.iter().map(|(outcome, &count)| (outcome.as_str().to_owned(), count)).collect();
         let records = detail.facts.as_ref().map_or(detail.tally.total(), |facts| facts.records);
         let open = if detail.picked.is_empty() { records.saturating_sub(detail.tally.total()) } else { 0 };
         if open > 0 && detail.fault.is_none() {
@@ -186,7 +185,11 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     let mut steps = Vec::new();
     if run.state == State::Held {
         let guards: Vec<&str> = detail.verdicts.iter().filter(|verdict| verdict.held).map(|verdict| verdict.guard.as_str()).collect();
-        steps.push(format!("Nothing was sent ({}). Look at guards and moves, then: passferry approve {id}, or passferry discard {id}.", guards.join(", "), id = run.id));
+        steps.push(format!(
+            "Nothing was sent ({}). Look at guards and moves, then: passferry approve {id}, or passferry discard {id}.",
+            guards.join(", "),
+            id = run.id
+        ));
     }
     if let Some(fault) = &detail.fault {
         steps.push(format!("No row was used. {}", fault.suggestion.clone().unwrap_or_else(|| fault.code.explain().cure.to_owned())));
@@ -196,7 +199,10 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     }
     let needing = detail.tally.needing_person().saturating_sub(by_mode(run));
     if needing > 0 && run.state != State::Held {
-        steps.push(format!("{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.", names.errors));
+        steps.push(format!(
+            "{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
+            names.errors
+        ));
     }
     let retryable = detail.tally.get(Outcome::Refused) + detail.tally.get(Outcome::NotAttempted);
     if retryable > 0 && run.state.is_over() {

@@ -66,7 +66,13 @@ pub fn choose_names(feed: &Feed, run: &Run, source: &mut dyn Source) -> SourceRe
 }
 
 /// Writes the three files into the spool. Rows are left out when the file could not be read as rows.
-pub fn build(run: &Run, names: &Names, ledger: &dyn Ledger, rows: Option<&RowSource<'_>>, spool: &Spool) -> anyhow::Result<Vec<ReportFile>> {
+pub fn build(
+    run: &Run,
+    names: &Names,
+    ledger: &dyn Ledger,
+    rows: Option<&RowSource<'_>>,
+    spool: &Spool,
+) -> anyhow::Result<Vec<ReportFile>> {
     let path = |ending: &str| spool.report(&run.id, ending);
     for ending in ENDINGS {
         let _ = std::fs::remove_file(path(ending));

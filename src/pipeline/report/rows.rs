@@ -96,7 +96,8 @@ fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], width: usize,
 
 fn messages(row: &Row) -> String {
     let problems = row.detail.problems.iter().map(|problem| problem.message.clone());
-    let operations = row.detail.operations.iter().filter(|note| note.code.is_some()).map(|note| format!("{}: {}", note.operation, note.message));
+    let operations =
+        row.detail.operations.iter().filter(|note| note.code.is_some()).map(|note| format!("{}: {}", note.operation, note.message));
     problems.chain(operations).collect::<Vec<_>>().join("; ")
 }
 

@@ -1,0 +1,55 @@
+//! `once`: one sweep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Exit, Global, context, progress};
+use crate::ledger::State;
+use crate::pipeline::Road;
+use crate::watcher;
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Send every row, even where the baseline says that nothing changes
+    #[arg(long)]
+    force: bool,
+    /// How long to wait for a platform that is out before leaving the rest to the next sweep
+    #[arg(long, default_value = "2m", value_parser = humantime::parse_duration)]
+    patience: Duration,
+}
+
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let config = context::config(global)?;
+    let _lead = context::Lead::take(&config.state)?;
+    let ledger = context::ledger(&config)?;
+    let stop = context::stop_on_signals()?;
+    let mut road = Road::new(config, Arc::clone(&ledger), progress::choose(true))?;
+    road.force = args.force;
+    let sweep = watcher::once(&Arc::new(road), &stop, args.patience)?;
+    for reason in &sweep.later {
+        tracing::warn!("left for the next sweep: {reason}");
+    }
+    let mut exit = if sweep.later.is_empty() { Exit::Ok } else { Exit::Later };
+    for id in &sweep.rested {
+        let Some(run) = ledger.run(id)? else { continue };
+        let of_run = match run.state {
+            State::Failed => Exit::BadFile,
+            State::Held => Exit::NeedsPerson,
+            _ if run.detail.tally.needing_person() > crate::pipeline::report::json::by_mode(&run) => Exit::NeedsPerson,
+            _ => Exit::Ok,
+        };
+        exit = worse(exit, of_run);
+    }
+    Ok(exit)
+}
+
+/// What a scheduler should hear of: a bad file first, then what waits, then what needs a person.
+fn worse(a: Exit, b: Exit) -> Exit {
+    let rank = |exit: Exit| match exit {
+        Exit::BadFile => 3,
+        Exit::Later => 2,
+        Exit::NeedsPerson => 1,
+        _ => 0,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
