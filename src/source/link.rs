@@ -9,11 +9,11 @@ use super::{Connect, Result, Source, SourceError};
 
 /// After a lost connection: soon, then less often.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_mins(1);
 /// Refused logins before the long pauses begin. Vendors lock accounts that keep trying.
 const AUTH_TRIES: u32 = 3;
-const AUTH_PAUSE_MIN: Duration = Duration::from_secs(5 * 60);
-const AUTH_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
+const AUTH_PAUSE_MIN: Duration = Duration::from_mins(5);
+const AUTH_PAUSE_MAX: Duration = Duration::from_hours(1);
 
 pub struct Link {
     connect: Box<dyn Connect>,
