@@ -86,17 +86,21 @@ pub fn pool(workers: usize) -> anyhow::Result<rayon::ThreadPool> {
     Ok(rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(|index| format!("check-{index}")).build()?)
 }
 
-/// A feed's schema and mapping. The configuration was checked, so a fault here means that a file changed since.
+/// What makes a feed unusable although its configuration reads well: a template, a clearing, an operation its platform cannot do.
+#[derive(Debug, thiserror::Error)]
+#[error("feed {feed}: {}", .faults.join("; "))]
+pub struct FeedFaults {
+    pub feed: String,
+    /// Each as `key: what`, the key below the feed's.
+    pub faults: Vec<String>,
+}
+
+/// A feed's schema and mapping. `field_id` gives the ledger's number of a pass field.
 pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow::Result<u16>) -> anyhow::Result<Prepared> {
-    let schema = Schema::parse(&feed.schema_text).map_err(|faults| {
-        anyhow!(
-            "{}: {}",
-            feed.schema_path.display(),
-            faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect::<Vec<_>>().join("; ")
-        )
-    })?;
-    let mapping =
-        Mapping::new(feed, &schema, Arc::clone(account)).map_err(|faults| anyhow!("feed {}: {}", feed.name, faults.join("; ")))?;
+    let faulty = |faults| FeedFaults { feed: feed.name.clone(), faults };
+    let schema = Schema::parse(&feed.schema_text)
+        .map_err(|faults| faulty(faults.iter().map(|fault| format!("schema: {}: {}", fault.path, fault.message)).collect()))?;
+    let mapping = Mapping::new(feed, &schema, Arc::clone(account)).map_err(faulty)?;
     let field_ids = mapping.fields().iter().map(|field| field_id(&field.name)).collect::<anyhow::Result<_>>()?;
     Ok(Prepared { schema, mapping, field_ids, account: Arc::clone(account) })
 }
