@@ -167,6 +167,9 @@ pub trait Ledger: Send + Sync {
     /// Registers a run under a new id. `run.id` is ignored and given back filled in.
     fn open_run(&self, fence: Fence, run: Run) -> Result<Run>;
 
+    /// Registers a run that somebody asked for (`retry`), for whoever leads to carry out. Written by commands, without a fence.
+    fn request_run(&self, run: Run) -> Result<Run>;
+
     /// Takes a run back that turned out to be none, with its rows.
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()>;
 

@@ -161,7 +161,12 @@ impl Known {
         let all = &run.detail.labels;
         let correction = match run.kind {
             RunKind::Correction => Correction::new(all, run.parent.clone().unwrap_or_default()),
-            RunKind::File | RunKind::Retry => None,
+            // The rows of a retry stand in its parent's file, which may be a correction.
+            RunKind::Retry => match road.ledger.run(&road.spool_owner(run))? {
+                Some(owner) if owner.kind == RunKind::Correction => Correction::new(all, owner.parent.unwrap_or_default()),
+                _ => None,
+            },
+            RunKind::File => None,
         };
         let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(all));
         let header = run.detail.dialect.as_ref().is_none_or(|dialect| dialect.header);

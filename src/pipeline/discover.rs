@@ -47,7 +47,7 @@ impl Matcher {
         Ok(Matcher { feed, glob })
     }
 
-    fn matches(&self, name: &BStr) -> bool {
+    pub fn matches(&self, name: &BStr) -> bool {
         self.glob.is_match(Path::new(OsStr::from_bytes(name)))
     }
 }

@@ -1,4 +1,5 @@
 //! What tests are run against.
 
+pub mod ferry;
 pub mod proxy;
 pub mod sshd;
