@@ -2,5 +2,6 @@
 
 mod cli;
 mod login;
+mod readme;
 mod rig;
 mod source;
