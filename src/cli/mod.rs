@@ -1,6 +1,8 @@
 //! The command line: one file per command. The only place that prints.
 
 mod context;
+#[cfg(feature = "demo")]
+mod demo;
 pub mod exit;
 mod once;
 mod out;
@@ -42,6 +44,9 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// See it work: an SFTP server, a platform and a day's files, all on this machine
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
     /// Watch the sources and process what arrives, until stopped
     Run(run::Args),
     /// Sweep once: process what is there, then end (for cron and systemd timers)
@@ -69,6 +74,8 @@ pub fn main() -> ExitCode {
     }
     let global = cli.global;
     let result = match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&global, &args),
         Command::Once(args) => once::run(&global, &args),
         Command::Sandbox(args) => sandbox::run(&args),
