@@ -30,8 +30,6 @@ pub struct Member {
     pub points: u32,
     pub tier: String,
     pub balance: String,
-    /// Empty where the card does not expire.
-    pub expiry_date: String,
 }
 
 impl Export {
@@ -113,7 +111,7 @@ impl Export {
 pub fn members(header: &StringRecord, rows: impl Iterator<Item = csv::Result<StringRecord>>) -> anyhow::Result<Vec<Member>> {
     let place = |column: &str| header.iter().position(|label| label == column).with_context(|| format!("no column {column}"));
     let (id, points, tier) = (place("external_id")?, place("points")?, place("tier")?);
-    let (balance, expiry_date) = (place("balance")?, place("expiry_date")?);
+    let balance = place("balance")?;
     rows.map(|row| {
         let row = row?;
         let cell = |place: usize| row.get(place).unwrap_or_default().to_owned();
@@ -122,7 +120,6 @@ pub fn members(header: &StringRecord, rows: impl Iterator<Item = csv::Result<Str
             points: cell(points).parse().with_context(|| format!("points of {}", cell(id)))?,
             tier: cell(tier),
             balance: cell(balance),
-            expiry_date: cell(expiry_date),
         })
     })
     .collect()

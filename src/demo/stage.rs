@@ -180,7 +180,6 @@ quiet = "1s"
 
 [feed.loyalty.fields]
 "points" = "points"
-"expiryDate" = "expiry_date"
 "metaData.tierLabel" = "{{{{ tier | upper }}}} member"
 "metaData.balance" = "balance"
 
