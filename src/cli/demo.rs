@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use comfy_table::{CellAlignment, Table, presets};
 use owo_colors::OwoColorize;
 
-use super::{Exit, context, out, progress};
+use super::{Exit, Failure, context, out, progress};
 use crate::demo::{Fix, Options, Player, Stage, Teller, Told, USER, What, play};
 use crate::dispatch::Health;
 use crate::ledger::run::WishKind;
@@ -40,7 +40,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     out.introduce(&stage)?;
     let progress: Arc<dyn Progress> = if io::stderr().is_terminal() { progress::choose(true) } else { Arc::new(Plain::default()) };
     let player = Player::start(&stage, ledger, progress, stop.clone())?;
-    play(&stage, &player, &mut out)?;
+    play(&stage, &player, &mut out).map_err(|fault| {
+        let folder = stage.folder.display();
+        if stop.is_draining() {
+            Failure::new(Exit::Later, format!("stopped before the end; what was made so far is in {folder}")).into()
+        } else {
+            fault.context(format!("the demonstration came out differently from what it claims (all of it is in {folder})"))
+        }
+    })?;
     writeln!(out.0, "\nEverything came out as told, in {:.1} s.", started.elapsed().as_secs_f64())?;
     out.what_next(&stage, args.keep)?;
     if args.keep {
@@ -94,7 +101,10 @@ impl Out {
 
     fn fixed(&mut self, fix: &Fix) -> io::Result<()> {
         match &fix.what {
-            What::Cell { column, from, to } => writeln!(self.0, "  line {}: {column}: {} → {to}", fix.line, shortened(from)),
+            What::Cell { column, from, to } => {
+                let from = if from.is_empty() { "(empty)".to_owned() } else { shortened(from, 40) };
+                writeln!(self.0, "  line {}: {column}: {} → {}", fix.line, from.red(), to.green())
+            }
             What::Surplus { cells } => writeln!(self.0, "  line {}: {cells:?} taken off", fix.line),
             What::Remove { why } => writeln!(self.0, "  line {}: left out ({why})", fix.line),
         }
@@ -146,7 +156,7 @@ impl Teller for Out {
             Told::Report { folder, name, lines, more } => {
                 writeln!(self.0, "  {folder}/{name}:")?;
                 for line in lines {
-                    writeln!(self.0, "    {}", shortened(line).dimmed())?;
+                    writeln!(self.0, "    {}", shortened(line, WIDTH).dimmed())?;
                 }
                 writeln!(self.0, "    … and {more} lines more")?;
             }
@@ -159,10 +169,10 @@ impl Teller for Out {
 }
 
 /// Characters of a line of a report that are shown.
-const WIDTH: usize = 150;
+const WIDTH: usize = 240;
 
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= WIDTH { text.to_owned() } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width { text.to_owned() } else { text.chars().take(width - 1).chain(['…']).collect() }
 }
 
 /// A column for each outcome that occurs.

@@ -66,6 +66,9 @@ pub fn main() -> ExitCode {
     };
     let default_level = match cli.command {
         Command::Run(_) | Command::Once(_) => "info",
+        // The story shows its bad files itself.
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => "error",
         _ => "warn",
     };
     if let Err(error) = logging::start(cli.global.log, Some(cli.global.log_level.as_deref().unwrap_or(default_level))) {

@@ -206,12 +206,12 @@ impl Scene<'_> {
     }
 
     fn second_night(&mut self, first: &Run) -> anyhow::Result<()> {
-        self.chapter("The same file again, the next export (gzip), and texts from the marketing tool")?;
+        self.chapter("Texts from the marketing tool, the same file again, and the next export (gzip)")?;
         let second = self.first.second_day()?;
         let from = self.stage.sandbox.requests().total();
+        self.drop_sample("marketing tool", MARKETING, TEXTS, CAMPAIGN)?;
         self.drop_export(FIRST, &self.first.bytes()?)?;
         self.drop_export(SECOND, &second.gzip()?)?;
-        self.drop_sample("marketing tool", MARKETING, TEXTS, CAMPAIGN)?;
 
         let again = self.player.run_after(FIRST, first)?;
         self.teller.tell(Told::Over(&again))?;
