@@ -217,7 +217,7 @@ pub trait Ledger: Send + Sync {
 
     fn count_pending(&self, run: &str) -> Result<u64>;
 
-    /// Passes of rows still to be done in runs of the account that are applying, other than `run`.
+    /// Passes of rows still to be done in runs of the account that are checked or applying, other than `run`.
     fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()>;
 
     /// How many rows are still to be done in runs of the account that began before `run` and are applying.

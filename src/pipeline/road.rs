@@ -14,7 +14,7 @@ use super::check::FileInHand;
 use super::report::{self, Names};
 use crate::config::meant::{Config, Feed, SourceKind};
 use crate::dispatch::{Dispatch, Health};
-use crate::ledger::run::ReportFile;
+use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
 use crate::outcome::{Outcome, Tally};
@@ -176,8 +176,6 @@ impl Road {
     /// A run is held or over.
     pub fn ended(&self, run: &Run) {
         info!(
-            run = run.id,
-            feed = run.feed,
             file = run.shown_name(),
             state = run.state.as_str(),
             rows = run.detail.tally.total(),
@@ -205,12 +203,18 @@ impl Road {
         }
     }
 
-    /// Runs that somebody wants stopped.
+    /// Drains the runs that somebody wants stopped, and those of feeds that were paused.
     pub fn heed_wishes(&self) -> anyhow::Result<()> {
         let running: Vec<(String, Stop)> =
             self.stops.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(id, stop)| (id.clone(), stop.clone())).collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        let paused = self.ledger.paused()?;
         for (id, stop) in running {
-            if self.ledger.peek_wish(&id)?.is_some_and(|wish| wish.what != crate::ledger::run::WishKind::Approve) {
+            let unwanted = self.ledger.peek_wish(&id)?.is_some_and(|wish| wish.what != WishKind::Approve);
+            let feed_paused = || self.ledger.run(&id).map(|run| run.is_some_and(|run| paused.iter().any(|(feed, ..)| *feed == run.feed)));
+            if unwanted || feed_paused()? {
                 stop.drain();
             }
         }

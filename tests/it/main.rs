@@ -2,5 +2,6 @@
 
 mod demo;
 mod login;
+mod readme;
 mod rig;
 mod source;
