@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     writeln!(out.0, "\nEverything came out as told, in {:.1} s.", started.elapsed().as_secs_f64())?;
     out.what_next(&stage, args.keep)?;
     if args.keep {
-        while !stop.wait(Duration::from_secs(3600)) {}
+        while !stop.wait(Duration::from_hours(1)) {}
     }
     player.end()?;
     Ok(Exit::Ok)

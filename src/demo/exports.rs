@@ -93,7 +93,7 @@ impl Export {
         for row in &self.rows {
             writer.write_record(row)?;
         }
-        Ok(writer.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?)
+        writer.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))
     }
 
     pub fn gzip(&self) -> anyhow::Result<Vec<u8>> {

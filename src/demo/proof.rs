@@ -63,3 +63,30 @@ fn compare(member: &Member, text: Option<&str>, pass: &Value) -> anyhow::Result<
     ensure!(meta("homeStore") == HOME_STORE, "pass {id} lost a value that no feed maps");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_value_that_differs_is_found() {
+        let member = Member { external_id: "C-1".to_owned(), points: 120, tier: "gold".to_owned(), balance: "12.50".to_owned() };
+        let right = json!({
+            "points": 120.0,
+            "metaData": { "tierLabel": "GOLD member", "balance": "12.5", "campaignText": "Hello", "homeStore": HOME_STORE },
+        });
+        compare(&member, Some("Hello"), &right).unwrap();
+        assert!(compare(&member, None, &right).is_err(), "a text that nobody sent");
+        let wrong = |pointer: &str, value: Value| {
+            let mut pass = right.clone();
+            *pass.pointer_mut(pointer).unwrap() = value;
+            compare(&member, Some("Hello"), &pass)
+        };
+        assert!(wrong("/points", json!(0)).is_err());
+        for field in ["tierLabel", "balance", "campaignText", "homeStore"] {
+            assert!(wrong(&format!("/metaData/{field}"), json!("7")).is_err(), "{field}");
+        }
+    }
+}

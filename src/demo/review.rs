@@ -114,3 +114,28 @@ fn mend(line: u64, header: &StringRecord, row: &StringRecord, fixes: &mut Vec<Fi
     }
     cells.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "external_id,points,tier,balance,_run,_line,_record";
+
+    #[test]
+    fn cells_are_mended_and_hopeless_rows_left_out() {
+        let report = format!("{HEADER}\nC-000004,12x,gold,1,abc,5,4\nC-000020,7,gold,1,abc,21,20,surplus\n,,,,abc,22,21\n");
+        let reviewed = review(report.as_bytes()).unwrap();
+        assert_eq!(reviewed.lines, [5, 21, 22]);
+        assert_eq!(
+            String::from_utf8(reviewed.content).unwrap(),
+            format!("{HEADER}\nC-000004,120,gold,1,abc,5,4\nC-000020,7,gold,1,abc,21,20\n")
+        );
+        let first = What::Cell { column: "points".to_owned(), from: "12x".to_owned(), to: "120".to_owned() };
+        assert_eq!(reviewed.fixes[0], Fix { line: 5, what: first });
+    }
+
+    #[test]
+    fn a_row_that_nobody_expects_is_an_error() {
+        assert!(review(format!("{HEADER}\nC-1,1,gold,1,abc,999,998\n").as_bytes()).is_err());
+    }
+}

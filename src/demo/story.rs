@@ -31,7 +31,7 @@ const TEXTS: &str = "campaign_double-points.csv";
 /// Where the story's feeds put their reports.
 pub const REPORTS: &str = "reports";
 /// A run that takes longer has met something that the story does not know of.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(50);
 /// Lines of a report that are shown.
 const EXCERPT: usize = 6;
