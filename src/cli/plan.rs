@@ -125,7 +125,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &args.file, &fault, args.json),
         Err(error) => return Err(error.into()),
     };
-    let mut pending = PendingPasses::new();
+    let mut pending = PendingPasses::default();
     ledger.pending_passes(&feed.platform.name, "", &mut |pass| pending.insert(pass))?;
     let against = Against {
         ledger: &*ledger,
