@@ -34,7 +34,7 @@ use crate::schema::Columns;
 /// guards would say, and how long it would take. Works beside a running daemon and writes nothing. Exit code 0: it would be applied.
 /// 1: rows would be rejected, or a guard would hold the file. 65: the file is bad as a whole.
 ///
-/// Example: passferry plan loyalty_0611.csv --feed points --rows 10
+/// Example: passferry plan `loyalty_0611.csv` --feed points --rows 10
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file, plain or gzip; - is standard input
@@ -183,9 +183,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         changes: changes.collect::<anyhow::Result<_>>()?,
     };
     if args.json {
-        out::json(&mut out, &plan)?
+        out::json(&mut out, &plan)?;
     } else {
-        write_plan(&mut out, &plan)?
+        write_plan(&mut out, &plan)?;
     }
     out.flush()?;
     Ok(if plan.held || tally.needing_person() > 0 { Exit::NeedsPerson } else { Exit::Ok })

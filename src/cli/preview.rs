@@ -18,7 +18,7 @@ use crate::schema::Schema;
 /// First how the file is written and why that was concluded, then each record as a JSON array with its physical line. Records whose
 /// form is broken are shown with what is wrong. With --feed, cells of personal columns are masked.
 ///
-/// Example: passferry preview loyalty_0611.csv.gz --records 5
+/// Example: passferry preview `loyalty_0611.csv.gz` --records 5
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file, plain or gzip; - is standard input
@@ -68,16 +68,13 @@ struct Shown<'a> {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let hand = InHand::open(&args.file)?;
-    let (choice, limits, schema) = match &args.feed {
-        Some(name) => {
-            let config = context::config(global)?;
-            let feed = context::feed(&config, name)?;
-            (feed.dialect.clone(), feed.limits.clone(), Schema::parse(&feed.schema_text).ok())
-        }
-        None => {
-            let choice = DialectChoice { delimiter: args.delimiter, header: !args.no_header, ..DialectChoice::default() };
-            (choice, Limits::default(), None)
-        }
+    let (choice, limits, schema) = if let Some(name) = &args.feed {
+        let config = context::config(global)?;
+        let feed = context::feed(&config, name)?;
+        (feed.dialect.clone(), feed.limits.clone(), Schema::parse(&feed.schema_text).ok())
+    } else {
+        let choice = DialectChoice { delimiter: args.delimiter, header: !args.no_header, ..DialectChoice::default() };
+        (choice, Limits::default(), None)
     };
     let mut out = out::stdout();
     let mut reader = match hand.read(&choice, &limits)? {
