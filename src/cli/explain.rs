@@ -124,7 +124,7 @@ fn explain(config: &Config, ledger: &dyn Ledger, platform: &str, id: &str, args:
             });
         }
     }
-    rows.sort_by(|a, b| (b.at, b.row.line).cmp(&(a.at, a.row.line)));
+    rows.sort_by_key(|touched| std::cmp::Reverse((touched.at, touched.row.line)));
     rows.truncate(args.limit as usize);
     Ok(Explained { platform: platform.to_owned(), baseline, rows })
 }

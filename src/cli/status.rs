@@ -177,15 +177,15 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
     }
     out::write_table(out, &feeds)?;
     let groups = [
-        ("applying", &status.applying, ""),
-        ("paused", &status.paused, ""),
-        ("held: passferry show RUN, then approve or discard", &status.held, ""),
-        ("on the way", &status.waiting, ""),
-        ("in doubt", &status.in_doubt, ""),
-        ("failed", &status.failed, ""),
-        ("rows need you: passferry show RUN --rows", &status.needs_person, ""),
+        ("applying", &status.applying),
+        ("paused", &status.paused),
+        ("held: passferry show RUN, then approve or discard", &status.held),
+        ("on the way", &status.waiting),
+        ("in doubt", &status.in_doubt),
+        ("failed", &status.failed),
+        ("rows need you: passferry show RUN --rows", &status.needs_person),
     ];
-    for (title, runs, _) in groups {
+    for (title, runs) in groups {
         if !runs.is_empty() {
             out::heading(out, title)?;
             write_runs(out, runs)?;
