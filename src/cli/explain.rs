@@ -137,7 +137,7 @@ fn write_explained(out: &mut impl Write, explained: &Explained) -> anyhow::Resul
         for field in &explained.baseline {
             table.add_row([&field.field, &field.value, &field.sent_on]);
         }
-        out::write_table(out, &table)?;
+        out::write_table(out, table)?;
     }
     out::heading(out, "rows, newest first")?;
     for touched in &explained.rows {

@@ -66,6 +66,17 @@ fn all_faults_of_a_configuration_are_told_at_once() {
 }
 
 #[test]
+fn a_mapping_that_the_platform_refuses_is_a_fault() {
+    let schema = r#"{ "fieldsMatch": "superset", "fields": [ { "name": "id", "type": "string" }, { "name": "until", "type": "date",
+        "x-passferry": { "empty": "clear" } } ] }"#;
+    let plan = Rig::plan().schema(schema).feed("fields.points", "").feed("fields.\"metaData.tier\"", "");
+    let rig = plan.feed("fields.\"person.emailAddress\"", "").feed("fields.expiryDate", "\"until\"").start();
+    let told = rig.run(&["check"]).exits(78).err;
+    assert!(told.contains("feed.points.fields.expiryDate") && told.contains("1 fault in"), "{told}");
+    assert_eq!(rig.run(&["check", "--json"]).exits(78).json()["faults"][0]["key"], "feed.points.fields.expiryDate");
+}
+
+#[test]
 fn what_cannot_be_reached_is_said_in_words() {
     let rig = Rig::start();
     let json = |rig: &Rig, exit| rig.run(&["check", "--reach", "--json"]).exits(exit).json();
