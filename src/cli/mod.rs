@@ -10,6 +10,8 @@ mod completions;
 mod config;
 mod context;
 mod decide;
+#[cfg(feature = "demo")]
+mod demo;
 pub mod exit;
 mod explain;
 mod file;
@@ -64,6 +66,9 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// See it work: an SFTP server, a platform and a day's files, all on this machine
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
     /// Watch the sources and process what arrives, until stopped
     Run(run::Args),
     /// Sweep once: process what is there, then end (for cron and systemd timers)
@@ -128,6 +133,9 @@ pub fn main() -> ExitCode {
     };
     let default_level = match cli.command {
         Command::Run(_) | Command::Once(_) => "info",
+        // The story shows its bad files itself.
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => "error",
         _ => "warn",
     };
     if let Err(error) = logging::start(cli.global.log, Some(cli.global.log_level.as_deref().unwrap_or(default_level))) {
@@ -136,6 +144,8 @@ pub fn main() -> ExitCode {
     }
     let global = cli.global;
     let result = match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&global, &args),
         Command::Once(args) => once::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
