@@ -1,5 +1,8 @@
 //! The command line: one file per command. The only place that prints.
 
+// Comments on arguments are the help text, printed as they stand.
+#![allow(clippy::doc_markdown)]
+
 mod baseline;
 mod check;
 mod codes;
@@ -50,13 +53,13 @@ pub struct Cli {
 /// Options of every command.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Global {
-    /// Configuration file; else $`PASSFERRY_CONFIG`, ./passferry.toml, $`XDG_CONFIG_HOME/passferry/passferry.toml`, /etc/passferry/passferry.toml
+    /// Configuration file; else $PASSFERRY_CONFIG, ./passferry.toml, $XDG_CONFIG_HOME/passferry/passferry.toml, /etc/passferry/passferry.toml
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Form of the log on standard error
     #[arg(long, global = true, value_enum, default_value_t = logging::Format::Text)]
     log: logging::Format,
-    /// What to log: error, warn, info, debug, or filters such as `passferry::dispatch=debug`; $`PASSFERRY_LOG` wins
+    /// What to log: error, warn, info, debug, or filters such as passferry::dispatch=debug; $PASSFERRY_LOG wins
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }

@@ -100,11 +100,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             writeln!(out, "header: {}", serde_json::to_string(labels)?)?;
         }
     }
-    let hidden = |column: usize| {
-        let Some(schema) = &schema else { return false };
-        !args.show_personal && schema.columns(labels.as_deref()).map_or(true, |columns| is_personal(schema, &columns, column))
-    };
-    let hidden: Vec<bool> = (0..limits.cells.min(4096)).map(hidden).collect();
+    // Without a feed nothing is known of the columns; with one, a column that no field describes counts as personal.
+    let masking = schema.as_ref().filter(|_| !args.show_personal);
+    let columns = masking.and_then(|schema| schema.columns(labels.as_deref()).ok());
+    let hidden = |column: usize| masking.is_some_and(|schema| columns.as_ref().is_none_or(|columns| is_personal(schema, columns, column)));
     let mut left = args.records;
     while left > 0 {
         let chunk = match reader.next_chunk() {
@@ -117,10 +116,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             left -= 1;
             let mut cells = Vec::new();
             record.cells(&mut cells);
-            let cells = cells.iter().enumerate().map(|(index, cell)| {
-                let mask = hidden.get(index).copied().unwrap_or(schema.is_some()) && !cell.is_empty();
-                if mask { out::MASK } else { &**cell }
-            });
+            let cells = cells.iter().enumerate().map(|(index, cell)| if hidden(index) && !cell.is_empty() { out::MASK } else { &**cell });
             let shown = Shown { line: record.line, record: record.number, cells: cells.collect(), problems: record.faults };
             if args.json {
                 out::json(&mut out, &shown)?;

@@ -30,6 +30,7 @@ use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault
 ///
 /// Example: zcat export.gz | passferry validate - --schema loyalty.json --json
 #[derive(clap::Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(group = clap::ArgGroup::new("against").required(true).args(["feed", "schema"]))]
 pub struct Args {
     /// The file, plain or gzip; - is standard input
