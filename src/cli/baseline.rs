@@ -14,7 +14,7 @@ use crate::mapping::coerce;
 use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, prepare};
 use crate::platform::{self, PassState};
-use crate::row::Target;
+use crate::row::{Target, Verb};
 
 /// What is known of passes
 #[derive(clap::Args, Debug)]
@@ -133,12 +133,12 @@ fn seed_page(
         };
         let key = target.key();
         // What is taken for seen by mistake is only sent once more.
-        if seen.contains(key) {
+        if seen.conflicts(key, Verb::Void, std::iter::empty()) {
             counts.ambiguous += 1;
             all.push(Known { pass: key, fields: Vec::new() });
             continue;
         }
-        seen.insert(key);
+        seen.insert(key, Verb::Void, std::iter::empty());
         // What other feeds know of the pass stays.
         let mut fields = ledger.baseline_of(&feed.platform.name, &[key])?.pop().map(|known| known.fields).unwrap_or_default();
         let (read, unknown) = states(feed, prepared, &pass, today);

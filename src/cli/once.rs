@@ -40,7 +40,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let of_run = match run.state {
             State::Failed => Exit::BadFile,
             State::Held => Exit::NeedsPerson,
-            _ if run.detail.tally.needing_person() > crate::pipeline::report::json::by_mode(&run) => Exit::NeedsPerson,
+            _ if run.detail.tally.needing_person() > crate::pipeline::report::json::kept_back(&run) => Exit::NeedsPerson,
             _ => Exit::Ok,
         };
         exit = worse(exit, of_run);

@@ -26,6 +26,7 @@ use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, pool, prepare};
 use crate::pipeline::validate::{Rules, ValidateError, validate};
 use crate::platform;
+use crate::row::Verb;
 use crate::schema::Columns;
 
 /// Show what a file would change, sending nothing
@@ -126,7 +127,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let mut pending = PendingPasses::default();
-    ledger.pending_passes(&feed.platform.name, "", &mut |pass| pending.insert(pass))?;
+    ledger.pending_passes(&feed.platform.name, "", &mut |_, pass, _, _| pending.insert(pass, Verb::Void, std::iter::empty()))?;
     let against = Against {
         ledger: &*ledger,
         account: &feed.platform.name,

@@ -220,8 +220,8 @@ pub trait Ledger: Send + Sync {
 
     fn count_pending(&self, run: &str) -> Result<u64>;
 
-    /// Passes of rows still to be done in runs of the account that are checked or applying, other than `run`.
-    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()>;
+    /// Rows still to be done in runs of the account that are checked or applying, other than `run`: the run's feed, pass, verb and mask.
+    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()>;
 
     /// How many rows are still to be done in runs of the account that began before `run` and are applying.
     fn earlier_pending(&self, account: &str, run: &str) -> Result<u64>;

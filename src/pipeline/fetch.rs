@@ -43,7 +43,7 @@ pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, stop: &Stop,
     });
     let fetched = match fetched {
         Err(SourceError::NotFound(_)) => return Ok(Fetch::Gone),
-        Err(SourceError::Local(error)) if error.kind() == io::ErrorKind::Interrupted => return Ok(Fetch::Stopped),
+        Err(error) if error.is_interruption() => return Ok(Fetch::Stopped),
         other => other?,
     };
     if !fetched.unchanged() {

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
+use super::pending::PendingPasses;
 use super::report::{self, Names};
 use crate::config::meant::{Config, Feed, SourceKind};
 use crate::dispatch::{Dispatch, Health};
@@ -19,6 +20,7 @@ use crate::ledger::{Fence, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
 use crate::outcome::{Outcome, Tally};
 use crate::platform::{self, Account};
+use crate::row::{PassKey, Verb};
 use crate::schema::Schema;
 use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
@@ -236,6 +238,17 @@ impl Road {
                 self.ledger.run(parent).ok().flatten().map_or_else(|| parent.clone(), |parent| self.spool_owner(&parent))
             }
             _ => run.id.clone(),
+        }
+    }
+
+    /// Notes what a row of another feed is still to do. A feed that is gone from the configuration may do anything.
+    pub fn note_pending(&self, pending: &mut PendingPasses, feed: &str, pass: PassKey, verb: Verb, mask: u64) {
+        match self.prepared.get(feed) {
+            Some(prepared) => {
+                let sent = prepared.field_ids.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, id)| *id);
+                pending.insert(pass, verb, sent);
+            }
+            None => pending.insert(pass, Verb::Void, std::iter::empty()),
         }
     }
 

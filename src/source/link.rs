@@ -73,6 +73,7 @@ impl Link {
         };
         let result = work(connection.as_mut());
         match &result {
+            Err(error) if error.is_interruption() => {}
             Err(error) if error.breaks_connection() => state.note_failure(error),
             _ => {
                 state.connection = Some(connection);

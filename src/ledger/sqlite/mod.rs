@@ -15,7 +15,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter, SourceNote, Touch, Wish};
 use crate::outcome::{Outcome, Problem, Tally};
-use crate::row::PassKey;
+use crate::row::{PassKey, Verb};
 
 pub struct Sqlite {
     path: PathBuf,
@@ -278,7 +278,7 @@ impl Ledger for Sqlite {
         rows::count_pending(&reader, runs::seq(&reader, run)?)
     }
 
-    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {
+    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()> {
         rows::pending_passes(&*self.reader()?, account, run, each)
     }
 
