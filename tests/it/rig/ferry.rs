@@ -79,7 +79,8 @@ impl Plan {
         fs::create_dir_all(&inbox).unwrap();
         fs::write(home.path().join("schema.json"), &self.schema).unwrap();
         let table = |keys: &BTreeMap<String, String>| {
-            keys.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key} = {value}\n")).collect::<String>()
+            let lines = keys.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key} = {value}\n"));
+            lines.collect::<Vec<_>>().concat()
         };
         let config = format!(
             "state = \"state\"\ndrain = \"5s\"\nworkers = 2\n\n[source.files]\nkind = \"folder\"\npath = {path:?}\npoll = \"1s\"\n\n\
