@@ -34,7 +34,7 @@ use crate::schema::Columns;
 /// guards would say, and how long it would take. Works beside a running daemon and writes nothing. The exit code is 0 whatever the plan
 /// says (`held` and `rows` of --json tell scripts), and 65 where the file is bad as a whole.
 ///
-/// Example: passferry plan loyalty_0611.csv --feed points --rows 10
+/// Example: passferry plan `loyalty_0611.csv` --feed points --rows 10
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file, plain or gzip; - is standard input

@@ -17,7 +17,7 @@ use crate::pipeline::report::Report;
 /// RUN is a run's id or a file name (of several runs of a name, the newest). With --rows also the rows that need a person, with what is
 /// wrong with each; --outcome chooses others. Cells of personal columns are masked.
 ///
-/// Example: passferry show loyalty_0611.csv --rows
+/// Example: passferry show `loyalty_0611.csv` --rows
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A run's id, or a file name
