@@ -269,9 +269,9 @@ fn a_seeded_baseline_saves_the_first_snapshot() {
     rig.sandbox.issue(members).unwrap();
     let counts = rig.run(&["baseline", "seed", "points", "--json"]).exits(0).json();
     assert_eq!((&counts["passes"], &counts["seeded"]), (&1500.into(), &1500.into()));
-    let rows: String = (1..=1500).map(|n| format!("C-{n},{}\n", if n == 7 { 8 } else { n })).collect();
+    let rows: Vec<String> = (1..=1500).map(|n| format!("C-{n},{}", if n == 7 { 8 } else { n })).collect();
     rig.sandbox.requests().clear();
-    rig.deliver("all.csv", format!("id,points\n{rows}"));
+    rig.deliver("all.csv", format!("id,points\n{}\n", rows.join("\n")));
     rig.once().exits(0);
     assert_eq!((rig.report("all")["rows"]["unchanged"].clone(), rig.writes()), (1499.into(), 1));
     assert_eq!(rig.points("C-7"), 8.0);

@@ -79,12 +79,13 @@ impl Plan {
         fs::create_dir_all(&inbox).unwrap();
         fs::write(home.path().join("schema.json"), &self.schema).unwrap();
         let table = |keys: &BTreeMap<String, String>| {
-            keys.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key} = {value}\n")).collect::<String>()
+            let lines = keys.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key} = {value}\n"));
+            lines.collect::<Vec<_>>().concat()
         };
         let config = format!(
-            "state = \"state\"\ndrain = \"5s\"\nworkers = 2\n\n[source.files]\nkind = \"folder\"\npath = {path:?}\npoll = \"1s\"\n\n\
+            "state = \"state\"\ndrain = \"5s\"\nworkers = 2\n\n[source.files]\nkind = \"folder\"\npath = \"{path}\"\npoll = \"1s\"\n\n\
              [platform.cards]\n{platform}base_url = \"{url}\"\n\n[feed.points]\n{feed}\n{more}",
-            path = home.path().join("files"),
+            path = home.path().join("files").display(),
             url = sandbox.base_url(),
             platform = table(&self.platform),
             feed = table(&self.feed),
@@ -277,7 +278,7 @@ impl Rig {
 /// Waits, for as long as a slow machine may need, until something is so.
 #[track_caller]
 pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !so() {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
