@@ -361,9 +361,6 @@ fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
 /// Processes a feed's unfinished runs in order, until none is left or one has to wait.
 fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
     let mut sweep = Sweep::default();
-    if road.is_paused(&feed.name)? {
-        return Ok(sweep);
-    }
     let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
     loop {
         let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
@@ -372,6 +369,10 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
         for mut run in runs {
             if stop.is_draining() {
                 return Ok(sweep);
+            }
+            // A paused feed still heeds what somebody asked of one of its runs.
+            if road.is_paused(&feed.name)? && road.ledger.peek_wish(&run.id)?.is_none() {
+                continue;
             }
             let run_stop = road.stop_of(&run.id);
             if stop.is_draining() {

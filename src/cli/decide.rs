@@ -59,11 +59,11 @@ pub fn run(global: &Global, args: &Args, what: WishKind) -> anyhow::Result<Exit>
     } else if args.wait {
         writeln!(out, "run {} ({}): {}", ended.id, ended.shown_name(), ended.state)?;
     } else {
-        let who = match (paused(&*ledger, &ended.feed)?, running) {
-            (true, _) => format!("feed {} is paused: it is carried out after passferry resume {}", ended.feed, ended.feed),
-            (false, true) => "the running passferry carries it out".to_owned(),
-            (false, false) => "the next passferry once or run carries it out".to_owned(),
-        };
+        let mut who =
+            if running { "the running passferry carries it out" } else { "the next passferry once or run carries it out" }.to_owned();
+        if what == WishKind::Approve && paused(&*ledger, &ended.feed)? {
+            who = format!("feed {} is paused: nothing is sent before passferry resume {}", ended.feed, ended.feed);
+        }
         writeln!(out, "run {} ({}): {} noted; {who}", ended.id, ended.shown_name(), noun(what))?;
     }
     out.flush()?;

@@ -331,10 +331,10 @@ fn first_run_cell(road: &Road, run: &Run, owner: &str, feed: &Feed) -> Option<St
     cells.get(column).map(|cell| cell.trim().to_owned())
 }
 
-/// For a correction: the run it corrects.
+/// For a correction or a retry: the run that it continues.
 fn corrected_after(road: &Road, run: &Run) -> anyhow::Result<Option<Run>> {
     match (&run.parent, run.kind) {
-        (Some(parent), RunKind::Correction) => Ok(road.ledger.run(parent)?),
+        (Some(parent), RunKind::Correction | RunKind::Retry) => Ok(road.ledger.run(parent)?),
         _ => Ok(None),
     }
 }

@@ -30,7 +30,7 @@ use anyhow::Context;
 use chrono::Utc;
 use tracing::{info, warn};
 
-use crate::config::meant::Mode;
+use crate::config::meant::{Feed, Mode};
 use crate::ledger::run::{Fault, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
@@ -180,6 +180,9 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 
 fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
+    if let Some(rest) = end_by_wish(road, run, &feed)? {
+        return Ok(rest);
+    }
     if road.is_paused(&feed.name)? {
         if run.state != State::Paused {
             run.detail.cause = Some("the feed is paused".into());
@@ -204,25 +207,30 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             report_held(road, run)?;
             Ok(None)
         }
-        Applied::Stopped => match road.ledger.take_wish(road.fence, &run.id)? {
-            Some(wish) if wish.what != WishKind::Approve => {
-                run.detail.cause = Some(format!("stopped by {}", wish.by));
-                run.detail.end = Some(State::Stopped);
-                road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-                let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
-                road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
-                next(road, run, State::Reporting)
+        Applied::Stopped => {
+            if let Some(rest) = end_by_wish(road, run, &feed)? {
+                return Ok(rest);
             }
-            _ => {
-                if road.is_paused(&feed.name)? {
-                    run.state = State::Paused;
-                    run.detail.cause = Some("the feed is paused".into());
-                }
-                road.save(run)?;
-                Ok(Some(if stop.is_draining() { Rest::Stopping } else { Rest::Later }))
+            if road.is_paused(&feed.name)? {
+                run.state = State::Paused;
+                run.detail.cause = Some("the feed is paused".into());
             }
-        },
+            road.save(run)?;
+            Ok(Some(if stop.is_draining() { Rest::Stopping } else { Rest::Later }))
+        }
     }
+}
+
+/// Ends the rows that are left when somebody asked for it. None when nobody did.
+fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Option<Rest>>> {
+    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(None) };
+    info!(by = wish.by, "{:?}", wish.what);
+    run.detail.cause = Some(format!("stopped by {}", wish.by));
+    run.detail.end = Some(State::Stopped);
+    road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+    let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
+    road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+    next(road, run, State::Reporting).map(Some)
 }
 
 /// Tallies, writes the reports to their place, and decides how the run ended.
