@@ -1,5 +1,6 @@
 //! Tests against real servers and through the front door.
 
+mod faults;
 mod login;
 mod rig;
 mod source;

@@ -1,4 +1,6 @@
 //! What tests are run against.
 
+pub mod harbour;
+pub mod promises;
 pub mod proxy;
 pub mod sshd;

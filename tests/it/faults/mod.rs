@@ -1,0 +1,3 @@
+//! Every fault of the failure model, from the front door: a file in, passes changed, a report out, whatever happens on the way.
+
+mod delivery;
