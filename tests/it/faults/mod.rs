@@ -1,3 +1,6 @@
 //! Every fault of the failure model, from the front door: a file in, passes changed, a report out, whatever happens on the way.
 
+mod content;
 mod delivery;
+mod kill;
+mod platform;

@@ -166,6 +166,8 @@ impl Plan {
             ("operation", "\"update\""),
             ("quiet", "\"150ms\""),
             ("guard.first_file", "false"),
+            ("guard.rejects", "false"),
+            ("guard.ragged", "false"),
             ("fields.points", "\"points\""),
             ("fields.\"metaData.tier\"", "\"tier\""),
             ("fields.\"person.emailAddress\"", "\"email\""),
@@ -247,7 +249,7 @@ pub fn harbour() -> Plan {
 }
 
 impl Harbour {
-    /// One feed `points` from an SFTP server to the sandbox, without the guard for first files.
+    /// One feed `points` from an SFTP server to the sandbox, without the guards for first files and for bad rows.
     pub fn plan() -> Plan {
         Plan {
             source: BTreeMap::new(),
