@@ -3,4 +3,5 @@
 mod content;
 mod delivery;
 mod kill;
+mod order;
 mod platform;

@@ -183,7 +183,9 @@ fn answers_lost_after_applying_leave_every_pass_as_the_file_says() {
 #[test]
 fn a_lost_answer_to_an_enrolment_makes_no_second_pass() {
     let harbour = harbour().feed("operation", "\"upsert\"").feed("guard.created", "false").platform("tier", "\"base\"").start();
-    harbour.sandbox.faults().add(Rule::new(Trouble::DropAfter).method("POST").path("/members/member").next(5));
+    for pass in 101..=105 {
+        harbour.sandbox.faults().add(Rule::new(Trouble::DropAfter).method("POST").id(&format!("C-{pass}")).next(1));
+    }
     let rows: String = (101..=120).map(|n| format!("C-{n},{n},new,p{n}@example.com\n")).collect();
     harbour.deliver("points.csv", format!("id,points,tier,email\n{rows}"));
     harbour.once().exits(0);
@@ -217,6 +219,19 @@ fn unauthorized_for_a_while_rejects_no_row() {
     harbour.run(&["once", "--patience", "1s"]).exits(75);
     harbour.sandbox.faults().clear();
     harbour.once().exits(0);
+    assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 20 }));
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_bulk_lookup_that_fails_refuses_no_row() {
+    let harbour = harbour().points_only().members(20).start();
+    harbour.sandbox.faults().add(Rule::new(Trouble::DropBefore).method("POST").path("/member/list").next(5));
+    harbour.deliver("points.csv", snapshot(1..=20, 10));
+    // The single lookup stands in, or the run waits for the platform; no row is to blame.
+    if harbour.once().exit == 75 {
+        harbour.once().exits(0);
+    }
     assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 20 }));
     check_promises(&harbour);
 }
