@@ -4,4 +4,6 @@ mod content;
 mod delivery;
 mod kill;
 mod order;
+mod places;
 mod platform;
+mod samples;
