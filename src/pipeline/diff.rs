@@ -220,33 +220,24 @@ fn survivors(group: &[Entry], policy: Duplicates) -> Vec<bool> {
 #[derive(Default)]
 struct Later {
     fields: u64,
-    upsert: bool,
-    expire: bool,
-    void: bool,
-    any: bool,
+    verbs: Vec<Verb>,
 }
 
 impl Later {
     /// Leaving the record out loses nothing. A later record that leaves a field alone does not cover it.
     fn covers(&self, entry: &Entry) -> bool {
-        self.void
+        let fields = entry.mask() & !self.fields == 0;
+        self.verbs.contains(&Verb::Void)
             || match entry.verb {
-                Verb::Update => self.any && entry.mask() & !self.fields == 0,
-                Verb::Upsert => self.upsert && entry.mask() & !self.fields == 0,
-                Verb::Expire => self.expire && entry.mask() & !self.fields == 0,
+                Verb::Update => fields && !self.verbs.is_empty(),
+                Verb::Upsert | Verb::Expire => fields && self.verbs.contains(&entry.verb),
                 Verb::Void => false,
             }
     }
 
     fn add(&mut self, entry: &Entry) {
-        self.any = true;
         self.fields |= entry.mask();
-        match entry.verb {
-            Verb::Update => {}
-            Verb::Upsert => self.upsert = true,
-            Verb::Expire => self.expire = true,
-            Verb::Void => self.void = true,
-        }
+        self.verbs.push(entry.verb);
     }
 }
 
@@ -272,12 +263,12 @@ fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, against: &Agai
         Verb::Upsert if baseline.is_none() => moves.perhaps_created += 1,
         Verb::Update | Verb::Upsert => {}
     }
-    let (mut zeroed, mut cleared, mut moved) = (false, false, false);
+    let (mut zeroed, mut cleared, mut balance) = (false, false, false);
     for &(field, mark) in entry.wanted.iter().filter(|(field, _)| mask & (1 << field) != 0) {
         let mapped = &against.mapping.fields()[field as usize];
         let before = state_of(baseline, field, against).map(|state| state.mark);
         if mapped.rule.balance {
-            moved = true;
+            balance = true;
             // An existing pass whose balance we do not know may hold something.
             let held_something = before.map_or(entry.verb == Verb::Update, |mark| !mark.is_nothing());
             zeroed |= mark.is_nothing() && held_something;
@@ -295,7 +286,7 @@ fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, against: &Agai
     }
     moves.zeroed += u64::from(zeroed);
     moves.cleared += u64::from(cleared);
-    moves.balances += u64::from(moved);
+    moves.balances += u64::from(balance);
 }
 
 fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {

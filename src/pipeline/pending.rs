@@ -4,6 +4,7 @@ use crate::row::PassKey;
 
 /// A fixed-size filter: it may call a pass pending that is not (which costs one needless request or a wait), never the reverse.
 /// Runs that are compared while another one applies would otherwise skip a row because of a value that is about to be overwritten.
+#[derive(Default)]
 pub struct PendingPasses {
     bits: Vec<u64>,
 }
@@ -12,10 +13,6 @@ pub struct PendingPasses {
 const BITS: u64 = 1 << 27;
 
 impl PendingPasses {
-    pub fn new() -> PendingPasses {
-        PendingPasses { bits: Vec::new() }
-    }
-
     pub fn insert(&mut self, pass: PassKey) {
         if self.bits.is_empty() {
             self.bits = vec![0; (BITS / 64) as usize];
@@ -27,10 +24,6 @@ impl PendingPasses {
 
     pub fn contains(&self, pass: PassKey) -> bool {
         !self.bits.is_empty() && positions(pass).iter().all(|bit| self.bits[(bit / 64) as usize] & (1 << (bit % 64)) != 0)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.bits.is_empty()
     }
 }
 
@@ -45,10 +38,12 @@ mod tests {
 
     #[test]
     fn what_is_pending_is_always_found() {
-        let mut pending = PendingPasses::new();
+        let mut pending = PendingPasses::default();
         assert!(!pending.contains(PassKey::of(&[b"0"])));
         let key = |n: u32| PassKey::of(&[&n.to_le_bytes()]);
-        (0..10_000).for_each(|n| pending.insert(key(n)));
+        for n in 0..10_000 {
+            pending.insert(key(n));
+        }
         assert!((0..10_000).all(|n| pending.contains(key(n))));
         let false_hits = (10_000..110_000).filter(|&n| pending.contains(key(n))).count();
         assert!(false_hits < 10, "{false_hits}");

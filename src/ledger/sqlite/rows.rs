@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::super::{Result, Row, RowDetail, RowEnd, State, Touch};
+use super::super::{Result, Row, RowDetail, RowEnd, Touch};
 use super::{pass_key, signed, storage};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
@@ -60,12 +60,10 @@ pub fn count_pending(connection: &Connection, run: i64) -> Result<u64> {
 }
 
 pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {
-    let mut runs =
-        connection.prepare_cached("SELECT seq FROM run WHERE account = ?1 AND id <> ?2 AND state IN (?3, ?4)").map_err(storage)?;
-    let seqs: Vec<i64> = runs
-        .query_map(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0))
-        .and_then(Iterator::collect)
+    let mut runs = connection
+        .prepare_cached("SELECT seq FROM run WHERE account = ?1 AND id <> ?2 AND state IN ('checked', 'applying', 'paused')")
         .map_err(storage)?;
+    let seqs: Vec<i64> = runs.query_map(params![account, run], |row| row.get(0)).and_then(Iterator::collect).map_err(storage)?;
     let mut passes = connection
         .prepare_cached("SELECT pass_high, pass_low FROM row WHERE run = ?1 AND outcome IS NULL AND pass_high IS NOT NULL")
         .map_err(storage)?;
@@ -82,9 +80,9 @@ pub fn earlier_pending(connection: &Connection, account: &str, run: i64) -> Resu
     let count: i64 = connection
         .prepare_cached(
             "SELECT count(*) FROM row WHERE outcome IS NULL AND run IN
-             (SELECT seq FROM run WHERE account = ?1 AND seq < ?2 AND state IN (?3, ?4))",
+             (SELECT seq FROM run WHERE account = ?1 AND seq < ?2 AND state IN ('checked', 'applying', 'paused'))",
         )
-        .and_then(|mut select| select.query_row(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0)))
+        .and_then(|mut select| select.query_row(params![account, run], |row| row.get(0)))
         .map_err(storage)?;
     Ok(count as u64)
 }

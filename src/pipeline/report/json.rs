@@ -218,3 +218,24 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
 pub fn by_mode(run: &Run) -> u64 {
     [Code::PlanOnly, Code::NotInCanary].iter().filter_map(|code| run.detail.problems.get(code.as_str())).sum()
 }
+
+/// The JSON Schema of a report, as shipped in `schemas/report.json`.
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(Report).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_in_the_repository_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/report.json");
+        let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            std::fs::write(path, &fresh).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(stored == fresh, "schemas/report.json is old; run the tests once with UPDATE_SCHEMAS=1");
+    }
+}

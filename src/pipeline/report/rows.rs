@@ -53,7 +53,7 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
         if row.outcome.is_some_and(Outcome::needs_person) {
             errors.write_record(error_line(run, &row, &cells, width, &codes).iter().map(|cell| cell.as_bytes()))?;
         }
-        problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(|cell| cell.as_bytes()))?))
+        problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(std::string::String::as_bytes))?))
     })?;
     finish(errors)?;
     finish(problems)
