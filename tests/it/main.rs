@@ -3,5 +3,6 @@
 mod cli;
 mod faults;
 mod login;
+mod readme;
 mod rig;
 mod source;

@@ -103,6 +103,7 @@ fn ragged_rows_and_stray_quotes_are_rejected_alone() {
     );
     let lines: Vec<String> = harbour.errors("points").iter().map(|line| line["_line"].clone()).collect();
     assert_eq!(lines, ["3", "4", "5", "6", "9"]);
+    assert_eq!(harbour.errors("points")[2]["tier"], "\"go\"ld", "shown as it came");
     assert_eq!((harbour.points("C-1"), harbour.points("C-5"), harbour.points("C-7")), (1.0, 5.0, 7.0));
     assert_eq!((harbour.points("C-2"), harbour.points("C-3"), harbour.points("C-4"), harbour.points("C-6")), (0.0, 0.0, 0.0, 0.0));
     check_promises(&harbour);

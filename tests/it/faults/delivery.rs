@@ -70,12 +70,12 @@ fn a_refused_login_is_told_and_asks_nothing_of_the_platform() {
 
 #[test]
 fn a_server_that_is_away_does_not_keep_another_from_being_served() {
-    let more = "[source.gone]\nkind = \"sftp\"\nhost = \"127.0.0.1\"\nport = 1\nuser = \"acme\"\nkey = { file = \"secret\" }\nhost_key = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n\
+    let more = "[source.gone]\nkind = \"sftp\"\nhost = \"127.0.0.1\"\nport = 1\nuser = \"acme\"\nagent = true\nhost_key = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n\
                 [feed.other]\nsource = \"gone\"\ninbox = \"in\"\npattern = \"*.csv\"\ncontent = \"snapshot\"\nschema = \"schema.json\"\nplatform = \"cards\"\n\
                 environment = \"test\"\npass = { external_id = \"id\" }\noperation = \"update\"\n[feed.other.fields]\npoints = \"points\"\n";
     let harbour = harbour().more(more).start();
     harbour.deliver("points.csv", snapshot(1..=2, 10));
-    harbour.once().exits(75);
+    harbour.once().exits(69);
     assert_eq!(harbour.state_of("points.csv"), Some(State::Done));
     harbour.change_config(|text| text.replace(more, ""));
     check_promises(&harbour);
