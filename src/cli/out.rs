@@ -17,6 +17,11 @@ pub fn error(message: &str) {
     let _ = writeln!(anstream::stderr(), "passferry: {message}");
 }
 
+/// One line about how far something is, where no bar is drawn.
+pub fn progress(message: &str) {
+    let _ = writeln!(anstream::stderr(), "{message}");
+}
+
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }

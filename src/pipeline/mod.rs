@@ -42,6 +42,9 @@ use check::{Checked, FileInHand, check};
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
 
+#[cfg(test)]
+mod tests;
+
 /// Starts that may die on the same file before it is put away.
 const ATTEMPTS_MAX: u32 = 3;
 

@@ -1,6 +1,7 @@
 //! Tests against real servers and through the front door.
 
 mod cli;
+mod demo;
 mod faults;
 mod login;
 mod readme;
