@@ -93,7 +93,10 @@ fn a_file_with_a_header_alone_is_done_and_sends_nothing() {
 #[test]
 fn ragged_rows_and_stray_quotes_are_rejected_alone() {
     let harbour = harbour().start();
-    harbour.deliver("points.csv", "id,points,tier\nC-1,1,gold\nC-2,2\nC-3,3,gold,extra\nC-4,4,\"go\"ld\n,,\n\nC-5,5,silver\nC-6,6,go\0ld\nC-7,7,gold\n");
+    harbour.deliver(
+        "points.csv",
+        "id,points,tier\nC-1,1,gold\nC-2,2\nC-3,3,gold,extra\nC-4,4,\"go\"ld\n,,\n\nC-5,5,silver\nC-6,6,go\0ld\nC-7,7,gold\n",
+    );
     harbour.once().exits(1);
     let report = harbour.report("points");
     assert_eq!(report["rows"], serde_json::json!({ "applied": 3, "rejected": 5 }));
@@ -238,7 +241,10 @@ fn a_file_of_one_endless_line_does_not_fill_the_memory() {
     let put_away = std::fs::metadata(harbour.inbox().join(".processed/points.csv")).unwrap();
     assert_eq!(put_away.len(), 10 + (200 << 20));
     let report = harbour.report("points");
-    assert_eq!((&report["rows"], &report["problems"]), (&serde_json::json!({ "rejected": 1 }), &serde_json::json!({ "record-too-long": 1 })));
+    assert_eq!(
+        (&report["rows"], &report["problems"]),
+        (&serde_json::json!({ "rejected": 1 }), &serde_json::json!({ "record-too-long": 1 }))
+    );
     assert!(harbour.read("reports/points.errors.csv").len() < 1 << 20, "the line is not repeated whole");
     assert_eq!(harbour.sandbox.requests().total(), 0);
 }

@@ -24,7 +24,8 @@ pub fn padding(rows: u32) -> String {
 #[test]
 fn a_file_on_a_real_server_is_applied_reported_and_put_away() {
     let harbour = harbour().start();
-    harbour.deliver("points.csv", "id,points,tier,email\nC-1,10,gold,a@example.com\nC-2,-1,silver,b@example.com\nC-77,5,gold,c@example.com\n");
+    harbour
+        .deliver("points.csv", "id,points,tier,email\nC-1,10,gold,a@example.com\nC-2,-1,silver,b@example.com\nC-77,5,gold,c@example.com\n");
     harbour.once().exits(1);
     assert_eq!(harbour.points("C-1"), 10.0);
     let report = harbour.report("points");
@@ -159,5 +160,9 @@ fn a_stop_in_a_slow_download_is_obeyed_in_time() {
 /// Bytes of files that are on their way into the spool.
 pub fn downloaded(harbour: &Harbour) -> u64 {
     let entries = fs::read_dir(harbour.state().join("spool")).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "part")).filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    entries
+        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "part"))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|meta| meta.len())
+        .sum()
 }

@@ -103,7 +103,9 @@ fn killed_while_a_report_goes_up_it_shows_none_before_it_is_complete() {
     let folder = harbour.inbox().join("reports");
     let going_up = || {
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.path().extension().is_some_and(|ending| ending == "part")).any(|entry| entry.metadata().is_ok_and(|meta| meta.len() > 0))
+        entries
+            .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "part"))
+            .any(|entry| entry.metadata().is_ok_and(|meta| meta.len() > 0))
     };
     wait_until("a report goes up", going_up);
     daemon.kill();

@@ -6,4 +6,5 @@ mod kill;
 mod order;
 mod places;
 mod platform;
+mod privacy;
 mod samples;

@@ -131,14 +131,28 @@ fn a_correction_of_a_pass_that_moved_on_is_stale() {
     harbour.deliver("monday.errors.csv", report.replace("many", "1").replace("bad", "2"));
     harbour.once();
     assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (500.0, 2.0));
-    let stem = harbour.run_of("monday.errors.csv").detail.reports.iter().find(|report| report.name.ends_with(".report.json")).unwrap().name.clone();
+    let stem = harbour
+        .run_of("monday.errors.csv")
+        .detail
+        .reports
+        .iter()
+        .find(|report| report.name.ends_with(".report.json"))
+        .unwrap()
+        .name
+        .clone();
     let report: serde_json::Value = serde_json::from_slice(&harbour.read(&format!("reports/{stem}"))).unwrap();
     assert_eq!(report["rows"], serde_json::json!({ "applied": 1, "stale": 1 }));
     check_promises(&harbour);
 }
 
 fn guarded() -> Plan {
-    harbour().points_only().members(100).feed("guard.floor", "10").feed("guard.rejects", "\"5%\"").feed("guard.zeroed", "\"20%\"").feed("guard.rows", "\"50%..200%\"")
+    harbour()
+        .points_only()
+        .members(100)
+        .feed("guard.floor", "10")
+        .feed("guard.rejects", "\"5%\"")
+        .feed("guard.zeroed", "\"20%\"")
+        .feed("guard.rows", "\"50%..200%\"")
 }
 
 fn zeroes() -> String {

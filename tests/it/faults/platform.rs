@@ -140,7 +140,10 @@ fn a_row_that_fails_alone_is_refused_and_holds_up_nobody() {
     harbour.once().exits(1);
     assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 49, "refused": 1 }));
     let errors = harbour.errors("points");
-    assert_eq!((errors[0]["id"].as_str(), errors[0]["_codes"].as_str(), errors[0]["_retryable"].as_str()), ("C-7", "retries-exhausted", "yes"));
+    assert_eq!(
+        (errors[0]["id"].as_str(), errors[0]["_codes"].as_str(), errors[0]["_retryable"].as_str()),
+        ("C-7", "retries-exhausted", "yes")
+    );
     harbour.sandbox.faults().clear();
     check_promises(&harbour);
 }
@@ -148,7 +151,10 @@ fn a_row_that_fails_alone_is_refused_and_holds_up_nobody() {
 #[test]
 fn what_the_platform_refuses_is_said_in_its_words() {
     let harbour = harbour().points_only().start();
-    harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 400, message: Some("the harbour master says no".into()) }).method("PUT").id("C-3"));
+    harbour
+        .sandbox
+        .faults()
+        .add(Rule::new(Trouble::Status { code: 400, message: Some("the harbour master says no".into()) }).method("PUT").id("C-3"));
     harbour.deliver("points.csv", snapshot(1..=9, 10));
     harbour.once().exits(1);
     let errors = harbour.errors("points");

@@ -59,7 +59,13 @@ fn goes_its_road(card: &str, fields: &[(&str, &str)]) -> Harbour {
 fn loyalty_cards() {
     let harbour = goes_its_road(
         "loyalty-card",
-        &[("points", "points"), ("person.emailAddress", "email"), ("expiryDate", "expiry_date"), ("metaData.message", "message"), ("metaData.tier", "tier")],
+        &[
+            ("points", "points"),
+            ("person.emailAddress", "email"),
+            ("expiryDate", "expiry_date"),
+            ("metaData.message", "message"),
+            ("metaData.tier", "tier"),
+        ],
     );
     let member = harbour.sandbox.member("C-000100").unwrap();
     assert_eq!((member["points"].as_f64(), member["metaData"]["tier"].as_str()), (Some(1250.0), Some("bronze")));
@@ -79,7 +85,8 @@ fn coupons() {
 
 #[test]
 fn gift_cards() {
-    let harbour = goes_its_road("gift-card", &[("points", "balance"), ("metaData.number", "card_number"), ("metaData.greeting", "greeting")]);
+    let harbour =
+        goes_its_road("gift-card", &[("points", "balance"), ("metaData.number", "card_number"), ("metaData.greeting", "greeting")]);
     assert_eq!(harbour.sandbox.member("GC-88100").unwrap()["metaData"]["number"], "0006035710000010", "leading zeros stay");
 }
 

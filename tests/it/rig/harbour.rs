@@ -367,7 +367,9 @@ impl Harbour {
     pub fn run_of(&self, name: &str) -> Run {
         let runs = self.runs();
         let found = runs.iter().rev().find(|run| run.name == name);
-        found.unwrap_or_else(|| panic!("no run of {name} among {:?}\n{}", runs.iter().map(|run| &run.name).collect::<Vec<_>>(), self.said())).clone()
+        found
+            .unwrap_or_else(|| panic!("no run of {name} among {:?}\n{}", runs.iter().map(|run| &run.name).collect::<Vec<_>>(), self.said()))
+            .clone()
     }
 
     pub fn state_of(&self, name: &str) -> Option<State> {

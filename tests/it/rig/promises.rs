@@ -111,7 +111,8 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
     };
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let first = content.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
-    let delimiter = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| first.iter().filter(|byte| *byte == delimiter).count()).unwrap();
+    let delimiter =
+        [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| first.iter().filter(|byte| *byte == delimiter).count()).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(content);
     let header: Vec<String> = reader.byte_headers().unwrap().iter().map(|label| String::from_utf8_lossy(label).into_owned()).collect();
     let ours = header.iter().any(|label| label == RESERVED[0]);
@@ -175,12 +176,7 @@ fn find_report(folder: &Path, shown: &str) -> Option<Vec<u8>> {
 }
 
 /// Promise 3. Answers the records that are not applied, with their outcome.
-fn rows_for_a_person_are_in_one_line(
-    harbour: &Harbour,
-    ledger: &dyn Ledger,
-    run: &Run,
-    input: Option<&[Cells]>,
-) -> BTreeMap<u64, Outcome> {
+fn rows_for_a_person_are_in_one_line(harbour: &Harbour, ledger: &dyn Ledger, run: &Run, input: Option<&[Cells]>) -> BTreeMap<u64, Outcome> {
     let mut left_out = BTreeMap::new();
     let mut needing = Vec::new();
     let unsaid = [Outcome::Stale, Outcome::NotAttempted, Outcome::Rejected, Outcome::Unresolved, Outcome::Refused, Outcome::InDoubt];
