@@ -91,7 +91,7 @@ fn read_all(config: &Config, feed: &Feed, ledger: &dyn Ledger, fence: Fence) -> 
         ProgressStyle::with_template("{spinner} {human_pos} passes read, {per_sec}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
     );
     let mut counts = Counts::default();
-    let mut seen = PendingPasses::new();
+    let mut seen = PendingPasses::default();
     let mut from = Some(0);
     while let Some(offset) = from {
         if stop.is_draining() {

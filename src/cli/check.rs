@@ -7,11 +7,11 @@ use bstr::{BStr, ByteSlice};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use super::{Exit, Global, out};
+use super::{Exit, Failure, Global, out};
 use crate::config::Faults;
 use crate::config::meant::{After, Config, Feed, Mode, Platform};
 use crate::dispatch::Dispatch;
-use crate::pipeline::road::connector;
+use crate::pipeline::road::{FeedFaults, connector, prepare};
 use crate::platform;
 use crate::schema::Schema;
 use crate::source::{Result as SourceResult, Source, SourceError, join};
@@ -37,14 +37,25 @@ pub struct Args {
 struct Answer<'a> {
     ok: bool,
     file: String,
-    #[serde(flatten)]
-    faults: Option<&'a Faults>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<FaultLine>,
     sources: Vec<&'a str>,
     platforms: Vec<&'a str>,
     feeds: Vec<&'a str>,
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reach: Option<Vec<Reached>>,
+}
+
+#[derive(Serialize)]
+struct FaultLine {
+    key: String,
+    /// From 1; absent where the fault is not in this file alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u32>,
+    message: String,
 }
 
 /// What trying one server came to.
@@ -59,29 +70,23 @@ struct Reached {
 }
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let path = crate::config::find(global.config.as_deref()).map_err(|error| super::Failure::new(Exit::Config, format!("{error:#}")))?;
+    let path = crate::config::find(global.config.as_deref()).map_err(|error| Failure::new(Exit::Config, format!("{error:#}")))?;
     let file = path.display().to_string();
     let mut out = out::stdout();
     let config = match crate::config::load(&path) {
         Ok(config) => config,
-        Err(faults) if args.json => {
-            let none = Vec::new;
-            let answer = Answer {
-                ok: false,
-                file,
-                faults: Some(&faults),
-                sources: none(),
-                platforms: none(),
-                feeds: none(),
-                warnings: Vec::new(),
-                reach: None,
-            };
-            out::json(&mut out, &answer)?;
-            out.flush()?;
-            return Ok(Exit::Config);
-        }
+        Err(faults) if args.json => return tell_faults(&mut out, file, lines(&faults)),
         Err(faults) => return Err(faults.into()),
     };
+    let faults = mapping_faults(&config)?;
+    if args.json && !faults.is_empty() {
+        return tell_faults(&mut out, file, faults);
+    }
+    if !faults.is_empty() {
+        let mut words: Vec<String> = faults.iter().map(|fault| format!("{file}  {}  {}", fault.key, fault.message)).collect();
+        words.push(format!("{} in {file}", out::counted(faults.len() as u64, "fault")));
+        return Err(Failure::new(Exit::Config, words.join("\n")).into());
+    }
     let warnings = warnings(&config);
     let reach = if args.reach { Some(reach_all(&config)) } else { None };
     let exit = reach.iter().flatten().find(|reached| !reached.ok).map_or(Exit::Ok, |reached| reached.exit);
@@ -89,7 +94,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let answer = Answer {
             ok: exit == Exit::Ok,
             file,
-            faults: None,
+            faults: Vec::new(),
             sources: names(&config.sources),
             platforms: names(&config.platforms),
             feeds: names(&config.feeds),
@@ -116,6 +121,38 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(exit)
+}
+
+fn lines(faults: &Faults) -> Vec<FaultLine> {
+    let place = |number: u32| (number > 0).then_some(number);
+    let line = |fault: &crate::config::Fault| FaultLine {
+        key: fault.key.clone(),
+        line: place(fault.line),
+        column: place(fault.column),
+        message: fault.message.clone(),
+    };
+    faults.faults.iter().map(line).collect()
+}
+
+fn tell_faults(out: &mut impl Write, file: String, faults: Vec<FaultLine>) -> anyhow::Result<Exit> {
+    let (sources, platforms, feeds) = (Vec::new(), Vec::new(), Vec::new());
+    out::json(out, &Answer { ok: false, file, faults, sources, platforms, feeds, warnings: Vec::new(), reach: None })?;
+    out.flush()?;
+    Ok(Exit::Config)
+}
+
+/// What is wrong between a feed, its schema and its platform.
+fn mapping_faults(config: &Config) -> anyhow::Result<Vec<FaultLine>> {
+    let mut all = Vec::new();
+    for feed in config.feeds.values() {
+        let Err(error) = prepare(feed, &platform::open(&feed.platform), |_| Ok(0)) else { continue };
+        let faulty: FeedFaults = error.downcast()?;
+        all.extend(faulty.faults.iter().map(|fault| {
+            let (key, message) = fault.split_once(": ").unwrap_or(("", fault));
+            FaultLine { key: format!("feed.{}.{key}", feed.name), line: None, column: None, message: message.to_owned() }
+        }));
+    }
+    Ok(all)
 }
 
 fn names<T>(map: &BTreeMap<String, T>) -> Vec<&str> {

@@ -124,7 +124,7 @@ fn explain(config: &Config, ledger: &dyn Ledger, platform: &str, id: &str, args:
             });
         }
     }
-    rows.sort_by(|a, b| (b.at, b.row.line).cmp(&(a.at, a.row.line)));
+    rows.sort_by_key(|touched| std::cmp::Reverse((touched.at, touched.row.line)));
     rows.truncate(args.limit as usize);
     Ok(Explained { platform: platform.to_owned(), baseline, rows })
 }
@@ -137,7 +137,7 @@ fn write_explained(out: &mut impl Write, explained: &Explained) -> anyhow::Resul
         for field in &explained.baseline {
             table.add_row([&field.field, &field.value, &field.sent_on]);
         }
-        out::write_table(out, &table)?;
+        out::write_table(out, table)?;
     }
     out::heading(out, "rows, newest first")?;
     for touched in &explained.rows {

@@ -1,5 +1,8 @@
 //! The command line: one file per command. The only place that prints.
 
+// Comments on arguments are the help text, printed as they stand.
+#![allow(clippy::doc_markdown)]
+
 mod baseline;
 mod check;
 mod codes;
@@ -50,13 +53,13 @@ pub struct Cli {
 /// Options of every command.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Global {
-    /// Configuration file; else $`PASSFERRY_CONFIG`, ./passferry.toml, $`XDG_CONFIG_HOME/passferry/passferry.toml`, /etc/passferry/passferry.toml
+    /// Configuration file; else $PASSFERRY_CONFIG, ./passferry.toml, $XDG_CONFIG_HOME/passferry/passferry.toml, /etc/passferry/passferry.toml
     #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Form of the log on standard error
     #[arg(long, global = true, value_enum, default_value_t = logging::Format::Text)]
     log: logging::Format,
-    /// What to log: error, warn, info, debug, or filters such as `passferry::dispatch=debug`; $`PASSFERRY_LOG` wins
+    /// What to log: error, warn, info, debug, or filters such as passferry::dispatch=debug; $PASSFERRY_LOG wins
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }
@@ -82,7 +85,7 @@ enum Command {
     ///
     /// It is checked again under today's configuration, then sent. The decision, who made it and why stand in the report.
     ///
-    /// Example: passferry approve loyalty_0611.csv --reason "new tier, checked with finance"
+    /// Example: passferry approve `loyalty_0611.csv` --reason "new tier, checked with finance"
     Approve(decide::Args),
     /// Put a held file away unsent
     ///
@@ -92,7 +95,7 @@ enum Command {
     ///
     /// Requests in flight are answered; the rest of its rows end not-attempted, and passferry retry takes them up.
     ///
-    /// Example: passferry stop loyalty_0611.csv
+    /// Example: passferry stop `loyalty_0611.csv`
     Stop(decide::Args),
     Retry(retry::Args),
     /// Begin no file of a feed until it is resumed

@@ -42,14 +42,19 @@ pub fn table(heads: &[&str]) -> comfy_table::Table {
     table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     // Colours are left in or taken out by the stream, which knows NO_COLOR and what it writes to.
     table.enforce_styling();
-    table.set_header(heads.iter().map(|head| comfy_table::Cell::new(head).add_attribute(comfy_table::Attribute::Dim)));
+    if !heads.is_empty() {
+        table.set_header(heads.iter().map(|head| comfy_table::Cell::new(head).add_attribute(comfy_table::Attribute::Dim)));
+    }
     table
 }
 
 /// Writes a table, without the blanks that fill its last column.
-pub fn write_table(out: &mut impl Write, table: &comfy_table::Table) -> anyhow::Result<()> {
+pub fn write_table(out: &mut impl Write, mut table: comfy_table::Table) -> anyhow::Result<()> {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for line in table.lines() {
-        writeln!(out, "{}", line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()))?;
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }

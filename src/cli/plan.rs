@@ -31,10 +31,10 @@ use crate::schema::Columns;
 /// Show what a file would change, sending nothing
 ///
 /// Checks the file as it would be checked on delivery, compares it with what was last applied, and tells what would be sent, what the
-/// guards would say, and how long it would take. Works beside a running daemon and writes nothing. Exit code 0: it would be applied.
-/// 1: rows would be rejected, or a guard would hold the file. 65: the file is bad as a whole.
+/// guards would say, and how long it would take. Works beside a running daemon and writes nothing. The exit code is 0 whatever the plan
+/// says (`held` and `rows` of --json tell scripts), and 65 where the file is bad as a whole.
 ///
-/// Example: passferry plan loyalty_0611.csv --feed points --rows 10
+/// Example: passferry plan `loyalty_0611.csv` --feed points --rows 10
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file, plain or gzip; - is standard input
@@ -125,7 +125,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &args.file, &fault, args.json),
         Err(error) => return Err(error.into()),
     };
-    let mut pending = PendingPasses::new();
+    let mut pending = PendingPasses::default();
     ledger.pending_passes(&feed.platform.name, "", &mut |pass| pending.insert(pass))?;
     let against = Against {
         ledger: &*ledger,
@@ -183,12 +183,12 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         changes: changes.collect::<anyhow::Result<_>>()?,
     };
     if args.json {
-        out::json(&mut out, &plan)?
+        out::json(&mut out, &plan)?;
     } else {
-        write_plan(&mut out, &plan)?
+        write_plan(&mut out, &plan)?;
     }
     out.flush()?;
-    Ok(if plan.held || tally.needing_person() > 0 { Exit::NeedsPerson } else { Exit::Ok })
+    Ok(Exit::Ok)
 }
 
 /// Rows to be sent come in the order of passes; of them the first by record are kept.

@@ -18,7 +18,7 @@ use crate::schema::Schema;
 /// First how the file is written and why that was concluded, then each record as a JSON array with its physical line. Records whose
 /// form is broken are shown with what is wrong. With --feed, cells of personal columns are masked.
 ///
-/// Example: passferry preview loyalty_0611.csv.gz --records 5
+/// Example: passferry preview `loyalty_0611.csv.gz` --records 5
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file, plain or gzip; - is standard input
@@ -68,16 +68,13 @@ struct Shown<'a> {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let hand = InHand::open(&args.file)?;
-    let (choice, limits, schema) = match &args.feed {
-        Some(name) => {
-            let config = context::config(global)?;
-            let feed = context::feed(&config, name)?;
-            (feed.dialect.clone(), feed.limits.clone(), Schema::parse(&feed.schema_text).ok())
-        }
-        None => {
-            let choice = DialectChoice { delimiter: args.delimiter, header: !args.no_header, ..DialectChoice::default() };
-            (choice, Limits::default(), None)
-        }
+    let (choice, limits, schema) = if let Some(name) = &args.feed {
+        let config = context::config(global)?;
+        let feed = context::feed(&config, name)?;
+        (feed.dialect.clone(), feed.limits.clone(), Schema::parse(&feed.schema_text).ok())
+    } else {
+        let choice = DialectChoice { delimiter: args.delimiter, header: !args.no_header, ..DialectChoice::default() };
+        (choice, Limits::default(), None)
     };
     let mut out = out::stdout();
     let mut reader = match hand.read(&choice, &limits)? {
@@ -103,11 +100,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             writeln!(out, "header: {}", serde_json::to_string(labels)?)?;
         }
     }
-    let hidden = |column: usize| {
-        let Some(schema) = &schema else { return false };
-        !args.show_personal && schema.columns(labels.as_deref()).map_or(true, |columns| is_personal(schema, &columns, column))
-    };
-    let hidden: Vec<bool> = (0..limits.cells.min(4096)).map(hidden).collect();
+    // Without a feed nothing is known of the columns; with one, a column that no field describes counts as personal.
+    let masking = schema.as_ref().filter(|_| !args.show_personal);
+    let columns = masking.and_then(|schema| schema.columns(labels.as_deref()).ok());
+    let hidden = |column: usize| masking.is_some_and(|schema| columns.as_ref().is_none_or(|columns| is_personal(schema, columns, column)));
     let mut left = args.records;
     while left > 0 {
         let chunk = match reader.next_chunk() {
@@ -120,10 +116,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             left -= 1;
             let mut cells = Vec::new();
             record.cells(&mut cells);
-            let cells = cells.iter().enumerate().map(|(index, cell)| {
-                let mask = hidden.get(index).copied().unwrap_or(schema.is_some()) && !cell.is_empty();
-                if mask { out::MASK } else { &**cell }
-            });
+            let cells = cells.iter().enumerate().map(|(index, cell)| if hidden(index) && !cell.is_empty() { out::MASK } else { &**cell });
             let shown = Shown { line: record.line, record: record.number, cells: cells.collect(), problems: record.faults };
             if args.json {
                 out::json(&mut out, &shown)?;

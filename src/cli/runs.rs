@@ -65,5 +65,5 @@ pub fn write_runs(out: &mut impl Write, lines: &[RunLine]) -> anyhow::Result<()>
             comfy_table::Cell::new(line.note()),
         ]);
     }
-    out::write_table(out, &table)
+    out::write_table(out, table)
 }

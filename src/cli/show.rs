@@ -17,7 +17,7 @@ use crate::pipeline::report::Report;
 /// RUN is a run's id or a file name (of several runs of a name, the newest). With --rows also the rows that need a person, with what is
 /// wrong with each; --outcome chooses others. Cells of personal columns are masked.
 ///
-/// Example: passferry show loyalty_0611.csv --rows
+/// Example: passferry show `loyalty_0611.csv` --rows
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A run's id, or a file name
@@ -161,7 +161,7 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
         "time",
         detail.timings.iter().map(|(station, ms)| format!("{station} {:.1} s", *ms as f64 / 1000.0)).collect::<Vec<_>>().join(", "),
     );
-    out::write_table(out, &facts)?;
+    out::write_table(out, facts)?;
 
     if let Some(fault) = &detail.fault {
         out::heading(out, "the file is bad as a whole")?;
@@ -177,7 +177,7 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     for (outcome, count) in report.rows.iter().filter(|(_, count)| **count > 0) {
         counts.add_row([outcome.clone(), out::count(*count)]);
     }
-    out::write_table(out, &counts)?;
+    out::write_table(out, counts)?;
     write_problems(out, report)?;
     write_guards(out, report)?;
     if !detail.reports.is_empty() {

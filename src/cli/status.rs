@@ -147,7 +147,7 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
         let plain = comfy_table::Cell::new;
         sources.add_row([plain(note.source.clone()), plain(wake), plain(listed), trouble]);
     }
-    out::write_table(out, &sources)?;
+    out::write_table(out, sources)?;
     out::heading(out, "feeds")?;
     let mut feeds = out::table(&["feed", "from", "to", "mode", "last file", "", "next"]);
     for feed in &status.feeds {
@@ -175,17 +175,17 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
             plain(next),
         ]);
     }
-    out::write_table(out, &feeds)?;
+    out::write_table(out, feeds)?;
     let groups = [
-        ("applying", &status.applying, ""),
-        ("paused", &status.paused, ""),
-        ("held: passferry show RUN, then approve or discard", &status.held, ""),
-        ("on the way", &status.waiting, ""),
-        ("in doubt", &status.in_doubt, ""),
-        ("failed", &status.failed, ""),
-        ("rows need you: passferry show RUN --rows", &status.needs_person, ""),
+        ("applying", &status.applying),
+        ("paused", &status.paused),
+        ("held: passferry show RUN, then approve or discard", &status.held),
+        ("on the way", &status.waiting),
+        ("in doubt", &status.in_doubt),
+        ("failed", &status.failed),
+        ("rows need you: passferry show RUN --rows", &status.needs_person),
     ];
-    for (title, runs, _) in groups {
+    for (title, runs) in groups {
         if !runs.is_empty() {
             out::heading(out, title)?;
             write_runs(out, runs)?;

@@ -26,10 +26,11 @@ use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault
 /// Lists every problem with physical line, data record, column and code, and ends with a summary. Works without network; with --schema
 /// also without configuration. Exit code 0: the file is valid. 65: it is not.
 ///
-/// Example: passferry validate loyalty_0611.csv --feed points
+/// Example: passferry validate `loyalty_0611.csv` --feed points
 ///
 /// Example: zcat export.gz | passferry validate - --schema loyalty.json --json
 #[derive(clap::Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(group = clap::ArgGroup::new("against").required(true).args(["feed", "schema"]))]
 pub struct Args {
     /// The file, plain or gzip; - is standard input
