@@ -40,7 +40,7 @@ fn an_unclosed_quote_fails_the_file_with_its_line() {
 
 #[test]
 fn another_header_fails_the_file() {
-    fails("points.csv", b"customer,balance\nC-1,1\n", "unmatched-header");
+    fails("points.csv", b"customer,balance\nC-1,1\n", "extra-label");
 }
 
 #[test]

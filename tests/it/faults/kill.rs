@@ -169,3 +169,41 @@ fn two_programs_do_not_work_on_one_state_directory() {
     assert_eq!(daemon.terminate(), 0);
     check_promises(&harbour);
 }
+
+#[test]
+fn killed_again_and_again_at_any_moment_it_still_keeps_every_promise() {
+    const PASSES: u32 = 60;
+    let harbour = harbour().members(PASSES).feed("order", "\"name\"").start();
+    harbour.sandbox.faults().set(Faults {
+        seed: 11,
+        latency: Latency::Spread { p50_ms: 5, p95_ms: 40, p99_ms: 120 },
+        rules: vec![
+            passferry::sandbox::Rule::new(passferry::sandbox::Trouble::DropAfter).method("PUT").share(0.03),
+            passferry::sandbox::Rule::new(passferry::sandbox::Trouble::Unavailable).share(0.03),
+        ],
+        ..Faults::default()
+    });
+    for file in 1..=4 {
+        harbour.deliver(format!("{file}.csv"), snapshot(file * 5..=PASSES, file * 1000) + "C-1,none\nC-9999,5\n");
+    }
+    let mut pause = 97;
+    let all_over = || {
+        let runs = harbour.runs();
+        runs.len() == 4 && runs.iter().all(|run| run.state.is_over())
+    };
+    for _ in 0..20 {
+        if all_over() {
+            break;
+        }
+        let daemon = harbour.start(&["run"]);
+        // Moments from a fixed sequence; where they fall on the road differs from run to run.
+        pause = (pause * 31 + 17) % 1500;
+        std::thread::sleep(std::time::Duration::from_millis(300 + pause));
+        daemon.kill();
+    }
+    harbour.sandbox.faults().clear();
+    harbour.once();
+    assert!(all_over(), "{}", harbour.said());
+    assert_eq!(fs::read_dir(harbour.inbox().join(".processed")).unwrap().count(), 4, "{:?}", harbour.tree());
+    check_promises(&harbour);
+}

@@ -293,11 +293,11 @@ fn a_stopped_run_leaves_its_rest_unattempted() {
 
 #[test]
 fn two_feeds_that_touch_the_same_passes_keep_the_order_of_arrival() {
-    const PASSES: u32 = 200;
+    const PASSES: u32 = 400;
     let more = "[feed.other]\nsource = \"port\"\ninbox = \"other\"\npattern = \"*.csv\"\ncontent = \"snapshot\"\nschema = \"schema.json\"\nplatform = \"cards\"\n\
                 environment = \"test\"\npass = { external_id = \"id\" }\noperation = \"update\"\nquiet = \"150ms\"\nguard.first_file = false\n\
                 [feed.other.fields]\npoints = \"points\"\n";
-    let slow = Faults { latency: Latency::Fixed { ms: 25 }, ..Faults::default() };
+    let slow = Faults { latency: Latency::Fixed { ms: 150 }, ..Faults::default() };
     let harbour = harbour().points_only().members(PASSES).faults(slow).more(more).start();
     std::fs::create_dir_all(harbour.root.join("other")).unwrap();
     harbour.deliver("first.csv", snapshot(1..=PASSES, 1000));
@@ -308,9 +308,9 @@ fn two_feeds_that_touch_the_same_passes_keep_the_order_of_arrival() {
     harbour.deliver_to("other", "second.csv", format!("id,points\nC-{PASSES},1\nC-900,2\n"));
     wait_until("the row without conflict is applied", || harbour.points("C-900") > 1.0);
     assert_ne!(harbour.state_of("first.csv"), Some(State::Done), "it did not wait for the first file");
+    harbour.sandbox.faults().clear();
     wait_until("both are done", || ["first.csv", "second.csv"].iter().all(|name| harbour.state_of(name) == Some(State::Done)));
     assert_eq!(daemon.terminate(), 0);
-    harbour.sandbox.faults().clear();
     assert_eq!(harbour.points(&format!("C-{PASSES}")), 1.0, "what came last counts");
     check_promises(&harbour);
 }
