@@ -2,6 +2,7 @@
 
 mod cli;
 mod demo;
+mod faults;
 mod login;
 mod readme;
 mod rig;
