@@ -190,6 +190,11 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         }
         return Ok(Some(Rest::Later));
     }
+    if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
+        warn!("the spool has lost the file: it is fetched again");
+        road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+        return next(road, run, State::Complete);
+    }
     let hand = match FileInHand::open(road, run, &feed)? {
         Ok(hand) => hand,
         Err(fault) => return fail(road, run, fault),

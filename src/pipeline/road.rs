@@ -348,7 +348,16 @@ impl Road {
             None => link.with(|source| report::choose_names(feed, run, source))?,
         };
         let readable = run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
-        let hand = if readable { FileInHand::open(self, run, feed)?.ok() } else { None };
+        let mut hand = None;
+        if readable {
+            match FileInHand::open(self, run, feed) {
+                Ok(opened) => hand = opened.ok(),
+                Err(error) => {
+                    warn!("the report has no rows: {error:#}");
+                    run.detail.warnings.push(format!("the rows could not be read again: {error:#}"));
+                }
+            }
+        }
         let rows = hand.as_ref().map(FileInHand::rows);
         let files: Vec<ReportFile> = report::build(run, &names, &*self.ledger, rows.as_ref(), &self.spool)?;
         run.detail.reports = files;
@@ -390,31 +399,6 @@ impl Road {
             self.spool.remove(&run.id)?;
         }
         Ok(())
-    }
-
-    /// Tries each right that a feed needs at its source, on names of our own. For `check --reach`.
-    pub fn probe_rights(&self, feed: &Feed) -> anyhow::Result<Vec<String>> {
-        let mut missing = Vec::new();
-        let link = self.link(&feed.source.name)?;
-        let inbox = feed.inbox.as_bstr();
-        let probe = join(inbox, format!(".passferry-probe-{}", std::process::id()).as_str().into());
-        let moved = join(inbox, format!(".passferry-probe-{}.moved", std::process::id()).as_str().into());
-        let mut attempt = |what: &str, result: crate::source::Result<()>| {
-            let ok = result.is_ok();
-            if let Err(error) = result {
-                missing.push(format!("{what} in {}: {error}", inbox.escape_ascii()));
-            }
-            ok
-        };
-        if !attempt("list", link.with(|source| source.list(inbox).map(drop))) {
-            return Ok(missing);
-        }
-        if attempt("create", link.with(|source| source.create(probe.as_bstr(), &mut &b"probe"[..], 0o600).map(drop))) {
-            let renamed = attempt("rename", link.with(|source| source.rename(probe.as_bstr(), moved.as_bstr())));
-            let left = if renamed { &moved } else { &probe };
-            attempt("remove", link.with(|source| source.remove(left.as_bstr())));
-        }
-        Ok(missing)
     }
 
     /// Removes temporary names that a stop left in the report folders.
