@@ -85,7 +85,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     let _order = road.account_order(&feed.platform.name)?;
     let mut pending = PendingPasses::default();
     road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |feed, pass, verb, mask| {
-        road.note_pending(&mut pending, feed, pass, verb, mask)
+        road.note_pending(&mut pending, feed, pass, verb, mask);
     })?;
     let later = corrected_after(road, run)?;
     let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later));

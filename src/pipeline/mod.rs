@@ -180,8 +180,8 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 
 fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
-    if let Some(rest) = end_by_wish(road, run, &feed)? {
-        return Ok(rest);
+    if end_by_wish(road, run, &feed)? {
+        return Ok(None);
     }
     if road.is_paused(&feed.name)? {
         if run.state != State::Paused {
@@ -213,8 +213,8 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             Ok(None)
         }
         Applied::Stopped => {
-            if let Some(rest) = end_by_wish(road, run, &feed)? {
-                return Ok(rest);
+            if end_by_wish(road, run, &feed)? {
+                return Ok(None);
             }
             if road.is_paused(&feed.name)? {
                 run.state = State::Paused;
@@ -226,16 +226,17 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
 }
 
-/// Ends the rows that are left when somebody asked for it. None when nobody did.
-fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Option<Rest>>> {
-    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(None) };
+/// Ends the rows that are left when somebody asked for it. False when nobody did.
+fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> {
+    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(false) };
     info!(by = wish.by, "{:?}", wish.what);
     run.detail.cause = Some(format!("stopped by {}", wish.by));
     run.detail.end = Some(State::Stopped);
     road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
     let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
     road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
-    next(road, run, State::Reporting).map(Some)
+    next(road, run, State::Reporting)?;
+    Ok(true)
 }
 
 /// Tallies, writes the reports to their place, and decides how the run ended.
