@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use passferry::ledger::run::{Wish, WishKind};
 use passferry::ledger::{self, Ledger, Run, RunFilter, State};
 use passferry::sandbox::{Entry, Faults, Issue, Sandbox, Settings};
 use tempfile::TempDir;
@@ -318,6 +317,7 @@ impl Harbour {
         let from = self.log.lock().unwrap().len();
         let mut process = self.start(args);
         let exit = process.wait();
+        assert!(super::promises::is_documented(exit), "exit {exit} is not documented\n{}", self.said());
         Ran { exit, err: String::from_utf8_lossy(&self.log.lock().unwrap()[from..]).into_owned() }
     }
 
@@ -374,12 +374,6 @@ impl Harbour {
 
     pub fn state_of(&self, name: &str) -> Option<State> {
         self.runs().iter().rev().find(|run| run.name == name).map(|run| run.state)
-    }
-
-    #[track_caller]
-    pub fn wish(&self, name: &str, what: WishKind) {
-        let wish = Wish { what, by: "pat".into(), reason: None, at: chrono::Utc::now() };
-        self.ledger().wish(&self.run_of(name).id, Some(wish)).unwrap();
     }
 
     /// A file under the inbox.

@@ -184,7 +184,9 @@ fn rows_for_a_person_are_in_one_line(harbour: &Harbour, ledger: &dyn Ledger, run
         .rows(&run.id, &unsaid, &mut |row| {
             let outcome = row.outcome.unwrap();
             left_out.insert(row.record, outcome);
-            if outcome.needs_person() {
+            // Somebody decided to discard these: they ask for nobody any more.
+            let decided = row.detail.codes().contains(&passferry::outcome::Code::Discarded);
+            if outcome.needs_person() && !decided {
                 needing.push(row.record);
             }
             Ok(())
