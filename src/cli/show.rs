@@ -17,7 +17,7 @@ use crate::pipeline::report::Report;
 /// RUN is a run's id or a file name (of several runs of a name, the newest). With --rows also the rows that need a person, with what is
 /// wrong with each; --outcome chooses others. Cells of personal columns are masked.
 ///
-/// Example: passferry show `loyalty_0611.csv` --rows
+/// Example: passferry show loyalty_0611.csv --rows
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A run's id, or a file name
@@ -238,7 +238,7 @@ pub fn write_guards(out: &mut impl Write, report: &Report) -> anyhow::Result<()>
     if !report.guards.is_empty() {
         out::heading(out, "guards")?;
         for verdict in &report.guards {
-            let sign = if verdict.held { "holds".red().to_string() } else { "passes".green().to_string() };
+            let sign = if verdict.held { "holds".red().to_string() } else { "ok".green().to_string() };
             writeln!(out, "{} {sign}: {}", verdict.guard, verdict.evidence)?;
         }
     }

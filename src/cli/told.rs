@@ -15,7 +15,7 @@ use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::Correction;
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
 use crate::pipeline::report::Names;
-use crate::pipeline::report::json::kept_back;
+pub use crate::pipeline::report::json::needing_person;
 use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
 
@@ -94,11 +94,6 @@ pub fn records(run: &Run) -> u64 {
         return run.detail.picked.len() as u64;
     }
     run.detail.facts.as_ref().map_or(run.detail.tally.total(), |facts| facts.records)
-}
-
-/// Rows that wait for a person, those aside that only the feed's mode keeps back.
-pub fn needing_person(run: &Run) -> u64 {
-    run.detail.tally.needing_person().saturating_sub(kept_back(run))
 }
 
 pub fn by_outcome(tally: &Tally) -> BTreeMap<&'static str, u64> {

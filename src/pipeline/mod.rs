@@ -157,7 +157,7 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 /// A held run waits for somebody's word.
 fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)? else { return Ok(Some(Rest::Held)) };
-    info!(by = wish.by, "{:?}", wish.what);
+    info!(by = wish.by, "{}", wish.what.done());
     match wish.what {
         WishKind::Approve => {
             run.detail.approval = Some(wish);
@@ -229,7 +229,7 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
 /// Ends the rows that are left when somebody asked for it. False when nobody did.
 fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> {
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(false) };
-    info!(by = wish.by, "{:?}", wish.what);
+    info!(by = wish.by, "{}", wish.what.done());
     run.detail.cause = Some(format!("stopped by {}", wish.by));
     run.detail.end = Some(State::Stopped);
     road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
@@ -289,6 +289,7 @@ fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
             return Ok(Some(Rest::Later));
         }
     }
+    road.note_continued(run)?;
     road.save(run)?;
     road.clean_up(run)?;
     road.ended(run);

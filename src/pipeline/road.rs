@@ -181,15 +181,20 @@ impl Road {
 
     /// A run is held or over.
     pub fn ended(&self, run: &Run) {
-        info!(
-            file = run.shown_name(),
-            state = run.state.as_str(),
-            rows = run.detail.tally.total(),
-            need_person = run.detail.tally.needing_person(),
-            requests = run.detail.requests,
-            "run {}",
-            run.state
-        );
+        let (records, need_person) = (run.detail.facts.as_ref().map_or(0, |facts| facts.records), report::json::needing_person(run));
+        if run.state == State::Held {
+            let guards: Vec<&str> =
+                run.detail.verdicts.iter().filter(|verdict| verdict.held).map(|verdict| verdict.guard.as_str()).collect();
+            info!(
+                file = run.shown_name(),
+                records,
+                guards = guards.join(" "),
+                "run {} is held: passferry show it, then approve or discard",
+                run.id
+            );
+        } else {
+            info!(file = run.shown_name(), records, need_person, requests = run.detail.requests, "run {} is {}", run.id, run.state);
+        }
         self.progress.rested(run);
     }
 
@@ -390,6 +395,22 @@ impl Road {
             }
             Ok(())
         })
+    }
+
+    /// Tells the run that a correction or retry continues that its rows were taken up: what is left of them is in the newer report.
+    pub fn note_continued(&self, run: &Run) -> anyhow::Result<()> {
+        if run.kind == RunKind::File || run.state != State::Done {
+            return Ok(());
+        }
+        let Some(mut parent) = run.parent.as_ref().and_then(|parent| self.ledger.run(parent).transpose()).transpose()? else {
+            return Ok(());
+        };
+        if !parent.detail.continued_by.contains(&run.id) {
+            parent.detail.continued_by.push(run.id.clone());
+            parent.detail.taken_up += run.detail.tally.total();
+            self.save(&parent)?;
+        }
+        Ok(())
     }
 
     /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.

@@ -197,7 +197,7 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     if detail.nothing_new {
         steps.push("Nothing to do: the file equals the last one that was applied.".into());
     }
-    let needing = detail.tally.needing_person().saturating_sub(kept_back(run));
+    let needing = needing_person(run);
     if needing > 0 && run.state != State::Held {
         steps.push(format!(
             "{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
@@ -216,6 +216,11 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
 
 /// Codes of rows that were kept back on purpose: they wait for a setting, or somebody threw them away. No person is to correct them.
 pub const KEPT_BACK: [Code; 3] = [Code::PlanOnly, Code::NotInCanary, Code::Discarded];
+
+/// Rows that still wait for a person: those kept back on purpose and those that a correction or retry took up aside.
+pub fn needing_person(run: &Run) -> u64 {
+    run.detail.tally.needing_person().saturating_sub(kept_back(run) + run.detail.taken_up)
+}
 
 /// Rows kept back on purpose.
 pub fn kept_back(run: &Run) -> u64 {

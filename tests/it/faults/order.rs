@@ -105,6 +105,21 @@ fn corrected_rows_alone_are_applied_when_the_report_is_dropped_back() {
 }
 
 #[test]
+fn an_identifier_that_a_spreadsheet_shortened_is_not_taken_for_another() {
+    let harbour = harbour().feed("operation", "\"upsert\"").platform("tier", "\"base\"").start();
+    harbour.deliver("points.csv", "id,points\n0012345,many\nC-2,bad\n");
+    harbour.once().exits(1);
+    let report = String::from_utf8(harbour.read("reports/points.errors.csv")).unwrap();
+    harbour.deliver("points.errors.csv", report.replace("0012345,many", "12345,5").replace("bad", "2"));
+    harbour.once().exits(1);
+    assert!(harbour.sandbox.member("12345").is_none(), "no pass was issued for half an identifier");
+    let again = harbour.errors(&format!("points-{}", harbour.run_of("points.errors.csv").id));
+    let shown = format!("{again:?}");
+    assert!(shown.contains("spreadsheet-damage"), "{shown}");
+    assert_eq!(harbour.sandbox.member("C-2").unwrap()["points"].as_f64(), Some(2.0), "the other row was taken");
+}
+
+#[test]
 fn an_untouched_error_report_is_ignored() {
     let harbour = harbour().start();
     harbour.deliver("points.csv", "id,points\nC-1,many\nC-2,2\n");
