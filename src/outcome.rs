@@ -204,7 +204,7 @@ macro_rules! codes {
 codes! {
     // The file as a whole
     SourceError = "source-error", false, "The file is empty or its content cannot be read as a table.", "Deliver the file again; an export with no rows still needs its header line.";
-    EncodingError = "encoding-error", false, "A byte does not belong to the declared character set.", "Export as UTF-8, or declare the encoding the exporter uses.";
+    EncodingError = "encoding-error", false, "A byte does not belong to the declared character set.", "Export as UTF-8; other character sets are not read in this version.";
     CompressionError = "compression-error", false, "The compressed file is damaged, cut short, or expands beyond the limit.", "Deliver the file again; raise limits.expansion only if the file is known to be this repetitive.";
     UnterminatedQuote = "unterminated-quote", false, "A quoted cell is opened and never closed.", "Close the quote on the line named, or double quotes inside the cell.";
     CellTooLong = "cell-too-long", false, "A cell is longer than the limit.", "Look for a missing closing quote before the line named; raise limits.cell if the cell is meant.";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exit, Global, context, progress};
-use crate::ledger::State;
+use crate::ledger::{RunFilter, State};
 use crate::pipeline::Road;
 use crate::pipeline::report::json::needing_person;
 use crate::watcher::{self, Trouble};
@@ -45,6 +45,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             _ => Exit::Ok,
         };
         exit = worse(exit, of_run);
+    }
+    let waiting = RunFilter { states: vec![State::Held], ..RunFilter::default() };
+    if !ledger.runs(&waiting)?.is_empty() {
+        exit = worse(exit, Exit::NeedsPerson);
     }
     Ok(exit)
 }

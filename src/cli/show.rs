@@ -141,7 +141,9 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     fact("source", format!("{} {}", run.source, run.folder.to_string().escape_debug()));
     fact("seen", format!("{} ({})", out::time(detail.seen_at), detail.proof));
     fact("ended", detail.ended_at.map(out::time).unwrap_or_default());
+    fact("waits for", detail.waits.clone().unwrap_or_default());
     fact("cause", detail.cause.clone().unwrap_or_default());
+    fact("continued by", detail.continued_by.join(", "));
     fact("size", format!("{} bytes", out::count(run.size)));
     fact("sha-256", run.sha256.clone().unwrap_or_default());
     fact("moved to", detail.archived.as_ref().map(crate::ledger::run::show_name).unwrap_or_default());

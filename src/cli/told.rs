@@ -103,7 +103,7 @@ pub fn by_outcome(tally: &Tally) -> BTreeMap<&'static str, u64> {
 fn cause(run: &Run) -> Option<String> {
     let fault = run.detail.fault.as_ref().map(|fault| format!("{}: {}", fault.code, fault.message));
     let nothing_new = run.detail.nothing_new.then(|| "nothing new".to_owned());
-    fault.or_else(|| run.detail.cause.clone()).or(nothing_new)
+    fault.or_else(|| run.detail.waits.clone()).or_else(|| run.detail.cause.clone()).or(nothing_new)
 }
 
 pub fn held_by(run: &Run) -> Vec<String> {

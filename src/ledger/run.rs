@@ -174,8 +174,10 @@ pub struct Detail {
     pub moves: Moves,
     pub verdicts: Vec<Verdict>,
     pub approval: Option<Wish>,
-    /// Why it waits, is paused, or ended early, in words.
+    /// Why it is paused or ended early, in words.
     pub cause: Option<String>,
+    /// What it waits for at the moment, in words.
+    pub waits: Option<String>,
     /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
     pub end: Option<State>,
     pub warnings: Vec<String>,
