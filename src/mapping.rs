@@ -276,9 +276,14 @@ impl Mapping {
         Change { row, target: update.target, verb: update.verb, fields, found: None, reference }
     }
 
-    /// Requests that a change costs at most.
-    pub fn requests(&self, change: &Change) -> u32 {
-        self.platform.requests(change)
+    /// Requests that a change costs at most, and whether its pass must be found first.
+    pub fn requests(&self, change: &Change) -> (u32, bool) {
+        (self.platform.requests(change), self.platform.needs_find(change))
+    }
+
+    /// Passes that one find request may name.
+    pub fn find_batch(&self) -> u64 {
+        self.platform.limits().find_batch.max(1) as u64
     }
 
     /// The key under which the ledger knows the pass of an identifier.

@@ -21,11 +21,13 @@ use crate::ledger::{Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
 use crate::pipeline::{Rest, Road, process};
 use crate::service;
-use crate::source::folder;
+use crate::source::{SourceError, folder};
 use crate::stop::Stop;
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.
 const TICK: Duration = Duration::from_secs(1);
+/// Looks of `once` at an inbox: one to see a file, one to find it unchanged, two more for files that came in between.
+const LOOKS_MAX: u32 = 4;
 /// A run that waits for a server or a file is tried again after this.
 const LATER: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,25 @@ pub struct Sweep {
     pub rested: Vec<String>,
     /// Something waits for a server or for time, in words.
     pub later: Vec<String>,
+    /// The worst of what kept a source from being used.
+    pub trouble: Option<Trouble>,
+}
+
+/// What keeps a source from being used, for those who decide whether to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    Unreachable,
+    /// Its host key, our login or a right was refused: a person must act.
+    Denied,
+}
+
+impl Trouble {
+    fn of(fault: &anyhow::Error) -> Trouble {
+        match fault.downcast_ref() {
+            Some(SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Permission(_)) => Trouble::Denied,
+            _ => Trouble::Unreachable,
+        }
+    }
 }
 
 /// Watches until told to stop, then drains within the configured time.
@@ -93,31 +114,37 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
         sources.push((source, matchers(road, source)?, Observations::default()));
     }
     // Each inbox is looked at until what was there at the start has been quiet for long enough, or has proved not to be.
-    let mut looks = 0;
-    loop {
+    let mut troubled: BTreeMap<&str, anyhow::Error> = BTreeMap::new();
+    for looks in 1.. {
         let mut wait: Option<Duration> = None;
         for (source, matchers, observations) in &mut sources {
+            if troubled.contains_key(source.name.as_str()) {
+                continue;
+            }
             match look(road, source, matchers, observations) {
                 Ok((_, again)) => wait = [wait, again].into_iter().flatten().min(),
                 Err(fault) => {
                     warn!(source = source.name, "cannot list: {fault:#}");
-                    sweep.later.push(format!("source {}: {fault:#}", source.name));
+                    troubled.insert(&source.name, fault);
                 }
             }
         }
-        looks += 1;
         match wait {
-            Some(wait) if looks < 4 && sweep.later.is_empty() => {
+            None => break,
+            Some(_) if looks >= LOOKS_MAX => {
+                sweep.later.push("a file is still changing or empty; the next sweep looks at it again".into());
+                break;
+            }
+            Some(wait) => {
                 if stop.wait(wait + Duration::from_millis(20)) {
                     break;
                 }
             }
-            Some(_) => {
-                sweep.later.push("a file is still changing or empty; the next sweep looks at it again".into());
-                break;
-            }
-            None => break,
         }
+    }
+    for (source, fault) in troubled {
+        sweep.trouble = sweep.trouble.max(Some(Trouble::of(&fault)));
+        sweep.later.push(format!("source {source}: {fault:#}"));
     }
     let over = Stop::new();
     let results = std::thread::scope(|scope| {
@@ -262,7 +289,7 @@ fn until_next(wake: &Wake) -> Duration {
                 .ok()
                 .and_then(|cron| cron.find_next_occurrence(&now, false).ok())
                 .and_then(|next| (next - now).to_std().ok())
-                .unwrap_or(Duration::from_secs(60))
+                .unwrap_or(Duration::from_mins(1))
         }
     }
 }
@@ -334,9 +361,6 @@ fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
 /// Processes a feed's unfinished runs in order, until none is left or one has to wait.
 fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
     let mut sweep = Sweep::default();
-    if road.is_paused(&feed.name)? {
-        return Ok(sweep);
-    }
     let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
     loop {
         let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
@@ -346,11 +370,23 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
             if stop.is_draining() {
                 return Ok(sweep);
             }
+            // A paused feed still heeds what somebody asked of one of its runs.
+            if road.is_paused(&feed.name)? && road.ledger.peek_wish(&run.id)?.is_none() {
+                continue;
+            }
             let run_stop = road.stop_of(&run.id);
+            if stop.is_draining() {
+                // The flag of this run was not yet among those that were raised.
+                run_stop.drain();
+            }
             let before = run.state;
             let span = crate::logging::run(&run.id);
             let rest = span.in_scope(|| process(road, &mut run, &run_stop));
             road.forget_stop(&run.id);
+            if let Err(fault) = &rest {
+                run.detail.cause = Some(format!("{fault:#}"));
+                road.save(&run).unwrap_or_default();
+            }
             match rest? {
                 Rest::Over => {
                     sweep.rested.push(run.id.clone());

@@ -9,7 +9,7 @@ use anyhow::Context;
 use bstr::BStr;
 
 use super::{Exit, Failure, Global};
-use crate::config::meant::Config;
+use crate::config::meant::{Config, Feed};
 use crate::ledger::{self, Ledger, Run};
 use crate::spool::private_folder;
 use crate::stop::Stop;
@@ -40,7 +40,15 @@ impl Lead {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        match lock.try_lock() {
+        let mut locked = lock.try_lock();
+        for _ in 0..GLANCES {
+            if !matches!(locked, Err(std::fs::TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(GLANCE);
+            locked = lock.try_lock();
+        }
+        match locked {
             Ok(()) => Ok(Lead { _lock: lock }),
             Err(std::fs::TryLockError::WouldBlock) => Err(Failure::new(
                 Exit::Later,
@@ -53,6 +61,47 @@ impl Lead {
             Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
     }
+}
+
+/// A command that looks whether somebody leads holds the lock for an instant; whoever wants to lead waits that out.
+const GLANCES: u32 = 10;
+const GLANCE: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Does a daemon or a sweep work with this state directory at the moment?
+pub fn somebody_leads(state: &Path) -> bool {
+    File::open(state.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
+/// The ledger for a command that only reads: where there is none yet, an empty one that vanishes, so that looking changes nothing.
+pub struct Reading {
+    ledger: Arc<dyn Ledger>,
+    _nowhere: Option<tempfile::TempDir>,
+}
+
+impl Reading {
+    pub fn open(config: &Config) -> anyhow::Result<Reading> {
+        if config.state.join("ledger.sqlite").exists() {
+            return Ok(Reading { ledger: ledger::open(&config.state)?, _nowhere: None });
+        }
+        let nowhere = tempfile::tempdir()?;
+        Ok(Reading { ledger: ledger::open(nowhere.path())?, _nowhere: Some(nowhere) })
+    }
+}
+
+impl std::ops::Deref for Reading {
+    type Target = dyn Ledger;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.ledger
+    }
+}
+
+pub fn feed<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Arc<Feed>> {
+    config.feeds.get(name).ok_or_else(|| {
+        let near = crate::mapping::did_you_mean(name, config.feeds.keys().map(String::as_str));
+        let known = config.feeds.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        Failure::new(Exit::NoInput, format!("no feed {name:?}{near} (there is: {known})")).into()
+    })
 }
 
 /// The first SIGTERM or SIGINT drains, the second ends at once; both leave a state that the next start goes on from.

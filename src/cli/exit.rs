@@ -81,7 +81,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.exit;
         }
-        if cause.downcast_ref::<crate::config::Faults>().is_some() {
+        if cause.downcast_ref::<crate::config::Faults>().is_some() || cause.downcast_ref::<crate::pipeline::road::FeedFaults>().is_some() {
             return Exit::Config;
         }
         match cause.downcast_ref::<SourceError>() {

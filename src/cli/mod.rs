@@ -1,24 +1,48 @@
 //! The command line: one file per command. The only place that prints.
 
+// Comments on arguments are the help text, printed as they stand.
+#![allow(clippy::doc_markdown)]
+
+mod baseline;
+mod check;
+mod codes;
+mod completions;
+mod config;
 mod context;
+mod decide;
+#[cfg(feature = "demo")]
+mod demo;
 pub mod exit;
+mod explain;
+mod file;
+mod man;
 mod once;
 mod out;
+mod pause;
+mod plan;
+mod preview;
 mod progress;
+mod retry;
 mod run;
+mod runs;
 mod sandbox;
+mod show;
+mod status;
+mod told;
+mod validate;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::ledger::run::WishKind;
 use crate::logging;
 pub use exit::{Exit, Failure};
 
 /// Ferries flat files onto wallet passes, row by row, and answers every file with a report.
 #[derive(Parser, Debug)]
-#[command(name = "passferry", version, about, max_term_width = 110)]
+#[command(name = "passferry", version, about, max_term_width = 110, after_long_help = exit_codes())]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -42,12 +66,60 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// See it work: an SFTP server, a platform and a day's files, all on this machine
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
     /// Watch the sources and process what arrives, until stopped
     Run(run::Args),
     /// Sweep once: process what is there, then end (for cron and systemd timers)
     Once(once::Args),
+    Check(check::Args),
+    Validate(validate::Args),
+    Preview(preview::Args),
+    Plan(plan::Args),
+    Status(status::Args),
+    Runs(runs::Args),
+    Show(show::Args),
+    Explain(explain::Args),
+    /// Let a held file be applied
+    ///
+    /// It is checked again under today's configuration, then sent. The decision, who made it and why stand in the report.
+    ///
+    /// Example: passferry approve `loyalty_0611.csv` --reason "new tier, checked with finance"
+    Approve(decide::Args),
+    /// Put a held file away unsent
+    ///
+    /// Example: passferry discard k7f2m9 --reason "half an export"
+    Discard(decide::Args),
+    /// End a run that is being applied
+    ///
+    /// Requests in flight are answered; the rest of its rows end not-attempted, and passferry retry takes them up.
+    ///
+    /// Example: passferry stop `loyalty_0611.csv`
+    Stop(decide::Args),
+    Retry(retry::Args),
+    /// Begin no file of a feed until it is resumed
+    ///
+    /// Files are still noticed, in their order.
+    ///
+    /// Example: passferry pause points
+    Pause(pause::Args),
+    /// Go on with a paused feed
+    ///
+    /// Example: passferry resume points
+    Resume(pause::Args),
+    Baseline(baseline::Args),
+    Codes(codes::Args),
+    Config(config::Args),
     /// Stand-in pass platform on this machine
     Sandbox(sandbox::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+fn exit_codes() -> String {
+    let lines: Vec<String> = Exit::ALL.iter().map(|(exit, meaning)| format!("  {:>3}  {meaning}", *exit as u8)).collect();
+    format!("Exit codes:\n{}", lines.join("\n"))
 }
 
 /// Parses, runs, and turns the result into an exit code.
@@ -61,6 +133,9 @@ pub fn main() -> ExitCode {
     };
     let default_level = match cli.command {
         Command::Run(_) | Command::Once(_) => "info",
+        // The story shows its bad files itself.
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => "error",
         _ => "warn",
     };
     if let Err(error) = logging::start(cli.global.log, Some(cli.global.log_level.as_deref().unwrap_or(default_level))) {
@@ -69,9 +144,30 @@ pub fn main() -> ExitCode {
     }
     let global = cli.global;
     let result = match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&global, &args),
         Command::Once(args) => once::run(&global, &args),
+        Command::Check(args) => check::run(&global, &args),
+        Command::Validate(args) => validate::run(&global, &args),
+        Command::Preview(args) => preview::run(&global, &args),
+        Command::Plan(args) => plan::run(&global, &args),
+        Command::Status(args) => status::run(&global, &args),
+        Command::Runs(args) => runs::run(&global, &args),
+        Command::Show(args) => show::run(&global, &args),
+        Command::Explain(args) => explain::run(&global, &args),
+        Command::Approve(args) => decide::run(&global, &args, WishKind::Approve),
+        Command::Discard(args) => decide::run(&global, &args, WishKind::Discard),
+        Command::Stop(args) => decide::run(&global, &args, WishKind::Stop),
+        Command::Retry(args) => retry::run(&global, &args),
+        Command::Pause(args) => pause::run(&global, &args, true),
+        Command::Resume(args) => pause::run(&global, &args, false),
+        Command::Baseline(args) => baseline::run(&global, &args),
+        Command::Codes(args) => codes::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),

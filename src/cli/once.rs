@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Exit, Global, context, progress};
 use crate::ledger::State;
 use crate::pipeline::Road;
-use crate::watcher;
+use crate::watcher::{self, Trouble};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -29,13 +29,18 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     for reason in &sweep.later {
         tracing::warn!("left for the next sweep: {reason}");
     }
-    let mut exit = if sweep.later.is_empty() { Exit::Ok } else { Exit::Later };
+    let mut exit = match sweep.trouble {
+        Some(Trouble::Denied) => Exit::Denied,
+        Some(Trouble::Unreachable) => Exit::Unavailable,
+        None if sweep.later.is_empty() => Exit::Ok,
+        None => Exit::Later,
+    };
     for id in &sweep.rested {
         let Some(run) = ledger.run(id)? else { continue };
         let of_run = match run.state {
             State::Failed => Exit::BadFile,
             State::Held => Exit::NeedsPerson,
-            _ if run.detail.tally.needing_person() > crate::pipeline::report::json::by_mode(&run) => Exit::NeedsPerson,
+            _ if run.detail.tally.needing_person() > crate::pipeline::report::json::kept_back(&run) => Exit::NeedsPerson,
             _ => Exit::Ok,
         };
         exit = worse(exit, of_run);
@@ -43,10 +48,12 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// What a scheduler should hear of: a bad file first, then what waits, then what needs a person.
+/// What a scheduler should hear of: what a person must repair first, then what a repeat may bring, then rows that need a person.
 fn worse(a: Exit, b: Exit) -> Exit {
     let rank = |exit: Exit| match exit {
-        Exit::BadFile => 3,
+        Exit::Denied => 5,
+        Exit::BadFile => 4,
+        Exit::Unavailable => 3,
         Exit::Later => 2,
         Exit::NeedsPerson => 1,
         _ => 0,

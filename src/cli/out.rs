@@ -3,6 +3,9 @@
 use std::io::{self, BufWriter, Write};
 
 use anstream::AutoStream;
+use chrono::{DateTime, Utc};
+
+use crate::ledger::State;
 
 /// Standard output, buffered, for one command's whole answer.
 pub fn stdout() -> BufWriter<AutoStream<io::Stdout>> {
@@ -14,6 +17,11 @@ pub fn error(message: &str) {
     let _ = writeln!(anstream::stderr(), "passferry: {message}");
 }
 
+/// One line about how far something is, where no bar is drawn.
+pub fn progress(message: &str) {
+    let _ = writeln!(anstream::stderr(), "{message}");
+}
+
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }
@@ -23,4 +31,80 @@ pub fn json(out: &mut impl Write, value: &impl serde::Serialize) -> anyhow::Resu
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// What stands in place of a personal value.
+pub const MASK: &str = "•••";
+
+/// A table without lines, as wide as the terminal; unlimited where the output is no terminal.
+pub fn table(heads: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    // Colours are left in or taken out by the stream, which knows NO_COLOR and what it writes to.
+    table.enforce_styling();
+    if !heads.is_empty() {
+        table.set_header(heads.iter().map(|head| comfy_table::Cell::new(head).add_attribute(comfy_table::Attribute::Dim)));
+    }
+    table
+}
+
+/// Writes a table, without the blanks that fill its last column.
+pub fn write_table(out: &mut impl Write, mut table: comfy_table::Table) -> anyhow::Result<()> {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A cell in the colour of a run's state.
+pub fn state(state: State) -> comfy_table::Cell {
+    let cell = comfy_table::Cell::new(state);
+    match state {
+        State::Done => cell.fg(comfy_table::Color::Green),
+        State::Failed | State::DoneInDoubt => cell.fg(comfy_table::Color::Red),
+        State::Held | State::Paused | State::Stopped => cell.fg(comfy_table::Color::Yellow),
+        State::Applying => cell.fg(comfy_table::Color::Cyan),
+        _ => cell,
+    }
+}
+
+/// A heading of a page.
+pub fn heading(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
+    use owo_colors::OwoColorize;
+    writeln!(out, "\n{}", text.bold())?;
+    Ok(())
+}
+
+/// An instant in the zone of this machine.
+pub fn time(at: DateTime<Utc>) -> String {
+    at.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// How long ago, in one or two units.
+pub fn ago(at: DateTime<Utc>) -> String {
+    let seconds = (Utc::now() - at).num_seconds().max(0) as u64;
+    format!("{} ago", span(seconds))
+}
+
+/// A time in its two largest units.
+pub fn span(seconds: u64) -> String {
+    let coarse = match seconds {
+        0..3600 => seconds,
+        3600..86_400 => seconds / 60 * 60,
+        _ => seconds / 3600 * 3600,
+    };
+    humantime::format_duration(std::time::Duration::from_secs(coarse)).to_string()
+}
+
+/// A number with its thousands set apart.
+pub fn count(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+/// "1 row", "2 rows".
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }

@@ -63,6 +63,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut out = out::stdout();
     writeln!(out, "sandbox platform at {} (program {}, key {})", sandbox.base_url(), args.program, args.key)?;
     out.flush()?;
-    while !stop.wait(Duration::from_secs(3600)) {}
+    while !stop.wait(Duration::from_hours(1)) {}
     Ok(Exit::Ok)
 }

@@ -90,6 +90,7 @@ impl Check<'_> {
             feeds.extend(meant.map(|meant| (name.clone(), Arc::new(meant))));
         }
         self.overlaps(&feeds);
+        self.one_account_twice(&platforms);
         meant::Config {
             state: self.base.join(state),
             sources,
@@ -125,6 +126,7 @@ impl Check<'_> {
         feeds.sort_by_key(|feed| self.document.offset(&Key::of(&["feed", &feed.name])));
         for (index, feed) in feeds.iter().enumerate() {
             for other in &feeds[..index] {
+                self.two_names_for_a_pass(feed, other);
                 if !source::same_place(&feed.source, &other.source) {
                     continue;
                 }
@@ -139,6 +141,33 @@ impl Check<'_> {
                     self.moved_into_inbox(mover, taker);
                 }
             }
+        }
+    }
+
+    /// An account has one allowance, one baseline and one order of changes, so it is one platform here.
+    fn one_account_twice(&mut self, platforms: &BTreeMap<String, Arc<meant::Platform>>) {
+        let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
+        for platform in platforms.values() {
+            let meant::PlatformKind::Passkit(passkit) = &platform.kind;
+            let account = (passkit.base_url.clone(), passkit.program.clone());
+            if let Some(other) = seen.insert(account, platform.name.clone()) {
+                let message = format!("is the same address and program as platform {}; let all feeds use one of them", quoted(&other));
+                self.fault(&Key::of(&["platform", &platform.name]), message);
+            }
+        }
+    }
+
+    /// The baseline and the order of changes are kept by the identifier that a feed uses. Two kinds of it on one account would let one
+    /// feed's change go unseen by the other.
+    fn two_names_for_a_pass(&mut self, feed: &meant::Feed, other: &meant::Feed) {
+        let by_pass_id = |feed: &meant::Feed| matches!(feed.pass, meant::PassColumn::PassId(_));
+        if feed.platform.name == other.platform.name && by_pass_id(feed) != by_pass_id(other) {
+            let message = format!(
+                "names passes of platform {} in another way than feed {}; let both use external_id, or both pass_id",
+                quoted(&feed.platform.name),
+                quoted(&other.name)
+            );
+            self.fault(&Key::of(&["feed", &feed.name, "pass"]), message);
         }
     }
 

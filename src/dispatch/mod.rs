@@ -22,6 +22,7 @@ use anyhow::Context;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::config::meant;
+use crate::outcome::Code;
 use crate::platform::{Account, Conversation, Finding, Limits, Page, Reach};
 use crate::row::Target;
 use crate::stop::Stop;
@@ -101,12 +102,29 @@ impl Dispatch {
     }
 
     /// Finds passes: one finding a target, in the same order. Blocks until all are known, through outages too, or `stop` is raised.
+    ///
+    /// A bulk question that keeps failing says nothing about the passes it names: they are asked for one by one.
     pub fn find(&self, targets: Vec<Target>, stop: &Stop) -> Vec<Finding> {
         let mut findings = vec![Finding::NotAttempted; targets.len()];
+        let all = targets.iter().cloned().enumerate().collect();
+        self.find_in_batches(all, self.limits.find_batch, stop, &mut findings);
+        let unproven = |finding: &Finding| matches!(finding, Finding::Failed { code: Code::RetriesExhausted | Code::AnswerUnreadable, .. });
+        let again: Vec<(usize, Target)> = targets
+            .into_iter()
+            .enumerate()
+            .filter(|(index, target)| matches!(target, Target::External(_)) && unproven(&findings[*index]))
+            .collect();
+        if again.len() > 1 {
+            self.find_in_batches(again, 1, stop, &mut findings);
+        }
+        findings
+    }
+
+    fn find_in_batches(&self, targets: Vec<(usize, Target)>, size: usize, stop: &Stop, findings: &mut [Finding]) {
         let (results, received) = crossbeam_channel::unbounded();
         let mut by_external = Vec::new();
         // Lists select by external ID; a pass ID is one request each, so those gain from being separate.
-        for (index, target) in targets.into_iter().enumerate() {
+        for (index, target) in targets {
             match target {
                 Target::External(_) => by_external.push((index, target)),
                 Target::Pass(_) => self.find_batch(vec![(index, target)], stop, &results),
@@ -114,7 +132,7 @@ impl Dispatch {
         }
         let mut rest = by_external.into_iter().peekable();
         while rest.peek().is_some() {
-            self.find_batch(rest.by_ref().take(self.limits.find_batch.max(1)).collect(), stop, &results);
+            self.find_batch(rest.by_ref().take(size.max(1)).collect(), stop, &results);
         }
         drop(results);
         for (indexes, found) in received {
@@ -122,7 +140,6 @@ impl Dispatch {
                 findings[index] = finding;
             }
         }
-        findings
     }
 
     fn find_batch(&self, batch: Vec<(usize, Target)>, stop: &Stop, results: &crossbeam_channel::Sender<(Vec<usize>, Vec<Finding>)>) {

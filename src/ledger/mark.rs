@@ -59,6 +59,11 @@ impl Mark {
         self.kind == Kind::Empty
     }
 
+    /// Only a digest is kept: the value itself is not known here.
+    pub fn is_digest(self) -> bool {
+        self.kind == Kind::Text
+    }
+
     /// What may be shown of it.
     pub fn show(self) -> String {
         match self.kind {

@@ -167,6 +167,9 @@ pub trait Ledger: Send + Sync {
     /// Registers a run under a new id. `run.id` is ignored and given back filled in.
     fn open_run(&self, fence: Fence, run: Run) -> Result<Run>;
 
+    /// Registers a run that somebody asked for (`retry`), for whoever leads to carry out. Written by commands, without a fence.
+    fn request_run(&self, run: Run) -> Result<Run>;
+
     /// Takes a run back that turned out to be none, with its rows.
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()>;
 
@@ -217,8 +220,8 @@ pub trait Ledger: Send + Sync {
 
     fn count_pending(&self, run: &str) -> Result<u64>;
 
-    /// Passes of rows still to be done in runs of the account that are applying, other than `run`.
-    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()>;
+    /// Rows still to be done in runs of the account that are checked or applying, other than `run`: the run's feed, pass, verb and mask.
+    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()>;
 
     /// How many rows are still to be done in runs of the account that began before `run` and are applying.
     fn earlier_pending(&self, account: &str, run: &str) -> Result<u64>;

@@ -163,8 +163,10 @@ pub struct Detail {
     pub moves: Moves,
     pub verdicts: Vec<Verdict>,
     pub approval: Option<Wish>,
-    /// Why it is paused, stopped or superseded.
+    /// Why it waits, is paused, or ended early, in words.
     pub cause: Option<String>,
+    /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
+    pub end: Option<State>,
     pub warnings: Vec<String>,
     pub reports: Vec<ReportFile>,
     /// Where the input was moved to.

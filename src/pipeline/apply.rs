@@ -97,24 +97,23 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         let mut oldest = Instant::now();
         let mut looked = Instant::now();
         loop {
-            let received = receiver.receive_timeout(TICK);
+            let came = receiver.receive_timeout(TICK);
             if waiting.is_empty() {
                 oldest = Instant::now();
             }
             waiting.append(&mut lock(&shared.ended));
-            let over = matches!(received, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
-            if let Ok((row, result)) = received {
+            let over = matches!(came, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
+            if let Ok((row, result)) = came {
                 waiting.extend(finish(work, &shared, row, result));
             }
             if waiting.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || over {
-                commit(work, &shared, watch, &mut waiting)?;
+                commit(work, watch, &mut waiting)?;
             }
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
                 watch.health(&work.dispatch.health());
-                if let Some(words) = too_many_unresolved(work, &shared) {
+                if too_many_unresolved(work, &shared).is_some() {
                     shared.feed_stop.drain();
-                    drop(words);
                 }
             }
             if over {
@@ -123,7 +122,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         }
         let fed = feeder.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that reads rows panicked")));
         waiting.append(&mut lock(&shared.ended));
-        commit(work, &shared, watch, &mut waiting)?;
+        commit(work, watch, &mut waiting)?;
         fed?;
         if let Some(words) = too_many_unresolved(work, &shared) {
             return Ok(Applied::TooManyUnresolved(words));
@@ -133,7 +132,8 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
     })
 }
 
-/// Reads rows in order and feeds their changes. Rows that must wait for an earlier run come last.
+/// Reads rows in order and feeds their changes, and ends the stream by letting go of the sender. Rows that must wait for an earlier run come last.
+#[expect(clippy::needless_pass_by_value, reason = "dropping the sender ends the stream")]
 fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Result<()> {
     for deferred in [false, true] {
         let mut from = 0;
@@ -260,11 +260,8 @@ fn row_end(row: u64, way: &OnItsWay, work: &Work<'_>) -> Option<RowEnd> {
     for result in &way.results {
         match (result.outcome, result.code) {
             (Outcome::Applied | Outcome::Created, _) => {
-                known.extend(way.marks.iter().filter(|(field, _)| result.fields.contains(field)).map(|&(field, mark)| FieldState {
-                    field: id(field),
-                    mark,
-                    day: work.today,
-                }))
+                let known_now = way.marks.iter().filter(|(field, _)| result.fields.contains(field));
+                known.extend(known_now.map(|&(field, mark)| FieldState { field: id(field), mark, day: work.today }));
             }
             // A definite no: the pass is as it was.
             (Outcome::Refused, Some(Code::UpdateRejected | Code::ValueTooLarge)) => {}
@@ -290,7 +287,7 @@ fn note(result: &OperationResult) -> OperationNote {
     OperationNote { operation: result.operation.to_owned(), outcome: result.outcome, code: result.code, message: result.message.clone() }
 }
 
-fn commit(work: &Work<'_>, _shared: &Shared, watch: &dyn Watch, waiting: &mut Vec<RowEnd>) -> anyhow::Result<()> {
+fn commit(work: &Work<'_>, watch: &dyn Watch, waiting: &mut Vec<RowEnd>) -> anyhow::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }

@@ -83,8 +83,10 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
 
     // From the look at other runs' rows until this run's own are visible as applying, no other run of the account may do the same.
     let _order = road.account_order(&feed.platform.name)?;
-    let mut pending = PendingPasses::new();
-    road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |pass| pending.insert(pass))?;
+    let mut pending = PendingPasses::default();
+    road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |feed, pass, verb, mask| {
+        road.note_pending(&mut pending, feed, pass, verb, mask)
+    })?;
     let later = corrected_after(road, run)?;
     let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later));
     let today = (Utc::now().timestamp() / 86_400) as u16;
@@ -102,7 +104,9 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     };
     let mut canary = Canary::new(&feed, &hand.prepared, run);
     let diffed = diff(&validated, &duplicated, &against, &road.pool, &mut |mut rows| {
-        rows.iter_mut().for_each(|row| canary.judge(row));
+        for row in &mut rows {
+            canary.judge(row);
+        }
         Ok(road.ledger.add_rows(road.fence, &run.id, &rows)?)
     })?;
     run.detail.counted = Tally::default();
@@ -125,7 +129,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         return Ok(Checked::Held);
     }
     run.detail.verdicts.iter_mut().for_each(|verdict| verdict.held &= run.detail.approval.is_some());
-    run.state = State::Applying;
+    run.state = State::Checked;
     road.save(run)?;
     supersede_older(road, run, &feed)?;
     Ok(Checked::Ready)
@@ -159,7 +163,12 @@ impl Known {
         let all = &run.detail.labels;
         let correction = match run.kind {
             RunKind::Correction => Correction::new(all, run.parent.clone().unwrap_or_default()),
-            RunKind::File | RunKind::Retry => None,
+            // The rows of a retry stand in its parent's file, which may be a correction.
+            RunKind::Retry => match road.ledger.run(&road.spool_owner(run))? {
+                Some(owner) if owner.kind == RunKind::Correction => Correction::new(all, owner.parent.unwrap_or_default()),
+                _ => None,
+            },
+            RunKind::File => None,
         };
         let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(all));
         let header = run.detail.dialect.as_ref().is_none_or(|dialect| dialect.header);
@@ -295,7 +304,7 @@ fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) ->
         message,
         suggestion: Some(Code::CorrectionUnknown.explain().cure.to_owned()),
     };
-    let Some(named) = first_run_cell(road, run, owner, feed)? else { return Ok(None) };
+    let Some(named) = first_run_cell(road, run, owner, feed) else { return Ok(None) };
     let Some(parent) = road.ledger.run(&named)? else {
         return Ok(Some(fault(format!("_run names {named:?}, and no such run is known here"))));
     };
@@ -311,25 +320,21 @@ fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) ->
 }
 
 /// `_run` of the first record.
-fn first_run_cell(road: &Road, run: &Run, owner: &str, feed: &Feed) -> anyhow::Result<Option<String>> {
-    let Some(column) = run.detail.labels.iter().position(|label| label.trim() == "_run") else { return Ok(None) };
-    let mut reader = match Reader::open(&road.spool.data(owner), &road.spool.text(owner), &feed.dialect, &feed.limits) {
-        Ok(reader) => reader,
-        // The real reading says what is wrong.
-        Err(_) => return Ok(None),
-    };
-    let Ok(Some(chunk)) = reader.next_chunk() else { return Ok(None) };
+fn first_run_cell(road: &Road, run: &Run, owner: &str, feed: &Feed) -> Option<String> {
+    let column = run.detail.labels.iter().position(|label| label.trim() == "_run")?;
+    // What is wrong with the file, the real reading says.
+    let mut reader = Reader::open(&road.spool.data(owner), &road.spool.text(owner), &feed.dialect, &feed.limits).ok()?;
+    let chunk = reader.next_chunk().ok()??;
     let mut cells = Vec::new();
-    Ok(chunk.records().next().and_then(|record| {
-        record.cells(&mut cells);
-        cells.get(column).map(|cell| cell.trim().to_owned())
-    }))
+    let record = chunk.records().next()?;
+    record.cells(&mut cells);
+    cells.get(column).map(|cell| cell.trim().to_owned())
 }
 
-/// For a correction: the run it corrects.
+/// For a correction or a retry: the run that it continues.
 fn corrected_after(road: &Road, run: &Run) -> anyhow::Result<Option<Run>> {
     match (&run.parent, run.kind) {
-        (Some(parent), RunKind::Correction) => Ok(road.ledger.run(parent)?),
+        (Some(parent), RunKind::Correction | RunKind::Retry) => Ok(road.ledger.run(parent)?),
         _ => Ok(None),
     }
 }
@@ -345,20 +350,19 @@ fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run) -> bool
 }
 
 /// Rows that the feed's mode keeps back.
-struct Canary<'a> {
+struct Canary {
     mode: Mode,
     left: u64,
     only: Option<HashSet<PassKey>>,
-    _feed: &'a Feed,
 }
 
-impl<'a> Canary<'a> {
-    fn new(feed: &'a Feed, prepared: &Prepared, run: &Run) -> Canary<'a> {
+impl Canary {
+    fn new(feed: &Feed, prepared: &Prepared, run: &Run) -> Canary {
         let only = &feed.canary.only;
         let only = (!only.is_empty()).then(|| only.iter().map(|id| prepared.mapping.pass_key(id)).collect());
         let mode = if run.kind == RunKind::File { feed.mode } else { Mode::Live };
         let mode = if feed.mode == Mode::Plan { Mode::Plan } else { mode };
-        Canary { mode, left: feed.canary.limit, only, _feed: feed }
+        Canary { mode, left: feed.canary.limit, only }
     }
 
     fn judge(&mut self, row: &mut Row) {
@@ -415,6 +419,7 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<()> {
         held.into_iter().filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File)
     {
         older.detail.cause = Some(format!("superseded by run {}", run.id));
+        older.detail.end = Some(State::Superseded);
         let detail = crate::ledger::RowDetail::default();
         road.ledger.end_pending(road.fence, &older.id, Outcome::Superseded, &detail)?;
         older.state = State::Reporting;

@@ -15,6 +15,7 @@ use crate::ledger::{FieldState, Known, Ledger, Mark, Row, RowDetail};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{Change, FieldChange, PassKey, Target, Verb};
+use crate::schema::value::Value;
 
 /// Rows that leave the diff are numbered from here on; rejected ones, numbered by record, stay below.
 pub const FIRST_NUMBER: u64 = 1 << 40;
@@ -64,7 +65,7 @@ pub fn diff(
     let known_passes = against.ledger.baseline_count(against.account)?;
     // Reading a whole range of the baseline beats asking pass by pass unless the file is much smaller than the baseline.
     let by_range = validated.valid * 8 >= known_passes;
-    let requests = Requests::default();
+    let mut requests = Requests::default();
     let mut diffed = Diffed::default();
     let mut number = FIRST_NUMBER;
     let wave = pool.current_num_threads() * 2;
@@ -81,7 +82,7 @@ pub fn diff(
                 row.number = number;
                 number += 1;
                 if row.outcome.is_none() {
-                    diffed.moves.requests += u64::from(requests.of(against.mapping, row));
+                    requests.count(against.mapping, row);
                 }
             }
             diffed.take(&part);
@@ -90,6 +91,7 @@ pub fn diff(
             }
         }
     }
+    diffed.moves.requests = requests.total(against.mapping);
     Ok(diffed)
 }
 
@@ -176,7 +178,11 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, against: &Against<'_>
     }
     let keep = survivors(group, against.duplicates);
     let alone = keep.iter().filter(|&&kept| kept).count() == 1;
-    let pending = against.pending.contains(group[0].pass);
+    // Records of one pass stay in their order, so they wait together.
+    let pending = group.iter().any(|entry| {
+        let fields = entry.wanted.iter().map(|&(field, _)| against.field_ids[field as usize]);
+        against.pending.conflicts(entry.pass, entry.verb, fields)
+    });
     for (entry, kept) in group.iter().zip(keep) {
         if !kept {
             part.rows.push(ended_row(entry, Outcome::Superseded, Vec::new()));
@@ -220,33 +226,24 @@ fn survivors(group: &[Entry], policy: Duplicates) -> Vec<bool> {
 #[derive(Default)]
 struct Later {
     fields: u64,
-    upsert: bool,
-    expire: bool,
-    void: bool,
-    any: bool,
+    verbs: Vec<Verb>,
 }
 
 impl Later {
     /// Leaving the record out loses nothing. A later record that leaves a field alone does not cover it.
     fn covers(&self, entry: &Entry) -> bool {
-        self.void
+        let fields = entry.mask() & !self.fields == 0;
+        self.verbs.contains(&Verb::Void)
             || match entry.verb {
-                Verb::Update => self.any && entry.mask() & !self.fields == 0,
-                Verb::Upsert => self.upsert && entry.mask() & !self.fields == 0,
-                Verb::Expire => self.expire && entry.mask() & !self.fields == 0,
+                Verb::Update => fields && !self.verbs.is_empty(),
+                Verb::Upsert | Verb::Expire => fields && self.verbs.contains(&entry.verb),
                 Verb::Void => false,
             }
     }
 
     fn add(&mut self, entry: &Entry) {
-        self.any = true;
         self.fields |= entry.mask();
-        match entry.verb {
-            Verb::Update => {}
-            Verb::Upsert => self.upsert = true,
-            Verb::Expire => self.expire = true,
-            Verb::Void => self.void = true,
-        }
+        self.verbs.push(entry.verb);
     }
 }
 
@@ -272,12 +269,12 @@ fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, against: &Agai
         Verb::Upsert if baseline.is_none() => moves.perhaps_created += 1,
         Verb::Update | Verb::Upsert => {}
     }
-    let (mut zeroed, mut cleared, mut moved) = (false, false, false);
+    let (mut zeroed, mut cleared, mut balance) = (false, false, false);
     for &(field, mark) in entry.wanted.iter().filter(|(field, _)| mask & (1 << field) != 0) {
         let mapped = &against.mapping.fields()[field as usize];
         let before = state_of(baseline, field, against).map(|state| state.mark);
         if mapped.rule.balance {
-            moved = true;
+            balance = true;
             // An existing pass whose balance we do not know may hold something.
             let held_something = before.map_or(entry.verb == Verb::Update, |mark| !mark.is_nothing());
             zeroed |= mark.is_nothing() && held_something;
@@ -295,7 +292,7 @@ fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, against: &Agai
     }
     moves.zeroed += u64::from(zeroed);
     moves.cleared += u64::from(cleared);
-    moves.balances += u64::from(moved);
+    moves.balances += u64::from(balance);
 }
 
 fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
@@ -316,14 +313,19 @@ fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
 
 /// What rows cost in requests, asked of the platform once for each combination of verb and fields.
 #[derive(Default)]
-struct Requests(std::cell::RefCell<HashMap<(Verb, u64), u32>>);
+struct Requests {
+    known: HashMap<(Verb, u64), (u32, bool)>,
+    writes: u64,
+    finds: u64,
+}
 
 impl Requests {
-    fn of(&self, mapping: &Mapping, row: &Row) -> u32 {
-        *self.0.borrow_mut().entry((row.verb, row.mask)).or_insert_with(|| {
+    fn count(&mut self, mapping: &Mapping, row: &Row) {
+        let (writes, finds) = *self.known.entry((row.verb, row.mask)).or_insert_with(|| {
+            let some = Some(Value::Integer(1));
             let fields = (0..mapping.fields().len())
                 .filter(|field| row.mask & (1 << field) != 0)
-                .map(|field| FieldChange { field: field as u8, name: mapping.fields()[field].name.clone(), value: None })
+                .map(|field| FieldChange { field: field as u8, name: mapping.fields()[field].name.clone(), value: some.clone() })
                 .collect();
             mapping.requests(&Change {
                 row: 0,
@@ -333,14 +335,20 @@ impl Requests {
                 found: None,
                 reference: String::new(),
             })
-        })
+        });
+        self.writes += u64::from(writes);
+        self.finds += u64::from(finds);
+    }
+
+    /// Finds go in lists.
+    fn total(&self, mapping: &Mapping) -> u64 {
+        self.writes + self.finds.div_ceil(mapping.find_batch())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::value::Value;
 
     fn entry(record: u64, verb: Verb, fields: &[u8]) -> Entry {
         let mark = Mark::of(Some(&Value::Integer(1)), false);

@@ -47,7 +47,7 @@ impl Matcher {
         Ok(Matcher { feed, glob })
     }
 
-    fn matches(&self, name: &BStr) -> bool {
+    pub fn matches(&self, name: &BStr) -> bool {
         self.glob.is_match(Path::new(OsStr::from_bytes(name)))
     }
 }
@@ -132,8 +132,8 @@ pub fn discover(
             let delivered = ledger
                 .run_of_delivery(&feed.source.name, inbox.as_bstr(), entry.name.as_bstr(), entry.size, entry.mtime)
                 .map_err(unavailable)?;
-            // A run that is over put its file away, unless the feed leaves files where they are.
-            if delivered.is_some_and(|run| !run.state.is_over() || feed.after == After::Leave || run.detail.archived.is_none()) {
+            // A run that is over put its file away, so this is another delivery, unless the feed leaves files where they are.
+            if delivered.is_some_and(|run| !run.state.is_over() || (feed.after == After::Leave && run.sha256.is_some())) {
                 continue;
             }
             match proof(feed, entry, inbox.as_bstr(), &names, observations, now) {
@@ -201,7 +201,7 @@ fn proof(
             if quiet_for >= needed {
                 Ok(format!("size and mtime unchanged for {}", humantime::format_duration(Duration::from_millis(needed.as_millis() as u64))))
             } else {
-                Err(Some(needed - quiet_for))
+                Err(Some(needed.saturating_sub(quiet_for)))
             }
         }
     }

@@ -1,11 +1,14 @@
 //! Fetch: streams a file into the spool with its hash, and checks that it did not change meanwhile.
 
+use std::io;
+
 use bstr::{BStr, ByteSlice};
 
 use crate::ledger::Run;
 use crate::source::link::Link;
 use crate::source::{SourceError, join};
 use crate::spool::Spool;
+use crate::stop::Stop;
 
 /// How fetching ended.
 pub enum Fetch {
@@ -15,9 +18,11 @@ pub enum Fetch {
     Changed { size: u64, mtime: i64 },
     /// Somebody took it away.
     Gone,
+    /// The program is being stopped; the next start fetches it anew.
+    Stopped,
 }
 
-pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, progress: &dyn Fn(u64)) -> Result<Fetch, SourceError> {
+pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, stop: &Stop, progress: &dyn Fn(u64)) -> Result<Fetch, SourceError> {
     let path = join(run.folder.as_bstr(), run.name.as_bstr());
     let path: &BStr = path.as_bstr();
     let Some(now) = link.with(|source| source.stat(path))? else { return Ok(Fetch::Gone) };
@@ -28,6 +33,9 @@ pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, progress: &d
     let mut bytes = 0;
     let fetched = link.with(|source| {
         source.read(path, bytes_max, &mut |piece| {
+            if stop.is_draining() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             bytes += piece.len() as u64;
             progress(bytes);
             writer.write(piece)
@@ -35,6 +43,7 @@ pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, progress: &d
     });
     let fetched = match fetched {
         Err(SourceError::NotFound(_)) => return Ok(Fetch::Gone),
+        Err(error) if error.is_interruption() => return Ok(Fetch::Stopped),
         other => other?,
     };
     if !fetched.unchanged() {

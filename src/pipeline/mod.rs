@@ -30,7 +30,7 @@ use anyhow::Context;
 use chrono::Utc;
 use tracing::{info, warn};
 
-use crate::config::meant::Mode;
+use crate::config::meant::{Feed, Mode};
 use crate::ledger::run::{Fault, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
@@ -41,6 +41,9 @@ use apply::{Applied, not_attempted};
 use check::{Checked, FileInHand, check};
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
+
+#[cfg(test)]
+mod tests;
 
 /// Starts that may die on the same file before it is put away.
 const ATTEMPTS_MAX: u32 = 3;
@@ -62,9 +65,9 @@ pub enum Rest {
 pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
     loop {
         let rest = match run.state {
-            State::Complete => fetch_it(road, run)?,
+            State::Complete => fetch_it(road, run, stop)?,
             State::Fetched => check_it(road, run)?,
-            State::Checked => begin_applying(road, run)?,
+            State::Checked => next(road, run, State::Applying)?,
             State::Held => decide(road, run)?,
             State::Applying | State::Paused => apply_it(road, run, stop)?,
             State::Reporting => report_it(road, run)?,
@@ -79,7 +82,7 @@ pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> 
     }
 }
 
-fn fetch_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
     if run.kind == RunKind::Retry {
         // Its file is its parent's, in the spool already.
@@ -87,17 +90,17 @@ fn fetch_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
-    match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, &|bytes| {
-        road.tell(run, Station::Fetch, bytes, run.size)
+    match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, stop, &|bytes| {
+        road.tell(run, Station::Fetch, bytes, run.size);
     }) {
         Ok(Fetch::Whole { sha256 }) => {
             time(run, "fetch", started);
             run.sha256 = Some(sha256);
             if let Some(earlier) = road.nothing_new(run, &feed)? {
-                info!(run = run.id, earlier = earlier.id, "nothing new: the file equals the last one applied");
+                info!(earlier = earlier.id, "nothing new: the file equals the last one applied");
                 run.parent = Some(earlier.id.clone());
                 run.detail.nothing_new = true;
-                run.detail.fingerprint = feed.fingerprint.clone();
+                run.detail.fingerprint.clone_from(&feed.fingerprint);
                 run.detail.facts = earlier.detail.facts;
                 run.detail.counted.add(Outcome::Unchanged, earlier.detail.tally.total());
                 return next(road, run, State::Reporting);
@@ -108,16 +111,17 @@ fn fetch_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
             next(road, run, State::Fetched)
         }
         Ok(Fetch::Changed { size, mtime }) => {
-            warn!(run = run.id, "the file changed while it was read; it waits for another quiet period");
+            warn!("the file changed while it was read; it waits for another quiet period");
             (run.size, run.mtime) = (size, mtime);
             road.save(run)?;
             Ok(Some(Rest::Later))
         }
         Ok(Fetch::Gone) => {
-            warn!(run = run.id, "the file was taken away before it was fetched");
+            warn!("the file was taken away before it was fetched");
             run.detail.cause = Some("the input was removed before it was fetched".into());
             next(road, run, State::Discarded)
         }
+        Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
         Err(error) => later(road, run, &error),
     }
 }
@@ -150,15 +154,10 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     }
 }
 
-/// The check ended with the run in the ledger as checked or applying; a restart in between comes here.
-fn begin_applying(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
-    next(road, run, State::Applying)
-}
-
 /// A held run waits for somebody's word.
 fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)? else { return Ok(Some(Rest::Held)) };
-    info!(run = run.id, by = wish.by, "{:?}", wish.what);
+    info!(by = wish.by, "{:?}", wish.what);
     match wish.what {
         WishKind::Approve => {
             run.detail.approval = Some(wish);
@@ -173,7 +172,7 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
                 Outcome::NotAttempted,
                 &not_attempted(Code::Discarded, "the held run was discarded"),
             )?;
-            run.detail.cause.get_or_insert_default();
+            run.detail.end = Some(State::Discarded);
             next(road, run, State::Reporting)
         }
     }
@@ -181,6 +180,9 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 
 fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
+    if let Some(rest) = end_by_wish(road, run, &feed)? {
+        return Ok(rest);
+    }
     if road.is_paused(&feed.name)? {
         if run.state != State::Paused {
             run.detail.cause = Some("the feed is paused".into());
@@ -205,20 +207,30 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             report_held(road, run)?;
             Ok(None)
         }
-        Applied::Stopped => match road.ledger.take_wish(road.fence, &run.id)? {
-            Some(wish) if wish.what != WishKind::Approve => {
-                run.detail.cause = Some(format!("stopped by {}", wish.by));
-                road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-                let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
-                road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
-                next(road, run, State::Reporting)
+        Applied::Stopped => {
+            if let Some(rest) = end_by_wish(road, run, &feed)? {
+                return Ok(rest);
             }
-            _ => {
-                road.save(run)?;
-                Ok(Some(if stop.is_draining() { Rest::Stopping } else { Rest::Later }))
+            if road.is_paused(&feed.name)? {
+                run.state = State::Paused;
+                run.detail.cause = Some("the feed is paused".into());
             }
-        },
+            road.save(run)?;
+            Ok(Some(if stop.is_draining() { Rest::Stopping } else { Rest::Later }))
+        }
     }
+}
+
+/// Ends the rows that are left when somebody asked for it. None when nobody did.
+fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Option<Rest>>> {
+    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(None) };
+    info!(by = wish.by, "{:?}", wish.what);
+    run.detail.cause = Some(format!("stopped by {}", wish.by));
+    run.detail.end = Some(State::Stopped);
+    road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+    let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
+    road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+    next(road, run, State::Reporting).map(Some)
 }
 
 /// Tallies, writes the reports to their place, and decides how the run ended.
@@ -233,7 +245,7 @@ fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     if let Err(error) = road.publish(&mut ended, &feed) {
         return match error.downcast::<SourceError>() {
             Ok(error) => {
-                warn!(run = run.id, "the report cannot be written to its place: {error}");
+                warn!("the report cannot be written to its place: {error}");
                 run.detail.cause = Some(format!("the report waits: {error}"));
                 road.save(run)?;
                 Ok(Some(Rest::Later))
@@ -267,7 +279,7 @@ fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
                 .with(|source| archive::archive(&feed, run, source))
         });
         if let Err(error) = moved {
-            warn!(run = run.id, "the input cannot be put away: {error}");
+            warn!("the input cannot be put away: {error}");
             return Ok(Some(Rest::Later));
         }
     }
@@ -285,7 +297,7 @@ fn report_held(road: &Road, run: &mut Run) -> anyhow::Result<()> {
     held.detail.tally.merge(&road.ledger.tally(&run.id)?);
     held.detail.reports.clear();
     if let Err(error) = road.publish(&mut held, &feed) {
-        warn!(run = run.id, "the report of the held file cannot be written: {error:#}");
+        warn!("the report of the held file cannot be written: {error:#}");
     }
     run.detail.tally = held.detail.tally;
     // The final report chooses its own names.
@@ -296,7 +308,7 @@ fn report_held(road: &Road, run: &mut Run) -> anyhow::Result<()> {
 }
 
 fn fail(road: &Road, run: &mut Run, fault: Fault) -> anyhow::Result<Option<Rest>> {
-    warn!(run = run.id, code = fault.code.as_str(), line = fault.line, "the file is bad as a whole: {}", fault.message);
+    warn!(code = fault.code.as_str(), line = fault.line, "the file is bad as a whole: {}", fault.message);
     road.ledger.clear_rows(road.fence, &run.id)?;
     run.detail.counted = crate::outcome::Tally::default();
     run.detail.fault = Some(fault);
@@ -306,12 +318,8 @@ fn fail(road: &Road, run: &mut Run, fault: Fault) -> anyhow::Result<Option<Rest>
 fn end_state(run: &Run) -> State {
     if run.detail.fault.is_some() {
         State::Failed
-    } else if run.detail.cause.as_deref().is_some_and(|cause| cause.starts_with("discarded")) {
-        State::Discarded
-    } else if run.detail.cause.as_deref().is_some_and(|cause| cause.starts_with("stopped")) {
-        State::Stopped
-    } else if run.detail.cause.as_deref().is_some_and(|cause| cause.starts_with("superseded")) {
-        State::Superseded
+    } else if let Some(end) = run.detail.end {
+        end
     } else if run.detail.tally.get(Outcome::InDoubt) > 0 {
         State::DoneInDoubt
     } else {
@@ -320,7 +328,7 @@ fn end_state(run: &Run) -> State {
 }
 
 fn later(road: &Road, run: &mut Run, error: &SourceError) -> anyhow::Result<Option<Rest>> {
-    warn!(run = run.id, "waits: {error}");
+    warn!("waits: {error}");
     run.detail.cause = Some(error.to_string());
     road.save(run)?;
     Ok(Some(Rest::Later))

@@ -11,14 +11,16 @@ use tracing::{info, warn};
 
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
+use super::pending::PendingPasses;
 use super::report::{self, Names};
 use crate::config::meant::{Config, Feed, SourceKind};
 use crate::dispatch::{Dispatch, Health};
-use crate::ledger::run::ReportFile;
+use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
 use crate::outcome::{Outcome, Tally};
 use crate::platform::{self, Account};
+use crate::row::{PassKey, Verb};
 use crate::schema::Schema;
 use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
@@ -86,17 +88,21 @@ pub fn pool(workers: usize) -> anyhow::Result<rayon::ThreadPool> {
     Ok(rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(|index| format!("check-{index}")).build()?)
 }
 
-/// A feed's schema and mapping. The configuration was checked, so a fault here means that a file changed since.
+/// What makes a feed unusable although its configuration reads well: a template, a clearing, an operation its platform cannot do.
+#[derive(Debug, thiserror::Error)]
+#[error("feed {feed}: {}", .faults.join("; "))]
+pub struct FeedFaults {
+    pub feed: String,
+    /// Each as `key: what`, the key below the feed's.
+    pub faults: Vec<String>,
+}
+
+/// A feed's schema and mapping. `field_id` gives the ledger's number of a pass field.
 pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow::Result<u16>) -> anyhow::Result<Prepared> {
-    let schema = Schema::parse(&feed.schema_text).map_err(|faults| {
-        anyhow!(
-            "{}: {}",
-            feed.schema_path.display(),
-            faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect::<Vec<_>>().join("; ")
-        )
-    })?;
-    let mapping =
-        Mapping::new(feed, &schema, Arc::clone(account)).map_err(|faults| anyhow!("feed {}: {}", feed.name, faults.join("; ")))?;
+    let faulty = |faults| FeedFaults { feed: feed.name.clone(), faults };
+    let schema = Schema::parse(&feed.schema_text)
+        .map_err(|faults| faulty(faults.iter().map(|fault| format!("schema: {}: {}", fault.path, fault.message)).collect()))?;
+    let mapping = Mapping::new(feed, &schema, Arc::clone(account)).map_err(faulty)?;
     let field_ids = mapping.fields().iter().map(|field| field_id(&field.name)).collect::<anyhow::Result<_>>()?;
     Ok(Prepared { schema, mapping, field_ids, account: Arc::clone(account) })
 }
@@ -176,8 +182,6 @@ impl Road {
     /// A run is held or over.
     pub fn ended(&self, run: &Run) {
         info!(
-            run = run.id,
-            feed = run.feed,
             file = run.shown_name(),
             state = run.state.as_str(),
             rows = run.detail.tally.total(),
@@ -205,12 +209,18 @@ impl Road {
         }
     }
 
-    /// Runs that somebody wants stopped.
+    /// Drains the runs that somebody wants stopped, and those of feeds that were paused.
     pub fn heed_wishes(&self) -> anyhow::Result<()> {
         let running: Vec<(String, Stop)> =
             self.stops.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(id, stop)| (id.clone(), stop.clone())).collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        let paused = self.ledger.paused()?;
         for (id, stop) in running {
-            if self.ledger.peek_wish(&id)?.is_some_and(|wish| wish.what != crate::ledger::run::WishKind::Approve) {
+            let unwanted = self.ledger.peek_wish(&id)?.is_some_and(|wish| wish.what != WishKind::Approve);
+            let feed_paused = || self.ledger.run(&id).map(|run| run.is_some_and(|run| paused.iter().any(|(feed, ..)| *feed == run.feed)));
+            if unwanted || feed_paused()? {
                 stop.drain();
             }
         }
@@ -228,6 +238,17 @@ impl Road {
                 self.ledger.run(parent).ok().flatten().map_or_else(|| parent.clone(), |parent| self.spool_owner(&parent))
             }
             _ => run.id.clone(),
+        }
+    }
+
+    /// Notes what a row of another feed is still to do. A feed that is gone from the configuration may do anything.
+    pub fn note_pending(&self, pending: &mut PendingPasses, feed: &str, pass: PassKey, verb: Verb, mask: u64) {
+        match self.prepared.get(feed) {
+            Some(prepared) => {
+                let sent = prepared.field_ids.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, id)| *id);
+                pending.insert(pass, verb, sent);
+            }
+            None => pending.insert(pass, Verb::Void, std::iter::empty()),
         }
     }
 

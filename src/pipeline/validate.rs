@@ -7,6 +7,7 @@ mod unique;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{bounded, unbounded};
@@ -203,7 +204,9 @@ pub fn validate(
             let (results, redeem) = (results.clone(), redeem.clone());
             let (entries, key_spill, keys, counts) = (&entries, key_spill.as_ref(), &keys, &counts);
             scope.spawn(move |_| {
-                let result = check_chunk(&chunk, rules, keys, entries, key_spill, counts);
+                let look = || check_chunk(&chunk, rules, keys, entries, key_spill, counts);
+                // A worker that dies without a word would leave the reader waiting for ever.
+                let result = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
                 let _ = redeem.try_recv();
                 let _ = results.send((index, result));
             });

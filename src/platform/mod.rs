@@ -209,7 +209,7 @@ pub trait Platform: Send + Sync {
     /// Carries out a change.
     fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>>;
 
-    /// Requests that a change will cost, for `plan` and the guard's evidence. May overestimate.
+    /// Requests that a change will cost once its pass was found, for `plan` and the guard's evidence. May overestimate.
     fn requests(&self, change: &Change) -> u32;
 
     /// Tests credentials, region and rights.

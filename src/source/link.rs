@@ -7,13 +7,32 @@ use rand::RngExt;
 
 use super::{Connect, Result, Source, SourceError};
 
+/// A fault that is remembered while nothing is tried: still of its kind, since callers branch on that.
+#[derive(Clone)]
+struct Trouble {
+    kind: fn(String) -> SourceError,
+    words: String,
+}
+
+impl Trouble {
+    fn of(error: &SourceError) -> Trouble {
+        let (kind, words): (fn(String) -> SourceError, String) = match error {
+            SourceError::HostKey(words) => (SourceError::HostKey, words.clone()),
+            SourceError::Auth(words) => (SourceError::Auth, words.clone()),
+            SourceError::Unreachable(words) => (SourceError::Unreachable, words.clone()),
+            other => (SourceError::Unreachable, other.to_string()),
+        };
+        Trouble { kind, words }
+    }
+}
+
 /// After a lost connection: soon, then less often.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_mins(1);
 /// Refused logins before the long pauses begin. Vendors lock accounts that keep trying.
 const AUTH_TRIES: u32 = 3;
-const AUTH_PAUSE_MIN: Duration = Duration::from_secs(5 * 60);
-const AUTH_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
+const AUTH_PAUSE_MIN: Duration = Duration::from_mins(5);
+const AUTH_PAUSE_MAX: Duration = Duration::from_hours(1);
 
 pub struct Link {
     connect: Box<dyn Connect>,
@@ -26,7 +45,7 @@ struct LinkState {
     failures: u32,
     refused_logins: u32,
     not_before: Option<Instant>,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     last_used: Option<Instant>,
 }
 
@@ -39,8 +58,8 @@ impl Link {
     pub fn with<T>(&self, work: impl FnOnce(&mut dyn Source) -> Result<T>) -> Result<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = state.not_before.map(|at| at.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()) {
-            let trouble = state.trouble.clone().unwrap_or_default();
-            return Err(SourceError::Unreachable(format!("{trouble}; next attempt in {} s", left.as_secs() + 1)));
+            let trouble = state.trouble.clone().unwrap_or(Trouble { kind: SourceError::Unreachable, words: "it failed before".into() });
+            return Err((trouble.kind)(format!("{}; next attempt in {} s", trouble.words, left.as_secs() + 1)));
         }
         let mut connection = match state.connection.take() {
             Some(connection) => connection,
@@ -54,6 +73,7 @@ impl Link {
         };
         let result = work(connection.as_mut());
         match &result {
+            Err(error) if error.is_interruption() => {}
             Err(error) if error.breaks_connection() => state.note_failure(error),
             _ => {
                 state.connection = Some(connection);
@@ -77,16 +97,6 @@ impl Link {
             let _ = self.with(|source| source.keep_alive());
         }
     }
-
-    /// What is wrong at the moment, for status.
-    pub fn trouble(&self) -> Option<String> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
-    }
-
-    /// Closes the connection; the next piece of work opens one.
-    pub fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).connection = None;
-    }
 }
 
 impl LinkState {
@@ -98,7 +108,7 @@ impl LinkState {
         let pause = pause_after(self.failures, self.refused_logins);
         let jitter = rand::rng().random_range(0.8..1.2);
         self.not_before = Some(Instant::now() + pause.mul_f64(jitter));
-        self.trouble = Some(error.to_string());
+        self.trouble = Some(Trouble::of(error));
     }
 }
 

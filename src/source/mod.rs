@@ -80,7 +80,13 @@ pub enum SourceError {
 impl SourceError {
     /// Is the connection of no further use?
     pub fn breaks_connection(&self) -> bool {
-        matches!(self, SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Unreachable(_) | SourceError::Timeout { .. })
+        self.is_interruption()
+            || matches!(self, SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Unreachable(_) | SourceError::Timeout { .. })
+    }
+
+    /// Did the sink end the transfer because the program stops? Ending it politely would wait for all that is on its way.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, SourceError::Local(error) if error.kind() == std::io::ErrorKind::Interrupted)
     }
 }
 

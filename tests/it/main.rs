@@ -1,5 +1,9 @@
 //! Tests against real servers and through the front door.
 
+mod cli;
+mod demo;
+mod faults;
 mod login;
+mod readme;
 mod rig;
 mod source;

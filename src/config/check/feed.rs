@@ -213,7 +213,7 @@ impl Check<'_> {
     }
 
     fn complete(&mut self, key: &Key, feed: &written::Feed) -> Option<Complete> {
-        let quiet = self.span(&key.child("quiet"), feed.quiet.as_ref(), Duration::from_secs(30), Duration::from_secs(1));
+        let quiet = self.span(&key.child("quiet"), feed.quiet.as_ref(), Duration::from_secs(30), Duration::from_millis(10));
         let Some(marker) = &feed.marker else { return Some(Complete::Quiet(quiet)) };
         let here = key.child("marker");
         if feed.quiet.is_some() {

@@ -248,6 +248,24 @@ fn two_feeds_never_take_the_same_files() {
 }
 
 #[test]
+fn passes_of_an_account_are_named_in_one_way_and_an_account_is_one_platform() {
+    let feed = &GOOD[GOOD.find("[feed.points]").unwrap()..];
+    let feed = feed
+        .replace("feed.points", "feed.other")
+        .replace("./out//points/", "out/other")
+        .replace("external_id = \"id\"", "pass_id = \"id\"");
+    let faults = load_good(|text| format!("{text}\n{feed}")).unwrap_err().faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].key == "feed.other.pass" && faults[0].message.contains("feed \"points\""), "{faults:?}");
+    let start = GOOD.find("[platform.").unwrap();
+    let end = start + GOOD[start..].find("\n[").unwrap();
+    let name = GOOD[start + "[platform.".len()..].split(']').next().unwrap();
+    let twin = GOOD[start..end].replace(&format!("[platform.{name}]"), "[platform.twin]");
+    let faults = load_good(|text| format!("{text}\n{twin}\n")).unwrap_err().faults;
+    assert!(faults.len() == 1 && faults[0].message.contains("the same address and program"), "{faults:?}");
+}
+
+#[test]
 fn a_schema_that_is_none_is_one_fault_and_no_column_is_called_unknown() {
     let folder = base();
     std::fs::write(folder.path().join("cards.json"), "{ \"fields\": [] }").unwrap();

@@ -15,7 +15,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter, SourceNote, Touch, Wish};
 use crate::outcome::{Outcome, Problem, Tally};
-use crate::row::PassKey;
+use crate::row::{PassKey, Verb};
 
 pub struct Sqlite {
     path: PathBuf,
@@ -45,14 +45,13 @@ impl Sqlite {
 
     fn reader(&self) -> Result<Reader<'_>> {
         let lent = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match lent {
-            Some(connection) => connection,
-            None => {
-                let connection = Connection::open(&self.path).map_err(storage)?;
-                schema::prepare(&connection)?;
-                connection.execute_batch("PRAGMA query_only = ON").map_err(storage)?;
-                connection
-            }
+        let connection = if let Some(connection) = lent {
+            connection
+        } else {
+            let connection = Connection::open(&self.path).map_err(storage)?;
+            schema::prepare(&connection)?;
+            connection.execute_batch("PRAGMA query_only = ON").map_err(storage)?;
+            connection
         };
         Ok(Reader { home: self, connection: Some(connection) })
     }
@@ -105,6 +104,7 @@ impl Drop for Reader<'_> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
 fn storage(error: rusqlite::Error) -> LedgerError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
@@ -141,6 +141,10 @@ impl Ledger for Sqlite {
 
     fn open_run(&self, fence: Fence, run: Run) -> Result<Run> {
         self.write(fence, |work| runs::open(work, run))
+    }
+
+    fn request_run(&self, run: Run) -> Result<Run> {
+        self.write_unfenced(|work| runs::open(work, run))
     }
 
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()> {
@@ -274,7 +278,7 @@ impl Ledger for Sqlite {
         rows::count_pending(&reader, runs::seq(&reader, run)?)
     }
 
-    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {
+    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()> {
         rows::pending_passes(&*self.reader()?, account, run, each)
     }
 

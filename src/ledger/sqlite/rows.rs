@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::super::{Result, Row, RowDetail, RowEnd, State, Touch};
+use super::super::{Result, Row, RowDetail, RowEnd, Touch};
 use super::{pass_key, signed, storage};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
@@ -59,20 +59,22 @@ pub fn count_pending(connection: &Connection, run: i64) -> Result<u64> {
     Ok(count as u64)
 }
 
-pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &mut dyn FnMut(PassKey)) -> Result<()> {
-    let mut runs =
-        connection.prepare_cached("SELECT seq FROM run WHERE account = ?1 AND id <> ?2 AND state IN (?3, ?4)").map_err(storage)?;
-    let seqs: Vec<i64> = runs
-        .query_map(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0))
-        .and_then(Iterator::collect)
+pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()> {
+    let mut runs = connection
+        .prepare_cached("SELECT seq, feed FROM run WHERE account = ?1 AND id <> ?2 AND state IN ('checked', 'applying', 'paused')")
         .map_err(storage)?;
+    let runs: Vec<(i64, String)> =
+        runs.query_map(params![account, run], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect).map_err(storage)?;
     let mut passes = connection
-        .prepare_cached("SELECT pass_high, pass_low FROM row WHERE run = ?1 AND outcome IS NULL AND pass_high IS NOT NULL")
+        .prepare_cached("SELECT pass_high, pass_low, verb, mask FROM row WHERE run = ?1 AND outcome IS NULL AND pass_high IS NOT NULL")
         .map_err(storage)?;
-    for seq in seqs {
+    for (seq, feed) in runs {
         let mut rows = passes.query([seq]).map_err(storage)?;
         while let Some(row) = rows.next().map_err(storage)? {
-            each(pass_key(row.get(0).map_err(storage)?, row.get(1).map_err(storage)?));
+            let pass = pass_key(row.get(0).map_err(storage)?, row.get(1).map_err(storage)?);
+            let verb: String = row.get(2).map_err(storage)?;
+            let mask: i64 = row.get(3).map_err(storage)?;
+            each(&feed, pass, Verb::parse(&verb).unwrap_or(Verb::Update), mask as u64);
         }
     }
     Ok(())
@@ -82,9 +84,9 @@ pub fn earlier_pending(connection: &Connection, account: &str, run: i64) -> Resu
     let count: i64 = connection
         .prepare_cached(
             "SELECT count(*) FROM row WHERE outcome IS NULL AND run IN
-             (SELECT seq FROM run WHERE account = ?1 AND seq < ?2 AND state IN (?3, ?4))",
+             (SELECT seq FROM run WHERE account = ?1 AND seq < ?2 AND state IN ('checked', 'applying', 'paused'))",
         )
-        .and_then(|mut select| select.query_row(params![account, run, State::Applying.as_str(), State::Paused.as_str()], |row| row.get(0)))
+        .and_then(|mut select| select.query_row(params![account, run], |row| row.get(0)))
         .map_err(storage)?;
     Ok(count as u64)
 }

@@ -197,24 +197,48 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     if detail.nothing_new {
         steps.push("Nothing to do: the file equals the last one that was applied.".into());
     }
-    let needing = detail.tally.needing_person().saturating_sub(by_mode(run));
+    let needing = detail.tally.needing_person().saturating_sub(kept_back(run));
     if needing > 0 && run.state != State::Held {
         steps.push(format!(
             "{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
             names.errors
         ));
     }
-    let retryable = detail.tally.get(Outcome::Refused) + detail.tally.get(Outcome::NotAttempted);
+    let retryable = (detail.tally.get(Outcome::Refused) + detail.tally.get(Outcome::NotAttempted)).saturating_sub(kept_back(run));
     if retryable > 0 && run.state.is_over() {
         steps.push(format!("Rows that may succeed unchanged can be sent again: passferry retry {}.", run.id));
     }
-    if by_mode(run) > 0 {
+    if kept_back(run) > 0 && run.state != State::Discarded {
         steps.push("The feed's mode kept rows back. Set mode = \"live\" when you are content with what you see.".into());
     }
     steps
 }
 
-/// Rows kept back by `mode = plan | canary`: they wait for a setting, not for a person.
-pub fn by_mode(run: &Run) -> u64 {
-    [Code::PlanOnly, Code::NotInCanary].iter().filter_map(|code| run.detail.problems.get(code.as_str())).sum()
+/// Codes of rows that were kept back on purpose: they wait for a setting, or somebody threw them away. No person is to correct them.
+pub const KEPT_BACK: [Code; 3] = [Code::PlanOnly, Code::NotInCanary, Code::Discarded];
+
+/// Rows kept back on purpose.
+pub fn kept_back(run: &Run) -> u64 {
+    KEPT_BACK.iter().filter_map(|code| run.detail.problems.get(code.as_str())).sum()
+}
+
+/// The JSON Schema of a report, as shipped in `schemas/report.json`.
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(Report).to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_in_the_repository_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/report.json");
+        let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            std::fs::write(path, &fresh).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(stored == fresh, "schemas/report.json is old; run the tests once with UPDATE_SCHEMAS=1");
+    }
 }

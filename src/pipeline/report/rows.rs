@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
+use super::json::KEPT_BACK;
 use crate::ledger::{Ledger, Row, Run};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::correction::{Correction, RESERVED, protect};
@@ -27,7 +28,7 @@ pub struct RowSource<'a> {
 const MASK: &str = "•••";
 const PROBLEM_COLUMNS: [&str; 9] = ["line", "record", "outcome", "column", "code", "constraint", "message", "cell", "suggestion"];
 
-/// Writes both files. Rows kept back by the feed's mode are in neither: no person can help them.
+/// Writes both files. Rows kept back on purpose are in neither: no person is to correct them.
 pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: File, problems: File) -> anyhow::Result<()> {
     let mut errors = BufWriter::with_capacity(1 << 20, errors);
     if source.byte_order_mark {
@@ -41,7 +42,7 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
     let width = source.labels.len();
     ledger.rows(&run.id, &wanted, &mut |row| {
         let codes = row.detail.codes();
-        if codes.iter().any(|code| matches!(code, Code::PlanOnly | Code::NotInCanary)) {
+        if codes.iter().any(|code| KEPT_BACK.contains(code)) {
             return Ok(());
         }
         let raw = read_record(source.text, row.offset, row.length)?;
@@ -53,7 +54,7 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
         if row.outcome.is_some_and(Outcome::needs_person) {
             errors.write_record(error_line(run, &row, &cells, width, &codes).iter().map(|cell| cell.as_bytes()))?;
         }
-        problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(|cell| cell.as_bytes()))?))
+        problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(std::string::String::as_bytes))?))
     })?;
     finish(errors)?;
     finish(problems)

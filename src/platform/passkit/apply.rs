@@ -69,7 +69,7 @@ pub(super) struct Apply {
 }
 
 /// The requests of a change, at most, when nothing goes wrong.
-pub(super) fn requests(change: &Change, needs_find: bool) -> u32 {
+pub(super) fn requests(change: &Change) -> u32 {
     let mut operations: Vec<&str> =
         change.fields.iter().filter_map(|field| Field::parse(&field.name).ok()).map(|field| field.rule().operation).collect();
     operations.sort_unstable();
@@ -82,7 +82,7 @@ pub(super) fn requests(change: &Change, needs_find: bool) -> u32 {
         Verb::Expire | Verb::Void => 1,
         Verb::Update | Verb::Upsert => {
             let update = if operations.contains(&FIELDS) { 1 + u32::from(zero) } else { operations.len() as u32 };
-            update + u32::from(needs_find) + u32::from(change.verb == Verb::Upsert)
+            update + u32::from(change.verb == Verb::Upsert)
         }
     }
 }

@@ -142,7 +142,7 @@ impl Platform for Passkit {
     }
 
     fn requests(&self, change: &Change) -> u32 {
-        apply::requests(change, self.needs_find(change))
+        apply::requests(change)
     }
 
     fn probe(&self) -> Box<dyn Conversation<Reach>> {

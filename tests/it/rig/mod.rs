@@ -1,4 +1,7 @@
 //! What tests are run against.
 
+pub mod ferry;
+pub mod harbour;
+pub mod promises;
 pub mod proxy;
 pub mod sshd;

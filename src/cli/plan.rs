@@ -1,0 +1,305 @@
+//! `plan`: what a file would change, with nothing sent.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Utc;
+use owo_colors::OwoColorize;
+use serde::Serialize;
+
+use super::file::{InHand, shown};
+use super::show::write_moves;
+use super::told::by_outcome;
+use super::validate::{tell_fault, tell_header};
+use super::{Exit, Failure, Global, context, out};
+use crate::config::meant::{Feed, Mode};
+use crate::ledger::run::{Moves, Verdict};
+use crate::ledger::{Ledger, Mark, Row, RunKind};
+use crate::outcome::{Outcome, Tally};
+use crate::pipeline::correction::reserved_columns;
+use crate::pipeline::decode::{DecodeError, Dialect, read_record, split_cells};
+use crate::pipeline::diff::{Against, diff};
+use crate::pipeline::guard::{self, Totals};
+use crate::pipeline::pending::PendingPasses;
+use crate::pipeline::road::{Prepared, pool, prepare};
+use crate::pipeline::validate::{Rules, ValidateError, validate};
+use crate::platform;
+use crate::row::Verb;
+use crate::schema::Columns;
+
+/// Show what a file would change, sending nothing
+///
+/// Checks the file as it would be checked on delivery, compares it with what was last applied, and tells what would be sent, what the
+/// guards would say, and how long it would take. Works beside a running daemon and writes nothing. The exit code is 0 whatever the plan
+/// says (`held` and `rows` of --json tell scripts), and 65 where the file is bad as a whole.
+///
+/// Example: passferry plan `loyalty_0611.csv` --feed points --rows 10
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The file, plain or gzip; - is standard input
+    file: PathBuf,
+    /// The feed it would be delivered to
+    #[arg(long, value_name = "FEED")]
+    feed: String,
+    /// Show the first N changes, field by field
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    rows: usize,
+    /// As if run with --force: send what is unchanged too
+    #[arg(long)]
+    force: bool,
+    /// One JSON object; with --rows, the changes are in it
+    #[arg(long)]
+    json: bool,
+    /// Show values of columns that are marked personal
+    #[arg(long)]
+    show_personal: bool,
+}
+
+#[derive(Serialize)]
+struct Plan {
+    file: String,
+    feed: String,
+    mode: &'static str,
+    records: u64,
+    /// Rows by outcome; those to be sent are `to-send`.
+    rows: BTreeMap<&'static str, u64>,
+    problems: BTreeMap<String, u64>,
+    guards: Vec<Verdict>,
+    held: bool,
+    moves: Moves,
+    requests_per_second: f64,
+    /// At least, if nothing else uses the account.
+    seconds: u64,
+    warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<ChangeLine>,
+}
+
+/// What one row would do to one pass.
+#[derive(Serialize)]
+struct ChangeLine {
+    line: u64,
+    record: u64,
+    pass: String,
+    operation: &'static str,
+    fields: Vec<FieldLine>,
+}
+
+#[derive(Serialize)]
+struct FieldLine {
+    field: String,
+    from: String,
+    to: String,
+}
+
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let config = context::config(global)?;
+    let feed = context::feed(&config, &args.feed)?;
+    let ledger = context::Reading::open(&config)?;
+    let account = platform::open(&feed.platform);
+    let known = ledger.field_names(&feed.platform.name)?;
+    // A field that the ledger has not seen has no baseline; giving it a number is left to a real run.
+    let number = |name: &str| known.iter().find(|(_, known)| known == name).map_or(u16::MAX, |(number, _)| *number);
+    let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
+    let hand = InHand::open(&args.file)?;
+    let mut out = out::stdout();
+    let reader = match hand.read(&feed.dialect, &feed.limits)? {
+        Ok(reader) => reader,
+        Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
+    };
+    let labels = reader.header().map(|header| header.labels.clone());
+    if labels.as_deref().and_then(reserved_columns).is_some() {
+        let words = "this is an error report: dropped back into the inbox it is a correction; plan takes data files";
+        return Err(Failure::new(Exit::Usage, words).into());
+    }
+    let columns = match prepared.schema.columns(labels.as_deref()) {
+        Ok(columns) => columns,
+        Err(faults) => return tell_header(&mut out, &args.file, 1, &faults, args.json),
+    };
+    let (dialect, text_path) = (reader.dialect().clone(), reader.text_path().to_owned());
+    let rules = Rules { schema: &prepared.schema, columns: &columns, mapping: Some(&prepared.mapping), correction: None, picked: None };
+    let pool = pool(config.workers)?;
+    let (validated, duplicated) = match validate(reader, &rules, &hand.spool, &pool, &|_| (), &mut |_| Ok(())) {
+        Ok(both) => both,
+        Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &args.file, &fault, args.json),
+        Err(error) => return Err(error.into()),
+    };
+    let mut pending = PendingPasses::default();
+    ledger.pending_passes(&feed.platform.name, "", &mut |_, pass, _, _| pending.insert(pass, Verb::Void, std::iter::empty()))?;
+    let against = Against {
+        ledger: &*ledger,
+        account: &feed.platform.name,
+        mapping: &prepared.mapping,
+        field_ids: &prepared.field_ids,
+        duplicates: feed.duplicates,
+        today: (Utc::now().timestamp() / 86_400) as u16,
+        max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),
+        force: args.force,
+        pending: &pending,
+        stale: None,
+    };
+    let mut first = First { rows: Vec::new(), wanted: args.rows };
+    let diffed = diff(&validated, &duplicated, &against, &pool, &mut |rows| {
+        first.take(rows);
+        Ok(())
+    })?;
+    let records = validated.valid + validated.rejected;
+    let totals = Totals { records, rejected: validated.rejected, ragged: validated.ragged, moves: &diffed.moves, kind: RunKind::File };
+    let guards = guard::judge(feed, &totals, &*ledger)?;
+    let mut tally: Tally = diffed.ended.clone();
+    tally.add(Outcome::Unchanged, diffed.unchanged);
+    tally.add(Outcome::Rejected, validated.rejected);
+    let mut rows = by_outcome(&tally);
+    rows.insert("to-send", diffed.pending);
+    rows.retain(|_, count| *count > 0);
+    let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
+    let text = std::fs::File::open(&text_path)?;
+    let changes = first.in_order().into_iter().map(|row| {
+        change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
+    });
+    let held = guards.iter().any(|verdict| verdict.held) && diffed.pending > 0 && feed.mode != Mode::Plan;
+    let mut warnings = columns.warnings.clone();
+    if !validated.facts.last_line_ended && validated.facts.records > 0 {
+        warnings.push("the last line has no line end: the file may have been cut short".into());
+    }
+    let plan = Plan {
+        file: shown(&args.file),
+        feed: feed.name.clone(),
+        mode: match feed.mode {
+            Mode::Plan => "plan",
+            Mode::Canary => "canary",
+            Mode::Live => "live",
+        },
+        records,
+        rows,
+        problems: validated.problems,
+        held,
+        guards,
+        requests_per_second: per_second,
+        seconds: (diffed.moves.requests as f64 / per_second).ceil() as u64,
+        moves: diffed.moves,
+        warnings,
+        changes: changes.collect::<anyhow::Result<_>>()?,
+    };
+    if args.json {
+        out::json(&mut out, &plan)?;
+    } else {
+        write_plan(&mut out, &plan)?;
+    }
+    out.flush()?;
+    Ok(Exit::Ok)
+}
+
+/// Rows to be sent come in the order of passes; of them the first by record are kept.
+struct First {
+    rows: Vec<Row>,
+    wanted: usize,
+}
+
+impl First {
+    fn take(&mut self, rows: Vec<Row>) {
+        if self.wanted == 0 {
+            return;
+        }
+        self.rows.extend(rows.into_iter().filter(|row| row.outcome.is_none()));
+        if self.rows.len() > self.wanted.saturating_mul(4).max(10_000) {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        self.rows.sort_unstable_by_key(|row| row.record);
+        self.rows.truncate(self.wanted);
+    }
+
+    fn in_order(mut self) -> Vec<Row> {
+        self.cut();
+        self.rows
+    }
+}
+
+/// What is needed to tell a change.
+struct Told<'a> {
+    text: &'a std::fs::File,
+    dialect: &'a Dialect,
+    columns: &'a Columns,
+    prepared: &'a Prepared,
+    ledger: &'a dyn Ledger,
+    feed: &'a Feed,
+    args: &'a Args,
+}
+
+fn change(row: &Row, told: &Told<'_>) -> anyhow::Result<ChangeLine> {
+    let Prepared { schema, mapping, field_ids, .. } = told.prepared;
+    let raw = read_record(told.text, row.offset, row.length)?;
+    let (mut cells, mut values, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    split_cells(&raw, told.dialect, &mut cells);
+    schema.read(told.columns, &cells, &mut values, &mut problems);
+    let update = mapping.update(told.columns, &cells, &values, &mut problems);
+    let Some(update) = update else { anyhow::bail!("line {} changed while it was looked at", row.line) };
+    let known = told.ledger.baseline_of(&told.feed.platform.name, &[update.target.key()])?.pop();
+    let hide = |personal: bool| personal && !told.args.show_personal;
+    let fields = update.wanted.iter().filter(|wanted| row.mask & (1 << wanted.field) != 0).map(|wanted| {
+        let mapped = &mapping.fields()[wanted.field as usize];
+        let id = field_ids[wanted.field as usize];
+        let before = known.as_ref().and_then(|known| known.fields.iter().find(|state| state.field == id)).map(|state| state.mark);
+        FieldLine {
+            field: mapped.name.to_string(),
+            from: before.map_or_else(|| "unknown".to_owned(), Mark::show),
+            to: match &wanted.value {
+                None => "nothing".to_owned(),
+                Some(_) if hide(mapped.personal) => out::MASK.to_owned(),
+                Some(value) => value.canonical().into_owned(),
+            },
+        }
+    });
+    let hidden = hide(schema.fields()[mapping.pass_field()].personal);
+    Ok(ChangeLine {
+        line: row.line,
+        record: row.record,
+        pass: if hidden { out::MASK.to_owned() } else { update.target.text().to_owned() },
+        operation: row.verb.as_str(),
+        fields: fields.collect(),
+    })
+}
+
+fn write_plan(out: &mut impl Write, plan: &Plan) -> anyhow::Result<()> {
+    writeln!(out, "{} as a file of feed {} ({} mode): {}", plan.file.bold(), plan.feed, plan.mode, out::counted(plan.records, "record"))?;
+    for (outcome, count) in &plan.rows {
+        writeln!(out, "{:>10}  {outcome}", out::count(*count))?;
+    }
+    if !plan.problems.is_empty() {
+        out::heading(out, "problems")?;
+        for (code, count) in &plan.problems {
+            writeln!(out, "{:>10}  {code}", out::count(*count))?;
+        }
+        writeln!(out, "passferry validate {} --feed {} lists them", plan.file, plan.feed)?;
+    }
+    write_moves(out, &plan.moves)?;
+    if plan.moves.requests > 0 {
+        let time = humantime::format_duration(Duration::from_secs(plan.seconds));
+        writeln!(out, "at {} requests a second: {time} or more", plan.requests_per_second)?;
+    }
+    if !plan.guards.is_empty() {
+        out::heading(out, "guards")?;
+        for verdict in &plan.guards {
+            let sign = if verdict.held { "would hold it".red().to_string() } else { "passes".green().to_string() };
+            writeln!(out, "{} {sign}: {}", verdict.guard, verdict.evidence)?;
+        }
+    }
+    for warning in &plan.warnings {
+        writeln!(out, "{} {warning}", "note:".yellow())?;
+    }
+    if !plan.changes.is_empty() {
+        out::heading(out, "first changes")?;
+        for change in &plan.changes {
+            writeln!(out, "line {}: {} {}", change.line, change.operation, change.pass.escape_debug())?;
+            for field in &change.fields {
+                writeln!(out, "    {}: {} → {}", field.field, field.from, field.to.escape_debug())?;
+            }
+        }
+    }
+    Ok(())
+}

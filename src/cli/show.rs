@@ -1,0 +1,272 @@
+//! `show`: all that is known of a run.
+
+use std::io::Write;
+
+use owo_colors::OwoColorize;
+use serde::Serialize;
+
+use super::told::{Cells, RowLine, by_outcome, names, needing_person};
+use super::{Exit, Global, context, out};
+use crate::ledger::run::{ReportFile, Wish};
+use crate::ledger::{Ledger, Run, State};
+use crate::outcome::{Outcome, Tally};
+use crate::pipeline::report::Report;
+
+/// Show all that is known of a run: counts, guards, moves, reports, what to do next
+///
+/// RUN is a run's id or a file name (of several runs of a name, the newest). With --rows also the rows that need a person, with what is
+/// wrong with each; --outcome chooses others. Cells of personal columns are masked.
+///
+/// Example: passferry show `loyalty_0611.csv` --rows
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A run's id, or a file name
+    #[arg(value_name = "RUN")]
+    wanted: String,
+    /// Also its rows that need a person
+    #[arg(long)]
+    rows: bool,
+    /// Rows that ended so, instead; may be given several times
+    #[arg(long, value_name = "OUTCOME", value_parser = outcome)]
+    outcome: Vec<Outcome>,
+    /// Only the row that begins on this line of the file; may be given several times
+    #[arg(long, value_name = "N")]
+    line: Vec<u64>,
+    /// One JSON object, then one a row
+    #[arg(long)]
+    json: bool,
+    /// Show cells of columns that are marked personal
+    #[arg(long)]
+    show_personal: bool,
+}
+
+fn outcome(text: &str) -> Result<Outcome, String> {
+    Outcome::parse(text).ok_or_else(|| format!("write one of {}", Outcome::ALL.map(Outcome::as_str).join(", ")))
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: Report,
+    /// Rows that wait for somebody: to be corrected, or for a decision.
+    needs_person: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    reports: &'a [ReportFile],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived: Option<String>,
+    /// Asked for and not yet carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wish: Option<Wish>,
+}
+
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let config = context::config(global)?;
+    let ledger = context::Reading::open(&config)?;
+    let run = with_live_counts(context::find_run(&*ledger, &args.wanted)?, &*ledger)?;
+    let report = Report::of(&run, &names(&run));
+    let wish = ledger.peek_wish(&run.id)?;
+    let mut out = out::stdout();
+    if args.json {
+        let shown = Shown {
+            report,
+            needs_person: needing_person(&run),
+            cause: run.detail.cause.as_deref(),
+            reports: &run.detail.reports,
+            archived: run.detail.archived.as_ref().map(crate::ledger::run::show_name),
+            wish,
+        };
+        out::json(&mut out, &shown)?;
+    } else {
+        write_run(&mut out, &run, &report, wish.as_ref())?;
+    }
+    if args.rows || !args.outcome.is_empty() || !args.line.is_empty() {
+        let cells = Cells::of(&config, &*ledger, &run, args.show_personal);
+        if !args.json {
+            out::heading(&mut out, "rows")?;
+        }
+        let outcomes = match (&args.outcome[..], &args.line[..]) {
+            ([], []) => Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person()).collect(),
+            (chosen, _) => chosen.to_vec(),
+        };
+        ledger.rows(&run.id, &outcomes, &mut |row| {
+            if !args.line.is_empty() && !args.line.contains(&row.line) {
+                return Ok(());
+            }
+            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref()), args.json)
+        })?;
+    }
+    out.flush()?;
+    Ok(Exit::Ok)
+}
+
+/// While a run is applied its own line lags behind its rows.
+fn with_live_counts(mut run: Run, ledger: &dyn Ledger) -> anyhow::Result<Run> {
+    if matches!(run.state, State::Applying | State::Paused) {
+        let mut tally: Tally = run.detail.counted.clone();
+        tally.merge(&ledger.tally(&run.id)?);
+        run.detail.tally = tally;
+    }
+    Ok(run)
+}
+
+pub fn write_row(out: &mut impl Write, row: &RowLine, json: bool) -> anyhow::Result<()> {
+    if json {
+        return out::json(out, row);
+    }
+    writeln!(out, "line {} (record {}): {} {}", row.line, row.record, row.operation, row.outcome.bold())?;
+    for words in row.words() {
+        writeln!(out, "    {words}")?;
+    }
+    Ok(())
+}
+
+fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wish>) -> anyhow::Result<()> {
+    let detail = &run.detail;
+    writeln!(out, "{}  {}  {}", run.id.bold(), run.state.bold(), run.shown_name())?;
+    let mut facts = out::table(&[]);
+    let mut fact = |name: &str, value: String| {
+        if !value.is_empty() {
+            facts.add_row([name.to_owned(), value]);
+        }
+    };
+    fact("feed", run.feed.clone());
+    fact(
+        "kind",
+        match &run.parent {
+            Some(parent) => format!("{} of {parent}", kind(run)),
+            None => kind(run).to_owned(),
+        },
+    );
+    fact("source", format!("{} {}", run.source, run.folder.to_string().escape_debug()));
+    fact("seen", format!("{} ({})", out::time(detail.seen_at), detail.proof));
+    fact("ended", detail.ended_at.map(out::time).unwrap_or_default());
+    fact("cause", detail.cause.clone().unwrap_or_default());
+    fact("size", format!("{} bytes", out::count(run.size)));
+    fact("sha-256", run.sha256.clone().unwrap_or_default());
+    fact("moved to", detail.archived.as_ref().map(crate::ledger::run::show_name).unwrap_or_default());
+    if let Some(dialect) = &detail.dialect {
+        let delimiter = if dialect.delimiter == "\t" { "tab" } else { &dialect.delimiter };
+        fact("delimiter", format!("{delimiter} ({})", if dialect.pinned { "set" } else { &dialect.evidence }));
+    }
+    if let Some(approval) = &detail.approval {
+        let reason = approval.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        fact("approved", format!("by {} {}{reason}", approval.by, out::time(approval.at)));
+    }
+    if let Some(wish) = wish {
+        fact("asked for", format!("{:?} by {} {}", wish.what, wish.by, out::ago(wish.at)).to_lowercase());
+    }
+    fact("requests", out::count(detail.requests));
+    fact(
+        "time",
+        detail.timings.iter().map(|(station, ms)| format!("{station} {:.1} s", *ms as f64 / 1000.0)).collect::<Vec<_>>().join(", "),
+    );
+    out::write_table(out, facts)?;
+
+    if let Some(fault) = &detail.fault {
+        out::heading(out, "the file is bad as a whole")?;
+        let place = match (fault.line, fault.column) {
+            (Some(line), Some(column)) => format!("line {line}, character {column}: "),
+            (Some(line), None) => format!("line {line}: "),
+            _ => String::new(),
+        };
+        writeln!(out, "{} {place}{}", fault.code.red(), fault.message)?;
+    }
+    out::heading(out, &out::counted(report.records, "record"))?;
+    let mut counts = out::table(&[]);
+    for (outcome, count) in report.rows.iter().filter(|(_, count)| **count > 0) {
+        counts.add_row([outcome.clone(), out::count(*count)]);
+    }
+    out::write_table(out, counts)?;
+    write_problems(out, report)?;
+    write_guards(out, report)?;
+    if !detail.reports.is_empty() {
+        out::heading(out, "reports")?;
+        for file in &detail.reports {
+            writeln!(out, "{} ({} bytes)", file.name, out::count(file.bytes))?;
+        }
+    }
+    if !detail.operations.is_empty() {
+        out::heading(out, "operations")?;
+        for (name, tally) in &detail.operations {
+            let counts: Vec<String> = by_outcome(tally).iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+            writeln!(out, "{name}: {}", counts.join(", "))?;
+        }
+    }
+    for warning in &detail.warnings {
+        writeln!(out, "\n{} {warning}", "note:".yellow())?;
+    }
+    if !report.next.is_empty() {
+        out::heading(out, "next")?;
+        for step in &report.next {
+            writeln!(out, "{step}")?;
+        }
+    }
+    Ok(())
+}
+
+fn kind(run: &Run) -> &'static str {
+    match run.kind {
+        crate::ledger::RunKind::File => "file",
+        crate::ledger::RunKind::Correction => "correction",
+        crate::ledger::RunKind::Retry => "retry",
+    }
+}
+
+fn write_problems(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
+    if report.problems.is_empty() {
+        return Ok(());
+    }
+    out::heading(out, "problems")?;
+    for (code, count) in &report.problems {
+        let columns: Vec<String> = report
+            .problems_by_column
+            .iter()
+            .filter_map(|(column, codes)| codes.get(code).map(|count| format!("{} {count}", column.escape_debug())))
+            .collect();
+        let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
+        writeln!(out, "{:>10}  {code}{columns}", out::count(*count))?;
+        if let Some(help) = report.codes.get(code) {
+            writeln!(out, "            {} {}", help.cause, help.cure)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the guards say and how values move, for `show` and `plan`.
+pub fn write_guards(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
+    if !report.guards.is_empty() {
+        out::heading(out, "guards")?;
+        for verdict in &report.guards {
+            let sign = if verdict.held { "holds".red().to_string() } else { "passes".green().to_string() };
+            writeln!(out, "{} {sign}: {}", verdict.guard, verdict.evidence)?;
+        }
+    }
+    write_moves(out, &report.moves)
+}
+
+pub fn write_moves(out: &mut impl Write, moves: &crate::ledger::run::Moves) -> anyhow::Result<()> {
+    if moves.passes == 0 {
+        return Ok(());
+    }
+    out::heading(out, &format!("changes of {}", passes(moves.passes)))?;
+    let parts = [
+        (moves.balances, "balances move"),
+        (moves.zeroed, "balances go to nothing"),
+        (moves.cleared, "passes have a field cleared"),
+        (moves.ended, "passes expire or are taken away"),
+        (moves.perhaps_created, "passes may be created"),
+        (moves.requests, "requests, at most"),
+    ];
+    for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+        writeln!(out, "{:>10}  {what}", out::count(count))?;
+    }
+    for sample in &moves.samples {
+        writeln!(out, "  line {}: {}: {} → {}", sample.line, sample.field, sample.from, sample.to)?;
+    }
+    Ok(())
+}
+
+fn passes(count: u64) -> String {
+    format!("{} {}", out::count(count), if count == 1 { "pass" } else { "passes" })
+}

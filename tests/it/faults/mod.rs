@@ -1,0 +1,10 @@
+//! Every fault of the failure model, from the front door: a file in, passes changed, a report out, whatever happens on the way.
+
+mod content;
+mod delivery;
+mod kill;
+mod order;
+mod places;
+mod platform;
+mod privacy;
+mod samples;
