@@ -345,10 +345,7 @@ impl Ledger for Sqlite {
     }
 
     fn seed(&self, fence: Fence, account: &str, passes: &[Known]) -> Result<()> {
-        self.write(fence, |work| {
-            let account = baseline::account(work, account)?;
-            passes.iter().try_for_each(|known| baseline::put(work, account, known.pass, &known.fields))
-        })
+        self.write(fence, |work| baseline::put(work, baseline::account(work, account)?, passes))
     }
 
     fn check(&self) -> Result<Vec<String>> {
