@@ -210,6 +210,7 @@ codes! {
     CellTooLong = "cell-too-long", false, "A cell is longer than the limit.", "Look for a missing closing quote before the line named; raise limits.cell if the cell is meant.";
     RecordTooLong = "record-too-long", false, "A record is longer than the limit.", "Look for missing line ends; raise limits.record if the record is meant.";
     TooManyCells = "too-many-cells", false, "A record has more cells than the limit.", "Check the delimiter; raise limits.cells if the record is meant.";
+    FileTooLarge = "file-too-large", false, "The file is larger than the limit.", "Deliver it in parts, or raise limits.file.";
     NotText = "not-text", false, "The file holds NUL bytes throughout: it is not UTF-8 text.", "Export as UTF-8 text, not UTF-16 and not a spreadsheet.";
     // The header
     BlankHeader = "blank-header", false, "The header line holds no label.", "Put the column names on the first line, or set header = false.";

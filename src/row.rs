@@ -40,11 +40,7 @@ pub struct PassKey(pub u128);
 
 impl PassKey {
     pub fn of(parts: &[&[u8]]) -> PassKey {
-        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-        for part in parts {
-            hasher.update(part);
-        }
-        PassKey(hasher.digest128())
+        PassKey(digest128(parts))
     }
 
     /// The two signed halves a database keeps; their order as a pair is not the key's.
@@ -55,6 +51,30 @@ impl PassKey {
     pub const fn low(self) -> u64 {
         self.0 as u64
     }
+}
+
+/// XXH3 of the parts joined. Short ones are joined first: a streaming hasher is set up at many times the cost of hashing an identifier.
+pub fn digest128(parts: &[&[u8]]) -> u128 {
+    const SHORT: usize = 128;
+    let mut joined = [0_u8; SHORT];
+    let mut length = 0;
+    for part in parts {
+        match joined.get_mut(length..length + part.len()) {
+            Some(room) => room.copy_from_slice(part),
+            None => return digest128_of_long(parts),
+        }
+        length += part.len();
+    }
+    xxhash_rust::xxh3::xxh3_128(&joined[..length])
+}
+
+#[cold]
+fn digest128_of_long(parts: &[&[u8]]) -> u128 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.digest128()
 }
 
 /// What a row means, said by the feed or by a column.

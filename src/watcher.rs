@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::dispatch::Health;
 use crate::ledger::run::Detail;
-use crate::ledger::{Run, RunFilter, RunKind, State};
+use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
 use crate::pipeline::{Rest, Road, process};
 use crate::service;
@@ -166,16 +166,23 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
-    let unfinished = road.ledger.runs(&RunFilter { states: vec![State::Applying, State::Paused], ..RunFilter::default() })?;
+    let unfinished =
+        road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
     for mut run in unfinished {
         road.ledger.distrust_pending(road.fence, &run.id, &run.account)?;
         // Numbers in its rows mean the mapping it was checked under.
-        if let Ok(feed) = road.feed(&run.feed)
-            && feed.fingerprint != run.detail.fingerprint
-        {
-            info!(run = run.id, "the feed changed since the run was checked: it is checked again");
-            run.state = State::Fetched;
-            road.save(&run)?;
+        match road.feed(&run.feed) {
+            Ok(feed) if feed.fingerprint != run.detail.fingerprint => {
+                info!(run = run.id, "the feed changed since the run was checked: it is checked again");
+                run.state = State::Fetched;
+                road.save(&run)?;
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                // Nobody would ever take it further, and rows of other feeds would wait for it.
+                warn!(run = run.id, "{fault:#}: the run is stopped");
+                road.end_orphan(&mut run)?;
+            }
         }
     }
     for feed in road.config.feeds.values() {
@@ -309,13 +316,22 @@ fn look(
             return Err(fault.into());
         }
     };
-    road.ledger.note_source(&source.name, None)?;
+    let fault = discovered.faults.first().map(ToString::to_string);
+    road.ledger.note_source(&source.name, fault.as_deref())?;
     let mut feeds = HashSet::new();
     for delivery in discovered.complete {
         feeds.insert(delivery.feed.name.clone());
         register(road, delivery)?;
     }
-    Ok((feeds, discovered.look_again))
+    match discovered.faults.into_iter().next() {
+        // Told like any other trouble of the source; what the other inboxes gave is registered.
+        Some(fault) if feeds.is_empty() => Err(fault.into()),
+        Some(fault) => {
+            warn!(source = source.name, "an inbox cannot be listed: {fault}");
+            Ok((feeds, discovered.look_again))
+        }
+        None => Ok((feeds, discovered.look_again)),
+    }
 }
 
 fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
@@ -352,6 +368,9 @@ fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
             Ok(_) => LATER,
             Err(fault) => {
                 error!("{fault:#}");
+                if matches!(fault.downcast_ref(), Some(LedgerError::Fenced)) {
+                    stop.drain();
+                }
                 LATER
             }
         };
@@ -402,12 +421,15 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
                     }
                 }
                 Rest::Later => {
-                    sweep.later.push(format!(
-                        "{}: {}",
-                        run.shown_name(),
-                        run.detail.waits.clone().or_else(|| run.detail.cause.clone()).unwrap_or_default()
-                    ));
-                    return Ok(sweep);
+                    let why = run.detail.waits.clone().or_else(|| run.detail.cause.clone()).unwrap_or_default();
+                    sweep.later.push(format!("{}: {why}", run.shown_name()));
+                    // All rows of a run that only reports or puts away have ended; and a snapshot that cannot be had stands for itself.
+                    let may_overtake = run.state == State::Reporting
+                        || run.state.is_over()
+                        || (run.state == State::Complete && feed.content == Content::Snapshot);
+                    if !may_overtake {
+                        return Ok(sweep);
+                    }
                 }
                 Rest::Stopping => {
                     sweep.later.push(format!("{}: stopped; it goes on at the next start", run.shown_name()));

@@ -84,7 +84,8 @@ fn find(ledger: &dyn Ledger, wanted: &str, what: WishKind) -> anyhow::Result<Run
 /// Is the run in a state for it?
 fn may(run: &Run, what: WishKind) -> Result<(), Failure> {
     let fits = match what {
-        WishKind::Approve | WishKind::Discard => run.state == State::Held,
+        WishKind::Approve => run.state == State::Held,
+        WishKind::Discard => matches!(run.state, State::Held | State::Complete),
         WishKind::Stop => matches!(run.state, State::Applying | State::Paused),
     };
     if fits {

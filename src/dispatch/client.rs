@@ -1,5 +1,6 @@
 //! One try of one request: to the configured host and nowhere else, within a deadline and a size.
 
+use std::cell::RefCell;
 use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub(super) struct Client {
     base: String,
     timeout: Duration,
     answer_bytes_max: usize,
+    /// The path asked for last, and its address: most requests go where the one before went, and an address is copied faster than read.
+    last: RefCell<Option<(String, Url)>>,
 }
 
 /// An answer as it came.
@@ -69,14 +72,25 @@ impl Client {
             base: base_url.trim_end_matches('/').to_owned(),
             timeout: limits.timeout,
             answer_bytes_max: limits.answer_bytes_max,
+            last: RefCell::default(),
         })
+    }
+
+    fn address(&self, path: &str) -> Result<Url, Lost> {
+        if let Some((known, url)) = &*self.last.borrow()
+            && known == path
+        {
+            return Ok(url.clone());
+        }
+        let url = Url::parse(&format!("{}{path}", self.base))
+            .map_err(|error| Lost::Broken(format!("the request's address cannot be built: {error}")))?;
+        *self.last.borrow_mut() = Some((path.to_owned(), url.clone()));
+        Ok(url)
     }
 
     /// Sends once and reads the whole answer, all within the deadline.
     pub(super) async fn send(&self, request: &Request, mut headers: HeaderMap) -> Result<Raw, Lost> {
-        let url = Url::parse(&format!("{}{}", self.base, request.path))
-            .map_err(|error| Lost::Broken(format!("the request's address cannot be built: {error}")))?;
-        let mut http = reqwest::Request::new(request.method.clone(), url);
+        let mut http = reqwest::Request::new(request.method.clone(), self.address(&request.path)?);
         if let Some(body) = &request.body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *http.body_mut() = Some(body.clone().into());

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
@@ -75,12 +76,28 @@ pub(super) struct Engine {
     /// The passes with a change under way, and the changes that wait for it.
     lanes: RefCell<HashMap<PassKey, VecDeque<Job>>>,
     asking: Cell<bool>,
+    /// First changes of lanes that nobody carries out yet.
+    fresh: RefCell<VecDeque<Job>>,
+    /// Carriers that wait and were not yet promised a lane.
+    idle: Cell<usize>,
+    wake: Notify,
 }
 
 impl Engine {
     pub(super) fn new(name: String, account: Account, client: Client, limits: Limits, shared: Arc<Shared>) -> Rc<Engine> {
         let gate = Gate::new(name, &limits, shared.clone());
-        Rc::new(Engine { account, client, limits, gate, shared, lanes: RefCell::default(), asking: Cell::new(false) })
+        Rc::new(Engine {
+            account,
+            client,
+            limits,
+            gate,
+            shared,
+            lanes: RefCell::default(),
+            asking: Cell::new(false),
+            fresh: RefCell::default(),
+            idle: Cell::new(0),
+            wake: Notify::new(),
+        })
     }
 
     /// Takes commands until told to end; what is under way then is dropped.
@@ -100,12 +117,34 @@ impl Engine {
             Entry::Occupied(mut lane) => lane.get_mut().push_back(job),
             Entry::Vacant(lane) => {
                 lane.insert(VecDeque::new());
-                tokio::task::spawn_local(self.clone().run_lane(job));
+                match self.idle.get().checked_sub(1) {
+                    Some(left) => {
+                        self.idle.set(left);
+                        self.fresh.borrow_mut().push_back(job);
+                        self.wake.notify_one();
+                    }
+                    None => drop(tokio::task::spawn_local(self.clone().carry(job))),
+                }
             }
         }
     }
 
-    async fn run_lane(self: Rc<Self>, first: Job) {
+    /// Carries out lane after lane. A task of its own for each lane would be set up at a good part of a request's cost.
+    async fn carry(self: Rc<Self>, first: Job) {
+        self.run_lane(first).await;
+        loop {
+            let next = self.fresh.borrow_mut().pop_front();
+            match next {
+                Some(job) => self.run_lane(job).await,
+                None => {
+                    self.idle.set(self.idle.get() + 1);
+                    self.wake.notified().await;
+                }
+            }
+        }
+    }
+
+    async fn run_lane(self: &Rc<Self>, first: Job) {
         let mut next = Some(first);
         while let Some(Job { change, key, stop, done }) = next {
             let result = self.converse(self.account.apply(change), &Patience::Endless(stop)).await;

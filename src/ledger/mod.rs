@@ -223,8 +223,8 @@ pub trait Ledger: Send + Sync {
     /// Rows still to be done in runs of the account that are checked or applying, other than `run`: the run's feed, pass, verb and mask.
     fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()>;
 
-    /// How many rows are still to be done in runs of the account that began before `run` and are applying.
-    fn earlier_pending(&self, account: &str, run: &str) -> Result<u64>;
+    /// How many rows are still to be done in these runs, as far as they are checked or applying.
+    fn pending_of(&self, runs: &[String]) -> Result<u64>;
 
     /// Outcomes and what they say of the baseline, together.
     fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()>;

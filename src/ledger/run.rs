@@ -182,6 +182,8 @@ pub struct Detail {
     pub end: Option<State>,
     pub warnings: Vec<String>,
     pub reports: Vec<ReportFile>,
+    /// The input was taken away before it was ever here.
+    pub gone: bool,
     /// Where the input was moved to.
     pub archived: Option<BString>,
     /// Milliseconds by station.
@@ -191,6 +193,8 @@ pub struct Detail {
     /// Corrections and retries that took rows of this run up, and how many rows they took.
     pub continued_by: Vec<String>,
     pub taken_up: u64,
+    /// Runs of the account with rows left when this one was checked: where the two meet, this one comes after.
+    pub behind: Vec<String>,
     /// Rows that `retry` picked, by record; all when empty.
     pub picked: Vec<u64>,
     /// Equal to the latest cleanly finished run: answered at once.

@@ -29,6 +29,8 @@ const COMMIT_ROWS: usize = 1000;
 const COMMIT_AFTER: Duration = Duration::from_millis(100);
 /// How often health, wishes and deferred rows are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How long rows wait at a time for an earlier run of the account.
+const EARLIER_WAIT: Duration = Duration::from_secs(10);
 /// Rows after which a high share of missing passes stops the run: more likely the wrong programme than wrong rows.
 const UNRESOLVED_SAMPLE: u64 = 200;
 
@@ -48,6 +50,8 @@ pub struct Work<'a> {
     pub pool: &'a rayon::ThreadPool,
     pub today: u16,
     pub stop: &'a Stop,
+    /// Runs of the account that had rows left when this one was checked: its deferred rows come after theirs.
+    pub behind: &'a [String],
     /// Stop when too many of the first rows have no pass; off for corrections and approved runs.
     pub watch_unresolved: bool,
 }
@@ -107,7 +111,8 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
                 waiting.extend(finish(work, &shared, row, result));
             }
             if waiting.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || over {
-                commit(work, watch, &mut waiting)?;
+                // What cannot be written down must not be sent (failure model, B3).
+                commit(work, watch, &mut waiting).inspect_err(|_| work.stop.drain())?;
             }
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
@@ -157,13 +162,15 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
     Ok(())
 }
 
-/// True when no run that began earlier has rows left for this account. False when it is time to stop.
+/// True when the runs that this one was checked behind have no rows left. False when it is time to stop, or after a while: whoever
+/// waits longer comes back later, so that a run that nobody advances is seen and not waited for in silence.
 fn wait_for_earlier_runs(work: &Work<'_>) -> anyhow::Result<bool> {
+    let end = Instant::now() + EARLIER_WAIT;
     loop {
-        if work.ledger.earlier_pending(&work.feed.platform.name, work.run)? == 0 {
+        if work.ledger.pending_of(work.behind)? == 0 {
             return Ok(true);
         }
-        if work.stop.wait(TICK * 4) {
+        if Instant::now() >= end || work.stop.wait(TICK * 4) {
             return Ok(false);
         }
     }
@@ -203,7 +210,7 @@ fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[R
                 }
             }
         }
-        if shared.feed_stop.is_draining() {
+        if shared.feed_stop.is_draining() || work.stop.is_draining() {
             break;
         }
     }
@@ -268,6 +275,13 @@ fn row_end(row: u64, way: &OnItsWay, work: &Work<'_>) -> Option<RowEnd> {
             _ => unknown.extend(result.fields.iter().map(|&field| id(field))),
         }
     }
+    // Of several passes that share an identifier, one that failed outweighs those that took the value.
+    let failed = |state: &FieldState| {
+        let field = |result: &OperationResult| result.fields.iter().any(|&field| id(field) == state.field);
+        way.results.iter().any(|result| !matches!(result.outcome, Outcome::Applied | Outcome::Created) && field(result))
+    };
+    unknown.extend(known.iter().filter(|state| failed(state)).map(|state| state.field));
+    known.retain(|state| !failed(state));
     let plain = way.results.len() == 1 && matches!(worst, Outcome::Applied | Outcome::Created);
     let operations = if plain { Vec::new() } else { way.results.iter().map(note).collect() };
     let gone = worst == Outcome::Unresolved

@@ -28,7 +28,8 @@ pub fn destination(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Op
 pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> {
     let input = join(run.folder.as_bstr(), run.name.as_bstr());
     // Somebody may have delivered another file under the name meanwhile: that one stays.
-    let ours = source.stat(input.as_bstr())?.is_some_and(|entry| (entry.size, entry.mtime) == (run.size, run.mtime));
+    let there = source.stat(input.as_bstr())?;
+    let ours = there.as_ref().is_some_and(|entry| (entry.size, entry.mtime) == (run.size, run.mtime));
     match (&feed.after, &run.detail.archived) {
         (After::Leave, _) => return Ok(()),
         (After::Delete, _) if ours => source.remove(input.as_bstr())?,
@@ -39,7 +40,8 @@ pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> {
         },
         _ => {}
     }
-    remove_marker(feed, run, source)
+    // A marker beside another file is that file's.
+    if ours || there.is_none() { remove_marker(feed, run, source) } else { Ok(()) }
 }
 
 /// A marker named after the file has said what it had to say.

@@ -13,13 +13,14 @@ use super::guard::{self, Totals};
 use super::pending::PendingPasses;
 use super::report::RowSource;
 use super::road::{Prepared, Road, Station};
-use super::validate::{Rejected, Rules, ValidateError, validate};
+use super::spill::PARTITIONS;
+use super::validate::{Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text};
 use crate::config::meant::{Content, Feed, Mode};
 use crate::ledger::run::{DialectFacts, Fault, FileFacts};
-use crate::ledger::{Row, Run, RunFilter, RunKind, State};
+use crate::ledger::{Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
-use crate::row::PassKey;
+use crate::row::{PassKey, Verb};
 use crate::schema::Columns;
 
 /// How a check ended. The run is in the ledger in the state that belongs to it, except for a bad file.
@@ -49,6 +50,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         return Ok(Checked::Bad(fault));
     }
     let feed = road.feed(&run.feed)?;
+    run.account.clone_from(&feed.platform.name);
     run.detail.fingerprint.clone_from(&feed.fingerprint);
     let mut hand = match Known::of(road, run, &feed)? {
         Ok(known) => known,
@@ -89,6 +91,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
 
     // From the look at other runs' rows until this run's own are visible as applying, no other run of the account may do the same.
     let _order = road.account_order(&feed.platform.name)?;
+    run.detail.behind = road.others_applying(run, &feed.platform.name)?;
     let mut pending = PendingPasses::default();
     road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |feed, pass, verb, mask| {
         road.note_pending(&mut pending, feed, pass, verb, mask);
@@ -137,7 +140,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     run.detail.verdicts.iter_mut().for_each(|verdict| verdict.held &= run.detail.approval.is_some());
     run.state = State::Checked;
     road.save(run)?;
-    supersede_older(road, run, &feed)?;
+    supersede_older(road, run, &feed, &validated)?;
     Ok(Checked::Ready)
 }
 
@@ -350,7 +353,9 @@ fn note_originals(road: &Road, correction: &mut Correction) -> anyhow::Result<()
 fn first_run_cell(road: &Road, run: &Run, owner: &str, feed: &Feed) -> Option<String> {
     let column = run.detail.labels.iter().position(|label| label.trim() == "_run")?;
     // What is wrong with the file, the real reading says.
-    let mut reader = Reader::open(&road.spool.data(owner), &road.spool.text(owner), &feed.dialect, &feed.limits).ok()?;
+    // Another reader writes the decoded text meanwhile, so this one has a place of its own.
+    let scratch = tempfile::tempdir_in(road.spool.folder()).ok()?;
+    let mut reader = Reader::open(&road.spool.data(owner), &scratch.path().join("text"), &feed.dialect, &feed.limits).ok()?;
     let chunk = reader.next_chunk().ok()??;
     let mut cells = Vec::new();
     let record = chunk.records().next()?;
@@ -366,14 +371,20 @@ fn corrected_after(road: &Road, run: &Run) -> anyhow::Result<Option<Run>> {
     }
 }
 
-/// Was the pass changed by a run that began after this one?
+/// Was the pass changed by a run that began after this one, or is it about to be? What cannot be looked up counts as changed.
 fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run) -> bool {
-    let touches = road.ledger.touches(account, pass, 20).unwrap_or_default();
+    let Ok(touches) = road.ledger.touches(account, pass, 20) else { return true };
     touches.iter().any(|touch| {
-        matches!(touch.row.outcome, Some(Outcome::Applied | Outcome::Created))
-            && touch.run != since.id
-            && road.ledger.run(&touch.run).ok().flatten().is_some_and(|run| run.detail.seen_at > since.detail.seen_at)
+        let counts = matches!(touch.row.outcome, None | Some(Outcome::Applied | Outcome::Created));
+        let later =
+            || road.ledger.run(&touch.run).map_or(true, |run| run.is_some_and(|run| is_later(&run, since, touch.row.outcome.is_none())));
+        counts && touch.run != since.id && later()
     })
+}
+
+/// Rows without an outcome speak only where they are on their way.
+fn is_later(run: &Run, since: &Run, pending: bool) -> bool {
+    run.detail.seen_at > since.detail.seen_at && (!pending || matches!(run.state, State::Checked | State::Applying | State::Paused))
 }
 
 /// Rows that the feed's mode keeps back.
@@ -436,21 +447,53 @@ impl Rejects<'_> {
     }
 }
 
-/// A newer snapshot takes the place of older ones that still wait for a decision.
-fn supersede_older(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<()> {
+/// A newer snapshot takes the place of older ones that still wait for a decision, row by row: what it names is superseded, what it does
+/// not name was not attempted and comes back in the older file's report.
+fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -> anyhow::Result<()> {
     if feed.content != Content::Snapshot || run.kind != RunKind::File {
         return Ok(());
     }
     let held = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Held], limit: None })?;
-    for mut older in
-        held.into_iter().filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File)
-    {
+    let older: Vec<Run> = held
+        .into_iter()
+        .filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File)
+        .collect();
+    if older.is_empty() {
+        return Ok(());
+    }
+    let mut named = PendingPasses::default();
+    for partition in 0..PARTITIONS {
+        for entry in Entry::read_all(&validated.entries.load(partition)?) {
+            named.insert(entry.pass, Verb::Void, std::iter::empty());
+        }
+    }
+    for mut older in older {
+        let left_out = not_attempted(Code::RunStopped, "a newer file took this one's place and does not name this pass");
+        let mut from = 0;
+        loop {
+            let rows = road.ledger.pending_rows(&older.id, from, ROWS as u64)?;
+            let Some(last) = rows.last() else { break };
+            from = last.number + 1;
+            let ends: Vec<RowEnd> = rows.iter().map(|row| replaced(row, &named, &left_out)).collect();
+            road.ledger.end_rows(road.fence, &older.id, &older.account, &ends)?;
+        }
         older.detail.cause = Some(format!("superseded by run {}", run.id));
         older.detail.end = Some(State::Superseded);
-        let detail = crate::ledger::RowDetail::default();
-        road.ledger.end_pending(road.fence, &older.id, Outcome::Superseded, &detail)?;
         older.state = State::Reporting;
         road.save(&older)?;
     }
     Ok(())
+}
+
+fn replaced(row: &Row, named: &PendingPasses, left_out: &RowDetail) -> RowEnd {
+    let superseded = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
+    RowEnd {
+        number: row.number,
+        outcome: if superseded { Outcome::Superseded } else { Outcome::NotAttempted },
+        detail: if superseded { RowDetail::default() } else { left_out.clone() },
+        pass: None,
+        known: Vec::new(),
+        unknown: Vec::new(),
+        forget: false,
+    }
 }

@@ -139,7 +139,7 @@ fn compare_partition(
     entries.sort_unstable_by_key(|entry| (entry.pass, entry.record));
     let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(part) };
     let mut known: Vec<Known> = Vec::new();
-    if has_baseline && !against.force {
+    if has_baseline {
         if by_range {
             against.ledger.baseline_range(against.account, first.pass, last.pass, &mut |one| known.push(one))?;
         } else {
@@ -189,11 +189,11 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, against: &Against<'_>
             continue;
         }
         // What an earlier run is about to write, or another record of this file, makes the baseline say nothing about this record.
-        let baseline = baseline.filter(|_| alone && !pending);
-        let mask = changed(entry, baseline, against);
+        let trusted = baseline.filter(|_| alone && !pending && !against.force);
+        let mask = changed(entry, trusted, against);
         let nothing_to_do = match entry.verb {
             Verb::Update => mask == 0,
-            Verb::Upsert => mask == 0 && baseline.is_some(),
+            Verb::Upsert => mask == 0 && trusted.is_some(),
             Verb::Expire | Verb::Void => false,
         };
         if nothing_to_do {

@@ -32,6 +32,8 @@ pub struct Discovered {
     pub complete: Vec<Delivery>,
     /// When the next file may turn out to be complete, if one waits.
     pub look_again: Option<Duration>,
+    /// Inboxes that could not be listed, while others could.
+    pub faults: Vec<SourceError>,
 }
 
 /// A feed and its name pattern, ready to match.
@@ -121,9 +123,17 @@ pub fn discover(
     inboxes.sort();
     inboxes.dedup();
     for inbox in inboxes {
-        let entries = link.with(|source| source.list(inbox.as_bstr()))?;
-        let names: HashSet<&BStr> =
-            entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| entry.name.as_bstr()).collect();
+        let entries = match link.with(|source| source.list(inbox.as_bstr())) {
+            Ok(entries) => entries,
+            Err(fault) if fault.breaks_connection() => return Err(fault),
+            // What is wrong with one inbox says nothing about the others.
+            Err(fault) => {
+                discovered.faults.push(fault);
+                continue;
+            }
+        };
+        let times: HashMap<&BStr, i64> =
+            entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| (entry.name.as_bstr(), entry.mtime)).collect();
         let here: HashSet<BString> = entries.iter().map(|entry| entry.name.clone()).collect();
         observations.seen.retain(|(folder, name), _| folder != inbox || here.contains(name));
         let feeds: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.feed.inbox == *inbox).collect();
@@ -136,7 +146,7 @@ pub fn discover(
             if delivered.is_some_and(|run| !run.state.is_over() || (feed.after == After::Leave && run.sha256.is_some())) {
                 continue;
             }
-            match proof(feed, entry, inbox.as_bstr(), &names, observations, now) {
+            match proof(feed, entry, inbox.as_bstr(), &times, observations, now) {
                 Ok(proof) => {
                     info!(feed = feed.name, name = %entry.name.escape_ascii(), bytes = entry.size, "file is complete: {proof}");
                     discovered.complete.push(Delivery { feed: Arc::clone(feed), entry: entry.clone(), proof });
@@ -146,12 +156,13 @@ pub fn discover(
             }
         }
     }
+    // Feed by feed, each in its own order.
     discovered.complete.sort_by(|a, b| {
         let by_name = || a.entry.name.cmp(&b.entry.name);
-        match a.feed.order {
+        a.feed.name.cmp(&b.feed.name).then_with(|| match a.feed.order {
             FileOrder::Mtime => a.entry.mtime.cmp(&b.entry.mtime).then_with(by_name),
             FileOrder::Name => by_name(),
-        }
+        })
     });
     Ok(discovered)
 }
@@ -185,14 +196,16 @@ fn proof(
     feed: &Feed,
     entry: &Entry,
     inbox: &BStr,
-    names: &HashSet<&BStr>,
+    times: &HashMap<&BStr, i64>,
     observations: &mut Observations,
     now: Instant,
 ) -> std::result::Result<String, Option<Duration>> {
     match &feed.complete {
         Complete::Marker(pattern) => {
             let marker = marker_name(pattern, entry.name.as_bstr());
-            if names.contains(marker.as_bstr()) { Ok(format!("marker {}", marker.escape_ascii())) } else { Err(None) }
+            // An older marker speaks of an older file. Both times are the server's.
+            let fresh = times.get(marker.as_bstr()).is_some_and(|written| *written >= entry.mtime);
+            if fresh { Ok(format!("marker {}", marker.escape_ascii())) } else { Err(None) }
         }
         Complete::Quiet(quiet) => {
             // An empty file is more often an upload that has not begun than an export without a header.

@@ -14,8 +14,10 @@ use crate::stop::Stop;
 pub enum Fetch {
     /// In the spool, with this hash.
     Whole { sha256: String },
-    /// It changed before or while it was read. The run's size and mtime are as seen last; it waits for another quiet period.
-    Changed { size: u64, mtime: i64 },
+    /// It changed before or while it was read.
+    Changed,
+    /// It is larger than a file may be.
+    TooLarge,
     /// Somebody took it away.
     Gone,
     /// The program is being stopped; the next start fetches it anew.
@@ -27,7 +29,10 @@ pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, stop: &Stop,
     let path: &BStr = path.as_bstr();
     let Some(now) = link.with(|source| source.stat(path))? else { return Ok(Fetch::Gone) };
     if (now.size, now.mtime) != (run.size, run.mtime) {
-        return Ok(Fetch::Changed { size: now.size, mtime: now.mtime });
+        return Ok(Fetch::Changed);
+    }
+    if now.size > bytes_max {
+        return Ok(Fetch::TooLarge);
     }
     let mut writer = spool.begin(&run.id)?;
     let mut bytes = 0;
@@ -47,7 +52,7 @@ pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, stop: &Stop,
         other => other?,
     };
     if !fetched.unchanged() {
-        return Ok(Fetch::Changed { size: fetched.after.0, mtime: fetched.after.1 });
+        return Ok(Fetch::Changed);
     }
     let (_, sha256) = writer.finish()?;
     Ok(Fetch::Whole { sha256 })

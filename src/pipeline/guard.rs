@@ -3,6 +3,7 @@
 use crate::config::meant::{Feed, Guard};
 use crate::ledger::run::{Moves, Verdict};
 use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
+use crate::outcome::Outcome;
 
 /// What the guards look at.
 pub struct Totals<'a> {
@@ -84,8 +85,14 @@ fn row_count(guard: &Guard, records: u64, history: &[u64]) -> Option<Verdict> {
 }
 
 fn first_file(feed: &Feed, ledger: &dyn Ledger) -> anyhow::Result<Option<Verdict>> {
-    let past = ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Done, State::DoneInDoubt], limit: Some(1) })?;
-    Ok(match past.first() {
+    let past = ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Done, State::DoneInDoubt], limit: Some(50) })?;
+    // A file that had nothing to send, a correction and a retry vouch for nothing.
+    let vouches = |run: &&Run| {
+        let tally = &run.detail.tally;
+        let used = tally.get(Outcome::Applied) + tally.get(Outcome::Created) + tally.get(Outcome::Unchanged) > 0;
+        run.kind == RunKind::File && !run.detail.nothing_new && (used || run.detail.approval.is_some())
+    };
+    Ok(match past.iter().find(vouches) {
         None => Some(Verdict {
             guard: "first-file".into(),
             held: true,

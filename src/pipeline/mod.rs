@@ -88,6 +88,11 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         // Its file is its parent's, in the spool already.
         return next(road, run, State::Fetched);
     }
+    if let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) {
+        run.detail.cause = Some(told(&wish));
+        run.detail.end = Some(State::Discarded);
+        return next(road, run, State::Reporting);
+    }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
     match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, stop, &|bytes| {
@@ -110,15 +115,21 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             }
             next(road, run, State::Fetched)
         }
-        Ok(Fetch::Changed { size, mtime }) => {
-            warn!("the file changed while it was read; it waits for another quiet period");
-            (run.size, run.mtime) = (size, mtime);
-            road.save(run)?;
+        Ok(Fetch::Changed) => {
+            warn!("the file changed since it was complete; it is looked at anew");
+            run.detail.waits = Some("the file changed since it was complete".into());
+            road.spool.remove(&run.id)?;
+            road.ledger.drop_run(road.fence, &run.id)?;
             Ok(Some(Rest::Later))
+        }
+        Ok(Fetch::TooLarge) => {
+            let message = format!("the file has {} bytes; limits.file allows {}", run.size, feed.limits.file);
+            fail(road, run, Fault { code: Code::FileTooLarge, line: None, column: None, offset: None, message, suggestion: None })
         }
         Ok(Fetch::Gone) => {
             warn!("the file was taken away before it was fetched");
             run.detail.cause = Some("the input was removed before it was fetched".into());
+            run.detail.gone = true;
             next(road, run, State::Discarded)
         }
         Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
@@ -139,9 +150,11 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     }
     road.ledger.clear_rows(road.fence, &run.id)?;
     let started = Instant::now();
-    let checked = check(road, run)?;
-    time(run, "check", started);
+    let checked = check(road, run);
+    // Only a start that never came back speaks against the file; a full disk or a busy ledger does not.
     run.detail.attempts = 0;
+    let checked = checked?;
+    time(run, "check", started);
     match checked {
         Checked::Bad(fault) => fail(road, run, fault),
         Checked::Held => {
@@ -255,6 +268,7 @@ fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     ended.state = end_state(&ended);
     ended.detail.ended_at.get_or_insert_with(Utc::now);
     if let Err(error) = road.publish(&mut ended, &feed) {
+        run.detail.reports.clone_from(&ended.detail.reports);
         return match error.downcast::<SourceError>() {
             Ok(error) => {
                 warn!("the report cannot be written to its place: {error}");
@@ -276,7 +290,7 @@ fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 
 fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
-    if run.kind != RunKind::Retry && !road.gone(run) {
+    if run.kind != RunKind::Retry && !run.detail.gone {
         let moved = road.link(&run.source)?.with(|source| {
             if run.detail.archived.is_none() {
                 run.detail.archived = archive::destination(&feed, run, source)?;
@@ -293,6 +307,10 @@ fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         if let Err(error) = moved {
             warn!("the input cannot be put away: {error}");
             run.detail.waits = Some(format!("its input cannot be put away: {error}"));
+            if matches!(error, SourceError::Exists(_)) {
+                // Somebody took the name meanwhile: the next try chooses another.
+                run.detail.archived = None;
+            }
             road.save_as(run, State::Reporting)?;
             return Ok(Some(Rest::Later));
         }

@@ -12,20 +12,20 @@ use tracing::{info, warn};
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
 use super::pending::PendingPasses;
-use super::report::{self, Names};
+use super::report::{self, Names, RowSource};
 use crate::config::meant::{Config, Feed, SourceKind};
 use crate::dispatch::{Dispatch, Health};
 use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
-use crate::outcome::{Outcome, Tally};
+use crate::outcome::{Code, Outcome, Tally};
 use crate::platform::{self, Account};
 use crate::row::{PassKey, Verb};
 use crate::schema::Schema;
 use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
 use crate::source::sftp::SftpConnect;
-use crate::source::{Connect, EntryKind, join};
+use crate::source::{Connect, EntryKind, SourceError, join};
 use crate::spool::Spool;
 use crate::stop::Stop;
 
@@ -246,6 +246,24 @@ impl Road {
         }
     }
 
+    /// Runs of the account, other than this one, that have rows on their way.
+    pub fn others_applying(&self, run: &Run, account: &str) -> anyhow::Result<Vec<String>> {
+        let states = vec![State::Checked, State::Applying, State::Paused];
+        let runs = self.ledger.runs(&RunFilter { states, ..RunFilter::default() })?;
+        Ok(runs.into_iter().filter(|other| other.id != run.id && other.account == account).map(|other| other.id).collect())
+    }
+
+    /// Ends a run whose feed is gone. Its file stays where it is and no report can be written: the ledger alone tells.
+    pub fn end_orphan(&self, run: &mut Run) -> anyhow::Result<()> {
+        let detail = apply::not_attempted(Code::RunStopped, "the feed is no longer in the configuration");
+        self.ledger.end_pending(self.fence, &run.id, Outcome::NotAttempted, &detail)?;
+        run.state = State::Stopped;
+        run.detail.cause = Some("its feed is no longer in the configuration".into());
+        run.detail.tally = run.detail.counted.clone();
+        run.detail.tally.merge(&self.ledger.tally(&run.id)?);
+        self.save(run)
+    }
+
     /// Notes what a row of another feed is still to do. A feed that is gone from the configuration may do anything.
     pub fn note_pending(&self, pending: &mut PendingPasses, feed: &str, pass: PassKey, verb: Verb, mask: u64) {
         match self.prepared.get(feed) {
@@ -262,18 +280,22 @@ impl Road {
         if self.force || run.kind != RunKind::File {
             return Ok(None);
         }
-        let states =
-            State::ALL.into_iter().filter(|state| state.is_over() || *state == State::Applying || *state == State::Paused).collect();
-        let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states, limit: Some(20) })?;
-        let latest = past.into_iter().find(|past| {
-            past.id != run.id && past.kind == RunKind::File && !matches!(past.state, State::Failed | State::Discarded | State::Superseded)
-        });
-        Ok(latest.filter(|latest| {
-            latest.state == State::Done
-                && latest.sha256 == run.sha256
-                && latest.detail.fingerprint == feed.fingerprint
-                && latest.detail.tally.needing_person() == 0
-        }))
+        let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(50) })?;
+        let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.seen_at <= run.detail.seen_at;
+        for past in past.into_iter().filter(earlier) {
+            let sent_nothing = past.detail.requests == 0;
+            match past.state {
+                State::Done => {
+                    let equal = past.sha256 == run.sha256 && past.detail.fingerprint == feed.fingerprint;
+                    return Ok((equal && past.detail.tally.needing_person() == 0).then_some(past));
+                }
+                // Over, and no pass is other than before it came.
+                State::Failed | State::Discarded | State::Superseded | State::Stopped if sent_nothing => {}
+                // Whatever it did or may still do, this file does not stand for the present state.
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// Is the fetched file a report of ours that nobody changed?
@@ -299,17 +321,13 @@ impl Road {
         self.own_reports.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(key, value)| (key.clone(), *value)).collect()
     }
 
-    /// Was the input taken away before it was ever here?
-    pub fn gone(&self, run: &Run) -> bool {
-        run.sha256.is_none()
-    }
-
     pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, stop: &Stop) -> anyhow::Result<Applied> {
         let rules = hand.rules();
         let prepared = hand.prepared();
         let done = std::sync::atomic::AtomicU64::new(0);
         let total = self.ledger.count_pending(&run.id)?;
         self.tell(run, Station::Apply, 0, total);
+        let behind = run.detail.behind.clone();
         let work = Work {
             run: &run.id.clone(),
             feed,
@@ -325,6 +343,7 @@ impl Road {
             pool: &self.pool,
             today: (Utc::now().timestamp() / 86_400) as u16,
             stop,
+            behind: &behind,
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
         let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total };
@@ -341,14 +360,9 @@ impl Road {
     /// Builds and publishes the reports of a run that ended or is held. The names are written down before anything is published.
     pub fn publish(&self, run: &mut Run, feed: &Feed) -> anyhow::Result<()> {
         let link = self.link(&feed.reports.source.name)?;
-        let names = match run.detail.reports.first() {
-            Some(known) => {
-                let wanted = known.name.clone();
-                Names::candidates(run).into_iter().find(|names| names.errors == wanted || names.report == wanted)
-            }
-            None => None,
-        };
-        let names = match names {
+        let known = run.detail.reports.first().map(|known| known.name.clone());
+        let known = known.and_then(|name| Names::candidates(run).into_iter().find(|names| names.errors == name || names.report == name));
+        let names = match known {
             Some(names) => names,
             None => link.with(|source| report::choose_names(feed, run, source))?,
         };
@@ -364,11 +378,22 @@ impl Road {
             }
         }
         let rows = hand.as_ref().map(FileInHand::rows);
-        let files: Vec<ReportFile> = report::build(run, &names, &*self.ledger, rows.as_ref(), &self.spool)?;
+        match self.publish_as(run, feed, link, &names, rows.as_ref()) {
+            // Somebody took or changed a name after it was chosen.
+            Err(error) if matches!(error.downcast_ref(), Some(SourceError::Exists(_))) => {
+                let [_, unique] = Names::candidates(run);
+                self.publish_as(run, feed, link, &unique, rows.as_ref())
+            }
+            result => result,
+        }
+    }
+
+    fn publish_as(&self, run: &mut Run, feed: &Feed, link: &Link, names: &Names, rows: Option<&RowSource<'_>>) -> anyhow::Result<()> {
+        let files: Vec<ReportFile> = report::build(run, names, &*self.ledger, rows, &self.spool)?;
         run.detail.reports = files;
         let state = if run.state == State::Held { State::Held } else { State::Reporting };
         self.save_as(run, state)?;
-        link.with(|source| report::publish(feed, run, &names, &self.spool, source))?;
+        link.with(|source| report::publish(feed, run, names, &self.spool, source))?;
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 //!
 //! Nothing here depends on how the file was cut into chunks or on how many threads looked at them.
 
+mod unique;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -12,14 +14,16 @@ use crossbeam_channel::{bounded, unbounded};
 
 use super::correction::Correction;
 use super::decode::{Chunk, DecodeError, Facts, Reader, Record};
-use super::spill::{PARTITIONS, Spill};
+use super::spill::Spill;
 use crate::ledger::{Mark, Row, RowDetail};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem};
 use crate::row::{PassKey, Verb};
 use crate::schema::value::Value;
-use crate::schema::{Columns, Key, KeyKind, Schema};
+use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
+pub use unique::Duplicated;
+use unique::{KeyUse, Watched, key_hash, reject_duplicates, watched_keys};
 
 /// Chunks read ahead of the slowest worker; bounds memory.
 const AHEAD: usize = 8;
@@ -161,9 +165,10 @@ pub fn validate(
     progress: &dyn Fn(u64),
     reject: &mut dyn FnMut(Rejected) -> anyhow::Result<()>,
 ) -> Result<(Validated, Duplicated), ValidateError> {
-    let entries = Spill::new(spool.scratch()?);
-    let keys: Vec<&Key> = watched_keys(rules);
-    let key_spill = if keys.is_empty() { None } else { Some(Spill::new(spool.scratch()?)) };
+    let writers = pool.current_num_threads();
+    let entries = Spill::new(spool.scratch()?, writers);
+    let keys = watched_keys(rules);
+    let key_spill = if keys.is_empty() { None } else { Some(Spill::new(spool.scratch()?, writers)) };
     let counts = Mutex::new(Counts::default());
     let mut reader = Some(reader);
     let mut total = Seen { valid: 0, rejected: Vec::new() };
@@ -224,122 +229,10 @@ pub fn validate(
         problems_by_column: counts.by_column,
     };
     let duplicated = match key_spill {
-        Some(spill) => reject_duplicates(&spill, &keys, rules, &mut validated, reject)?,
+        Some(spill) => reject_duplicates(&spill, &keys, rules, pool, &mut validated, reject)?,
         None => Duplicated::default(),
     };
     Ok((validated, duplicated))
-}
-
-/// Records that were valid but for a key that an earlier record has.
-#[derive(Default)]
-pub struct Duplicated(HashSet<u64>);
-
-impl Duplicated {
-    pub fn contains(&self, record: u64) -> bool {
-        self.0.contains(&record)
-    }
-}
-
-/// One use of a declared key.
-struct KeyUse {
-    hash: u128,
-    record: u64,
-    line: u64,
-    offset: u64,
-    length: u32,
-    key: usize,
-    valid: bool,
-}
-
-impl KeyUse {
-    const BYTES: usize = 16 + 5 * 8 + 1;
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.hash.to_le_bytes());
-        for number in [self.record, self.line, self.offset, u64::from(self.length), self.key as u64] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        out.push(u8::from(self.valid));
-    }
-
-    fn read(bytes: &[u8]) -> KeyUse {
-        let number = |index: usize| {
-            let at = 16 + index * 8;
-            u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-        };
-        KeyUse {
-            hash: u128::from_le_bytes(bytes[..16].try_into().expect("sixteen bytes")),
-            record: number(0),
-            line: number(1),
-            offset: number(2),
-            length: number(3) as u32,
-            key: number(4) as usize,
-            valid: bytes[KeyUse::BYTES - 1] == 1,
-        }
-    }
-}
-
-/// Two hundred and fifty-six partitions by hash; within each, the first record by number keeps the key and later ones are rejected.
-fn reject_duplicates(
-    spill: &Spill,
-    keys: &[&Key],
-    rules: &Rules<'_>,
-    validated: &mut Validated,
-    reject: &mut dyn FnMut(Rejected) -> anyhow::Result<()>,
-) -> Result<Duplicated, ValidateError> {
-    let mut duplicated = Duplicated::default();
-    let mut counts = Counts::default();
-    for partition in 0..PARTITIONS {
-        let bytes = spill.load(partition)?;
-        let mut uses: Vec<KeyUse> = bytes.chunks_exact(KeyUse::BYTES).map(KeyUse::read).collect();
-        uses.sort_unstable_by_key(|key_use| (key_use.hash, key_use.record));
-        for pair in uses.windows(2) {
-            let (first, later) = (&pair[0], &pair[1]);
-            if first.hash != later.hash {
-                continue;
-            }
-            let key = keys[later.key];
-            let code = match key.kind {
-                KeyKind::Primary => Code::PrimaryKey,
-                KeyKind::Unique => Code::UniqueError,
-                KeyKind::UniqueKey => Code::UniqueKey,
-            };
-            let names = key.fields.iter().map(|&field| rules.schema.fields()[field].name.as_str()).collect::<Vec<_>>().join(", ");
-            let column = key.fields.first().and_then(|&field| rules.columns.column_of_field[field]);
-            let problem = Problem::new(code, column, format!("{names}: the same as in line {}", first.line));
-            counts.add(std::slice::from_ref(&problem), rules);
-            let again = !later.valid || !duplicated.0.insert(later.record);
-            if !again {
-                validated.valid -= 1;
-                validated.rejected += 1;
-            }
-            reject(Rejected {
-                record: later.record,
-                line: later.line,
-                offset: later.offset,
-                length: later.length,
-                pass: None,
-                problems: vec![problem],
-                again,
-            })
-            .map_err(ValidateError::Sink)?;
-        }
-    }
-    counts.add_to(&mut validated.problems, &mut validated.problems_by_column);
-    Ok(duplicated)
-}
-
-/// The key's digest; none when a part is null (a null primary key is reported by the schema).
-fn key_hash(index: usize, key: &Key, values: &[Option<Value<'_>>]) -> Option<u128> {
-    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
-    hasher.update(&[index as u8]);
-    for &field in &key.fields {
-        let value = values.get(field)?.as_ref()?;
-        let text = value.canonical();
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-    Some(hasher.digest128())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -389,16 +282,10 @@ fn column_name(rules: &Rules<'_>, column: usize) -> Option<String> {
     Some(rules.schema.fields()[field].name.clone())
 }
 
-/// Keys whose uniqueness is checked here. The column that names the pass is left to the feed's policy for duplicates.
-fn watched_keys<'a>(rules: &Rules<'a>) -> Vec<&'a Key> {
-    let pass = rules.mapping.map(Mapping::pass_field);
-    rules.schema.keys().iter().filter(|key| pass.is_none_or(|pass| key.fields != [pass])).collect()
-}
-
 fn check_chunk(
     chunk: &Chunk,
     rules: &Rules<'_>,
-    keys: &[&Key],
+    keys: &[Watched<'_>],
     entries: &Spill,
     key_spill: Option<&Spill>,
     counts: &Mutex<Counts>,
@@ -407,11 +294,14 @@ fn check_chunk(
     let mut local = Counts::default();
     let mut problems = Vec::new();
     let mut cells: Vec<Cow<'_, str>> = Vec::new();
+    let mut splitter = chunk.splitter();
+    let (mut entries, mut key_spill) = (entries.writer(), key_spill.map(Spill::writer));
+    let mut spare: Vec<Option<Value<'static>>> = Vec::new();
     for record in chunk.records() {
         if rules.picked.is_some_and(|picked| !picked(record.number)) {
             continue;
         }
-        record.cells(&mut cells);
+        record.cells_by(&mut splitter, &mut cells);
         if let Some(correction) = rules.correction
             && record.faults.is_empty()
         {
@@ -420,16 +310,15 @@ fn check_chunk(
                 Err(problem) => problems.push(problem),
             }
         }
-        // Values borrow from the cells, so their buffer lives no longer than the record.
-        let mut values: Vec<Option<Value<'_>>> = Vec::with_capacity(rules.schema.fields().len());
+        let mut values = emptied(spare);
         let entry = check_record(&record, rules, &cells, &mut values, &mut problems);
-        if let Some(spill) = key_spill {
+        if let Some(spill) = &mut key_spill {
             for (index, key) in keys.iter().enumerate() {
-                if let Some(hash) = key_hash(index, key, &values) {
+                if let Some(hash) = key_hash(index, key.fields, &values) {
                     let (length, valid) = (record.raw.len() as u32, problems.is_empty());
                     let key_use =
-                        KeyUse { hash, record: record.number, line: record.line, offset: record.offset, length, key: index, valid };
-                    spill.push((hash >> 120) as usize, |out| key_use.write(out))?;
+                        KeyUse { hash, record: record.number, line: record.line, offset: record.offset, length, key: index as u16, valid };
+                    spill.push((hash >> 120) as usize, |out| out.extend_from_slice(&key_use.to_bytes()))?;
                 }
             }
         }
@@ -450,6 +339,7 @@ fn check_chunk(
                 again: false,
             });
         }
+        spare = emptied(values);
     }
     let mut all = counts.lock().unwrap_or_else(PoisonError::into_inner);
     all.ragged += local.ragged;
@@ -467,6 +357,12 @@ fn lost_zeros(rules: &Rules<'_>, correction: &Correction, original: Option<u64>,
         Problem::new(Code::SpreadsheetDamage, column, "the identifier lost the zeros it began with in the file that this corrects")
             .suggest("format the column as text before opening the report")
     })
+}
+
+/// The same memory for the values of another record: values borrow from their own record's cells.
+fn emptied<'b>(mut values: Vec<Option<Value<'_>>>) -> Vec<Option<Value<'b>>> {
+    values.clear();
+    values.into_iter().map(|_| None).collect()
 }
 
 /// Checks one record. `values` and `problems` are filled; an entry comes back for a valid record under a mapping.

@@ -1,9 +1,12 @@
 //! One field of a schema: what its cells may hold, and how they are read.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::constraint::Checks;
 use super::kind::Reader;
+use super::number;
+use super::temporal::{self, Form};
 use super::value::Value;
 use crate::outcome::{Code, Problem};
 
@@ -167,28 +170,52 @@ impl Field {
 
     /// Reads one cell and checks its constraints. Problems carry no column.
     pub fn read<'c>(&self, text: &'c str) -> Result<Option<Value<'c>>, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let value = self.read_at(text, None, &mut problems);
-        if problems.is_empty() { Ok(value) } else { Err(problems) }
+        let (mut problems, mut values) = (Vec::new(), Vec::with_capacity(1));
+        self.read_onto(text, None, &mut values, &mut problems);
+        if problems.is_empty() { Ok(values.pop().flatten()) } else { Err(problems) }
     }
 
-    /// The value of a cell; none when it is missing or has problems, which are appended.
+    /// Appends the value of a cell; none when it is missing or has problems, which are appended too.
+    ///
+    /// The kinds that most cells have are written straight to their place: to hand each value on would cost as much as to read it.
     #[inline]
-    pub(crate) fn read_at<'c>(&self, text: &'c str, column: Option<usize>, problems: &mut Vec<Problem>) -> Option<Value<'c>> {
+    pub(crate) fn read_onto<'c>(
+        &self,
+        text: &'c str,
+        column: Option<usize>,
+        values: &mut Vec<Option<Value<'c>>>,
+        problems: &mut Vec<Problem>,
+    ) {
         if self.is_missing(text) {
             self.report_missing(column, problems);
-            return None;
+            return values.push(None);
         }
-        match self.reader.read(text) {
-            Ok(value) if self.checks.is_empty() => Some(value),
-            Ok(value) => {
-                let before = problems.len();
-                self.checks.check(&value, column, problems);
-                (problems.len() == before).then_some(value)
+        match &self.reader {
+            Reader::Text(form) if form.fits(text) => values.push(Some(Value::Text(Cow::Borrowed(text)))),
+            Reader::Integer(_) if let Some(value) = number::small_integer(text.as_bytes()) => values.push(Some(Value::Integer(value))),
+            Reader::Number(form) if let Some(value) = number::small_decimal(text.as_bytes(), &form.decimal) => {
+                values.push(Some(Value::Number(value)));
             }
-            Err(unreadable) => {
-                problems.push(unreadable.at(column));
-                None
+            Reader::Date(Form::Default) if let Some(value) = temporal::iso_date(text.as_bytes()) => values.push(Some(Value::Date(value))),
+            Reader::DateTime(Form::Default) if let Some((local, offset)) = temporal::iso_datetime(text.as_bytes()) => {
+                values.push(Some(Value::DateTime(local, offset)));
+            }
+            reader => match reader.read(text) {
+                Ok(value) => values.push(Some(value)),
+                Err(unreadable) => {
+                    problems.push(unreadable.at(column));
+                    return values.push(None);
+                }
+            },
+        }
+        if !self.checks.is_empty()
+            && let Some(place) = values.last_mut()
+            && let Some(value) = place
+        {
+            let before = problems.len();
+            self.checks.check(value, column, problems);
+            if problems.len() > before {
+                *place = None;
             }
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn point(text: &str, form: PointForm) -> Reading<'_> {
     let (lon, lat) = degrees.ok_or_else(|| Unreadable::new(otherwise))?;
     let within = |degrees: Decimal, bound: i64| degrees.abs() <= Decimal::from(bound);
     if within(lon, 180) && within(lat, 90) {
-        return Ok(Value::Point(lon, lat));
+        return Ok(Value::Point(Box::new([lon, lat])));
     }
     let problem = Unreadable::new("lies beyond 180 degrees of longitude or 90 of latitude");
     Err(if within(lat, 180) && within(lon, 90) { problem.suggest("write the longitude before the latitude") } else { problem })
@@ -73,7 +73,7 @@ fn from_object(text: &str) -> Option<(Decimal, Decimal)> {
 
 pub(crate) fn geojson(text: &str) -> Reading<'_> {
     match serde_json::from_str::<Json>(text) {
-        Ok(json) if is_geojson(&json) => Ok(Value::Json(json)),
+        Ok(json) if is_geojson(&json) => Ok(Value::Json(Box::new(json))),
         _ => Err(Unreadable::new("is not a GeoJSON object")),
     }
 }
@@ -83,7 +83,7 @@ pub(crate) fn topojson(text: &str) -> Reading<'_> {
         Ok(json)
             if json["type"] == "Topology" && json["objects"].is_object() && is_list(&json["arcs"], &|arc| is_list(arc, &is_position)) =>
         {
-            Ok(Value::Json(json))
+            Ok(Value::Json(Box::new(json)))
         }
         _ => Err(Unreadable::new("is not a TopoJSON topology")),
     }

@@ -10,27 +10,44 @@ use super::text::{self, TextForm};
 use super::value::Value;
 use crate::outcome::{Code, Problem};
 
-/// Why a text is no value of its type.
+/// Why a text is no value of its type. Boxed: a reading that succeeds is moved about as often as the larger of the two allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
-    pub code: Code,
-    pub message: Cow<'static, str>,
-    pub suggestion: Option<Cow<'static, str>>,
+pub(crate) struct Unreadable(Box<Refusal>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    code: Code,
+    message: Cow<'static, str>,
+    suggestion: Option<Cow<'static, str>>,
 }
 
 impl Unreadable {
     pub fn new(message: impl Into<Cow<'static, str>>) -> Unreadable {
-        Unreadable { code: Code::TypeError, message: message.into(), suggestion: None }
+        Unreadable::coded(Code::TypeError, message)
+    }
+
+    pub fn coded(code: Code, message: impl Into<Cow<'static, str>>) -> Unreadable {
+        Unreadable(Box::new(Refusal { code, message: message.into(), suggestion: None }))
     }
 
     pub fn suggest(mut self, suggestion: impl Into<Cow<'static, str>>) -> Unreadable {
-        self.suggestion = Some(suggestion.into());
+        self.0.suggestion = Some(suggestion.into());
         self
     }
 
+    /// Says first what it is about.
+    fn within(mut self, what: &str) -> Unreadable {
+        self.0.message = format!("{what} {}", self.0.message).into();
+        self
+    }
+
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
     pub fn at(self, column: Option<usize>) -> Problem {
-        let problem = Problem::new(self.code, column, self.message);
-        match self.suggestion {
+        let problem = Problem::new(self.0.code, column, self.0.message);
+        match self.0.suggestion {
             Some(suggestion) => problem.suggest(suggestion),
             None => problem,
         }
@@ -120,7 +137,7 @@ fn boolean<'c>(text: &'c str, yes: &[String], no: &[String]) -> Reading<'c> {
 
 fn json<'c>(text: &'c str, is: fn(&serde_json::Value) -> bool, otherwise: &'static str) -> Reading<'c> {
     match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(json) if is(&json) => Ok(Value::Json(json)),
+        Ok(json) if is(&json) => Ok(Value::Json(Box::new(json))),
         _ => Err(Unreadable::new(otherwise)),
     }
 }
@@ -130,10 +147,7 @@ fn list<'c>(text: &'c str, delimiter: &str, item: &Reader) -> Reading<'c> {
     for (index, part) in text.split(delimiter).enumerate() {
         match item.read(part) {
             Ok(value) => items.push(value),
-            Err(unreadable) => {
-                let message = format!("item {} of the list {}", index + 1, unreadable.message);
-                return Err(Unreadable { message: message.into(), ..unreadable });
-            }
+            Err(unreadable) => return Err(unreadable.within(&format!("item {} of the list", index + 1))),
         }
     }
     Ok(Value::List(items))

@@ -16,6 +16,7 @@ mod header;
 mod kind;
 mod number;
 mod order;
+mod pattern;
 mod read;
 mod strptime;
 mod temporal;

@@ -46,7 +46,7 @@ pub(crate) fn number<'c>(text: &'c str, form: &NumberForm) -> Reading<'c> {
 
 /// At most 18 digits with an optional sign: the same in every form.
 #[inline]
-fn small_integer(bytes: &[u8]) -> Option<i64> {
+pub(super) fn small_integer(bytes: &[u8]) -> Option<i64> {
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -68,7 +68,7 @@ fn small_integer(bytes: &[u8]) -> Option<i64> {
 
 /// At most 18 digits, an optional sign and one decimal point: no group, no exponent.
 #[inline]
-fn small_decimal(bytes: &[u8], decimal: &str) -> Option<Decimal> {
+pub(super) fn small_decimal(bytes: &[u8], decimal: &str) -> Option<Decimal> {
     let &[point] = decimal.as_bytes() else { return None };
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -189,11 +189,8 @@ fn number_is(text: &str, form: &NumberForm) -> bool {
 }
 
 fn bad_grouping() -> Unreadable {
-    Unreadable {
-        code: Code::BadGrouping,
-        message: "has a thousands separator where no thousands end".into(),
-        suggestion: Some("write the number without separators, or check decimalChar and groupChar".into()),
-    }
+    Unreadable::coded(Code::BadGrouping, "has a thousands separator where no thousands end")
+        .suggest("write the number without separators, or check decimalChar and groupChar")
 }
 
 /// The number in the cell. Without `bareNumber` white space is all that may surround it; with it anything may but a sign of its own, or a

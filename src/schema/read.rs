@@ -14,8 +14,8 @@ impl Schema {
     /// primary key's (contracts/table-schema.md section 10). A blank record has the one problem `blank-row`.
     pub fn read<'c>(&self, columns: &Columns, cells: &'c [Cow<'c, str>], values: &mut Vec<Option<Value<'c>>>, problems: &mut Vec<Problem>) {
         values.clear();
-        values.resize(self.fields.len(), None);
         if self.is_blank(columns, cells) {
+            values.resize(self.fields.len(), None);
             problems.push(Problem::new(Code::BlankRow, None, "every cell is empty"));
             return;
         }
@@ -23,11 +23,22 @@ impl Schema {
         for (column, field) in columns.field_of_column.iter().enumerate() {
             let Some(index) = *field else { continue };
             let field = &self.fields[index];
-            match cells.get(column) {
-                Some(cell) => values[index] = field.read_at(cell, Some(column), problems),
-                None => field.report_missing(Some(column), problems),
+            // Nearly all files have their columns in the order of the fields.
+            let in_order = index == values.len();
+            if !in_order {
+                values.resize(self.fields.len(), None);
+            }
+            if let Some(cell) = cells.get(column) {
+                field.read_onto(cell, Some(column), values, problems);
+            } else {
+                field.report_missing(Some(column), problems);
+                values.push(None);
+            }
+            if !in_order {
+                values[index] = values.pop().flatten();
             }
         }
+        values.resize(self.fields.len(), None);
         if cells.len() != width {
             report_ragged(cells.len(), width, problems);
         }

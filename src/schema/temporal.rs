@@ -81,7 +81,7 @@ fn number<const N: usize>(digits: [u8; N]) -> Option<u32> {
 }
 
 #[inline]
-fn iso_date(bytes: &[u8]) -> Option<NaiveDate> {
+pub(super) fn iso_date(bytes: &[u8]) -> Option<NaiveDate> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = bytes else { return None };
     let year = number::<4>([y1, y2, y3, y4])?.cast_signed();
     NaiveDate::from_ymd_opt(year, number::<2>([m1, m2])?, number::<2>([d1, d2])?)
@@ -106,7 +106,7 @@ fn iso_time(bytes: &[u8]) -> Option<(NaiveTime, &[u8])> {
 }
 
 #[inline]
-fn iso_datetime(bytes: &[u8]) -> Option<(NaiveDateTime, Option<FixedOffset>)> {
+pub(super) fn iso_datetime(bytes: &[u8]) -> Option<(NaiveDateTime, Option<FixedOffset>)> {
     let (date, rest) = bytes.split_at_checked(10)?;
     let [b'T', rest @ ..] = rest else { return None };
     let date = iso_date(date)?;

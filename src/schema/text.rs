@@ -27,20 +27,30 @@ impl TextForm {
             _ => return None,
         })
     }
+
+    #[inline]
+    pub fn fits(self, text: &str) -> bool {
+        match self {
+            TextForm::Plain => true,
+            TextForm::Email => is_email(text),
+            TextForm::Uri => is_uri(text),
+            TextForm::Binary => is_base64(text.as_bytes()),
+            TextForm::Uuid => is_uuid(text.as_bytes()),
+        }
+    }
 }
 
-#[inline]
 pub(crate) fn read(text: &str, form: TextForm) -> Reading<'_> {
-    let (fits, otherwise) = match form {
-        TextForm::Plain => (true, ""),
-        TextForm::Email => (is_email(text), "is not one e-mail address such as name@example.com"),
-        TextForm::Uri => (is_uri(text), "is not an absolute URI such as https://example.com/a"),
-        TextForm::Binary => (is_base64(text.as_bytes()), "is not base64 with its padding"),
-        TextForm::Uuid => (is_uuid(text.as_bytes()), "is not a UUID of 32 hexadecimal digits, with hyphens or without"),
-    };
-    if fits {
+    if form.fits(text) {
         return Ok(Value::Text(Cow::Borrowed(text)));
     }
+    let otherwise = match form {
+        TextForm::Plain => "",
+        TextForm::Email => "is not one e-mail address such as name@example.com",
+        TextForm::Uri => "is not an absolute URI such as https://example.com/a",
+        TextForm::Binary => "is not base64 with its padding",
+        TextForm::Uuid => "is not a UUID of 32 hexadecimal digits, with hyphens or without",
+    };
     let problem = Unreadable::new(otherwise);
     Err(if form == TextForm::Plain || text.trim() == text { problem } else { problem.suggest("remove the spaces around it") })
 }
@@ -59,21 +69,28 @@ const fn is_atom_byte(byte: u8) -> bool {
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
-fn is_dot_atom(local: &[u8]) -> bool {
-    let mut after_dot = true;
-    for &byte in local {
-        if byte == b'.' {
-            if after_dot {
-                return false;
-            }
-            after_dot = true;
-        } else if is_atom_byte(byte) {
-            after_dot = false;
-        } else {
-            return false;
-        }
+/// Bytes of a local part without quotes, and of a domain: dots included.
+static LOCAL: [bool; 256] = table(false);
+static DOMAIN: [bool; 256] = table(true);
+
+const fn table(domain: bool) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        let fits = if domain { byte.is_ascii_alphanumeric() || byte >= 0x80 || byte == b'-' } else { is_atom_byte(byte) };
+        table[at] = fits || byte == b'.';
+        at += 1;
     }
-    !after_dot
+    table
+}
+
+fn is_dot_atom(local: &[u8]) -> bool {
+    let empty = [Some(&b'.'), None];
+    local.iter().all(|&byte| LOCAL[byte as usize])
+        && !empty.contains(&local.first())
+        && !empty.contains(&local.last())
+        && !local.windows(2).any(|two| two == b"..")
 }
 
 fn is_quoted(local: &str) -> bool {
@@ -93,27 +110,14 @@ fn is_quoted(local: &str) -> bool {
 }
 
 fn is_domain(domain: &[u8]) -> bool {
-    let (mut labels, mut length, mut last, mut only_digits) = (0_u32, 0_u32, b'.', true);
-    for &byte in domain {
-        match byte {
-            b'.' if length == 0 || last == b'-' => return false,
-            b'.' => {
-                labels += 1;
-                (length, only_digits) = (0, true);
-            }
-            b'-' if length == 0 => return false,
-            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => {
-                length += 1;
-                only_digits &= byte.is_ascii_digit();
-            }
-            _ => return false,
-        }
-        if length > 63 {
-            return false;
-        }
-        last = byte;
-    }
-    labels > 0 && length > 1 && last != b'-' && !only_digits
+    let is_label =
+        |label: &[u8]| matches!(label, [first, .., last] if *first != b'-' && *last != b'-') || matches!(label, [only] if *only != b'-');
+    let Some(dot) = memchr::memrchr(b'.', domain) else { return false };
+    let last = &domain[dot + 1..];
+    domain.iter().all(|&byte| DOMAIN[byte as usize])
+        && domain.split(|&byte| byte == b'.').all(|label| label.len() <= 63 && is_label(label))
+        && last.len() > 1
+        && !last.iter().all(u8::is_ascii_digit)
 }
 
 /// RFC 3986: a scheme, then only bytes that it allows. Where an authority follows it must be one that can be reached.

@@ -1,6 +1,6 @@
 //! The baseline in SQLite.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::super::{FieldState, Known, Result, RowEnd};
 use super::{pass_key, signed, storage};
@@ -23,25 +23,32 @@ fn known_account(connection: &Connection, name: &str) -> Result<Option<i64>> {
 
 /// Takes in what ended rows say of their passes.
 pub fn learn(work: &Connection, account: i64, ends: &[RowEnd]) -> Result<()> {
+    let (mut select, mut insert) = (work.prepare_cached(ONE).map_err(storage)?, work.prepare_cached(PUT).map_err(storage)?);
     for end in ends {
         let Some(pass) = end.pass else { continue };
         if end.forget {
             forget(work, account, pass)?;
         } else if !end.known.is_empty() || !end.unknown.is_empty() {
-            let mut fields = one(work, account, pass)?.unwrap_or_default();
+            let mut fields = one(&mut select, account, pass)?.unwrap_or_default();
             FieldState::merge(&mut fields, &end.known, &end.unknown);
-            put(work, account, pass, &fields)?;
+            put_by(&mut insert, account, pass, &fields)?;
         }
     }
     Ok(())
 }
 
-pub fn put(work: &Connection, account: i64, pass: PassKey, fields: &[FieldState]) -> Result<()> {
-    work.prepare_cached(
-        "INSERT INTO baseline VALUES (?1, ?2, ?3, ?4) ON CONFLICT(account, pass_high, pass_low) DO UPDATE SET fields = excluded.fields",
-    )
-    .and_then(|mut insert| insert.execute(params![account, signed(pass.high()), signed(pass.low()), FieldState::encode(fields)]))
-    .map_err(storage)?;
+/// Sets baselines.
+pub fn put(work: &Connection, account: i64, passes: &[Known]) -> Result<()> {
+    let mut insert = work.prepare_cached(PUT).map_err(storage)?;
+    passes.iter().try_for_each(|known| put_by(&mut insert, account, known.pass, &known.fields))
+}
+
+const ONE: &str = "SELECT fields FROM baseline WHERE account = ?1 AND pass_high = ?2 AND pass_low = ?3";
+const PUT: &str =
+    "INSERT INTO baseline VALUES (?1, ?2, ?3, ?4) ON CONFLICT(account, pass_high, pass_low) DO UPDATE SET fields = excluded.fields";
+
+fn put_by(insert: &mut Statement<'_>, account: i64, pass: PassKey, fields: &[FieldState]) -> Result<()> {
+    insert.execute(params![account, signed(pass.high()), signed(pass.low()), FieldState::encode(fields)]).map_err(storage)?;
     Ok(())
 }
 
@@ -92,25 +99,20 @@ pub fn range(connection: &Connection, account: &str, from: PassKey, to: PassKey,
 
 pub fn of(connection: &Connection, account: &str, passes: &[PassKey]) -> Result<Vec<Known>> {
     let Some(account) = known_account(connection, account)? else { return Ok(Vec::new()) };
+    let mut select = connection.prepare_cached(ONE).map_err(storage)?;
     let mut found = Vec::new();
     for &pass in passes {
-        if let Some(fields) = one(connection, account, pass)? {
+        if let Some(fields) = one(&mut select, account, pass)? {
             found.push(Known { pass, fields });
         }
     }
     Ok(found)
 }
 
-fn one(connection: &Connection, account: i64, pass: PassKey) -> Result<Option<Vec<FieldState>>> {
-    connection
-        .prepare_cached("SELECT fields FROM baseline WHERE account = ?1 AND pass_high = ?2 AND pass_low = ?3")
-        .and_then(|mut select| {
-            select
-                .query_row(params![account, signed(pass.high()), signed(pass.low())], |row| {
-                    Ok(FieldState::decode(row.get_ref(0)?.as_blob()?))
-                })
-                .optional()
-        })
+fn one(select: &mut Statement<'_>, account: i64, pass: PassKey) -> Result<Option<Vec<FieldState>>> {
+    select
+        .query_row(params![account, signed(pass.high()), signed(pass.low())], |row| Ok(FieldState::decode(row.get_ref(0)?.as_blob()?)))
+        .optional()
         .map_err(storage)
 }
 

@@ -282,9 +282,8 @@ impl Ledger for Sqlite {
         rows::pending_passes(&*self.reader()?, account, run, each)
     }
 
-    fn earlier_pending(&self, account: &str, run: &str) -> Result<u64> {
-        let reader = self.reader()?;
-        rows::earlier_pending(&reader, account, runs::seq(&reader, run)?)
+    fn pending_of(&self, runs: &[String]) -> Result<u64> {
+        rows::pending_of(&*self.reader()?, runs)
     }
 
     fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()> {
@@ -345,10 +344,7 @@ impl Ledger for Sqlite {
     }
 
     fn seed(&self, fence: Fence, account: &str, passes: &[Known]) -> Result<()> {
-        self.write(fence, |work| {
-            let account = baseline::account(work, account)?;
-            passes.iter().try_for_each(|known| baseline::put(work, account, known.pass, &known.fields))
-        })
+        self.write(fence, |work| baseline::put(work, baseline::account(work, account)?, passes))
     }
 
     fn check(&self) -> Result<Vec<String>> {

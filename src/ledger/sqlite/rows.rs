@@ -80,13 +80,14 @@ pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &
     Ok(())
 }
 
-pub fn earlier_pending(connection: &Connection, account: &str, run: i64) -> Result<u64> {
+pub fn pending_of(connection: &Connection, runs: &[String]) -> Result<u64> {
+    let names = serde_json::to_string(runs).unwrap_or_default();
     let count: i64 = connection
         .prepare_cached(
             "SELECT count(*) FROM row WHERE outcome IS NULL AND run IN
-             (SELECT seq FROM run WHERE account = ?1 AND seq < ?2 AND state IN ('checked', 'applying', 'paused'))",
+             (SELECT seq FROM run WHERE id IN (SELECT value FROM json_each(?1)) AND state IN ('checked', 'applying', 'paused'))",
         )
-        .and_then(|mut select| select.query_row(params![account, run], |row| row.get(0)))
+        .and_then(|mut select| select.query_row([names], |row| row.get(0)))
         .map_err(storage)?;
     Ok(count as u64)
 }

@@ -46,7 +46,7 @@ pub fn open(work: &Connection, mut run: Run) -> Result<Run> {
 
 pub fn save(work: &Connection, run: &Run) -> Result<()> {
     let changed = work
-        .prepare_cached("UPDATE run SET state = ?2, sha256 = ?3, detail = ?4, parent = ?5, kind = ?6, size = ?7, mtime = ?8 WHERE id = ?1")
+        .prepare_cached("UPDATE run SET state = ?2, sha256 = ?3, detail = ?4, parent = ?5, kind = ?6, size = ?7, mtime = ?8, feed = ?9, account = ?10 WHERE id = ?1")
         .and_then(|mut update| {
             update.execute(params![
                 run.id,
@@ -56,7 +56,9 @@ pub fn save(work: &Connection, run: &Run) -> Result<()> {
                 run.parent,
                 kind_text(run.kind),
                 run.size as i64,
-                run.mtime
+                run.mtime,
+                run.feed,
+                run.account
             ])
         })
         .map_err(storage)?;

@@ -92,6 +92,112 @@ pub(super) fn split_quoted<'r>(raw: &'r str, delimiter: u8, into: &mut Vec<Cow<'
     into.extend(Cells::new(raw, delimiter).map(|cell| cell.text));
 }
 
+/// Splits the records of a chunk, one after another, into cells.
+///
+/// All delimiters of the chunk are looked up at once: cells are so short that a search from one to the next mostly starts and stops.
+pub struct Splitter<'c> {
+    text: &'c str,
+    delimiter: u8,
+    delimiters: Vec<u32>,
+    /// The first delimiter that may be in the record in hand.
+    next: usize,
+}
+
+impl<'c> Splitter<'c> {
+    pub(super) fn new(text: &'c str, delimiter: u8) -> Splitter<'c> {
+        let mut delimiters = Vec::with_capacity(text.len() / 8);
+        places(text.as_bytes(), delimiter, &mut delimiters);
+        Splitter { text, delimiter, delimiters, next: 0 }
+    }
+
+    /// As [`super::Record::cells`], for the record at these bytes, which stands behind those that were split before.
+    pub(super) fn split(&mut self, start: usize, end: usize, quoted: bool, into: &mut Vec<Cow<'c, str>>) {
+        into.clear();
+        let mut from = start;
+        if !quoted {
+            let mut stop = self.delimiter_from(from);
+            while stop < end {
+                into.push(Cow::Borrowed(&self.text[from..stop]));
+                from = stop + 1;
+                self.next += 1;
+                stop = self.delimiters.get(self.next).map_or(usize::MAX, |&place| place as usize);
+            }
+            into.push(Cow::Borrowed(&self.text[from..end]));
+            return;
+        }
+        loop {
+            let stop = if self.text.as_bytes()[from..end].first() == Some(&b'"') {
+                let Some((cell, stop)) = self.quoted(from, end) else { return split_quoted(&self.text[start..end], self.delimiter, into) };
+                into.push(cell);
+                stop
+            } else {
+                let stop = self.delimiter_from(from).min(end);
+                into.push(Cow::Borrowed(&self.text[from..stop]));
+                stop
+            };
+            if stop == end {
+                return;
+            }
+            from = stop + 1;
+        }
+    }
+
+    fn delimiter_from(&mut self, from: usize) -> usize {
+        while let Some(&place) = self.delimiters.get(self.next) {
+            if place as usize >= from {
+                return place as usize;
+            }
+            self.next += 1;
+        }
+        usize::MAX
+    }
+
+    /// The quoted cell that opens at `from`, and where it ends; none when it is not well formed.
+    fn quoted(&self, from: usize, end: usize) -> Option<(Cow<'c, str>, usize)> {
+        let bytes = &self.text.as_bytes()[..end];
+        let (mut search, mut doubled) = (from + 1, false);
+        loop {
+            let quote = search + memchr(b'"', &bytes[search..])?;
+            match bytes.get(quote + 1) {
+                Some(b'"') => {
+                    doubled = true;
+                    search = quote + 2;
+                }
+                Some(&next) if next != self.delimiter => return None,
+                _ => {
+                    let inside = &self.text[from + 1..quote];
+                    let cell = if doubled { Cow::Owned(inside.replace("\"\"", "\"")) } else { Cow::Borrowed(inside) };
+                    return Some((cell, quote + 1));
+                }
+            }
+        }
+    }
+}
+
+/// Where a byte stands in a text, in order.
+fn places(text: &[u8], byte: u8, into: &mut Vec<u32>) {
+    let (blocks, rest) = text.as_chunks::<64>();
+    let mut base = 0;
+    for block in blocks {
+        let mut hits = hits(block, byte);
+        while hits != 0 {
+            into.push(base + hits.trailing_zeros());
+            hits &= hits - 1;
+        }
+        base += 64;
+    }
+    into.extend((base..).zip(rest).filter(|(_, found)| **found == byte).map(|(place, _)| place));
+}
+
+/// One bit for each of 64 bytes: is it this one? Written so that the compiler compares many at once.
+#[inline]
+fn hits(block: &[u8; 64], byte: u8) -> u64 {
+    let equal = block.map(|one| u8::from(one == byte));
+    let (eights, _) = equal.as_chunks::<8>();
+    // The product's highest byte gathers the lowest bit of each of the eight bytes.
+    eights.iter().rev().fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56)
+}
+
 /// The unquoted cells of one record, by its raw text without line end. A cell with a stray quote comes out as written.
 pub fn split_cells<'r>(raw: &'r str, dialect: &super::Dialect, into: &mut Vec<Cow<'r, str>>) {
     split_quoted(raw, dialect.delimiter, into);

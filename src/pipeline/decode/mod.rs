@@ -15,7 +15,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use cells::{read_record, split_cells};
+pub use cells::{Splitter, read_record, split_cells};
 pub use chunk::{Chunk, Record};
 pub use detect::{DELIMITERS, Guess, guess};
 pub use fault::{DecodeError, FileFault};

@@ -3,10 +3,11 @@
 use serde_json::Value as Json;
 
 use super::{Findings, Object};
-use crate::schema::constraint::{self, Bound, Check, Choice};
+use crate::schema::constraint::{Bound, Check, Choice};
 use crate::schema::field::{Field, FieldType};
 use crate::schema::kind::Reader;
 use crate::schema::order;
+use crate::schema::pattern::Pattern;
 use crate::schema::value::Value;
 
 /// All constraints of the standard, in the order in which broken ones are reported.
@@ -86,7 +87,7 @@ fn constraint(name: &'static str, json: &Json, field: &mut Field) -> Result<(), 
         }
         "pattern" => {
             let text = json.as_str().ok_or("must be a string")?;
-            field.checks.push(Check::Pattern { regex: constraint::pattern(text)?, written: text.to_owned() });
+            field.checks.push(Check::Pattern(Pattern::parse(text)?));
         }
         "enum" => {
             let choice = choice(json, field)?;
@@ -125,9 +126,9 @@ fn value(json: &Json, field: &Field) -> Result<Value<'static>, String> {
     let refusal = |message: &str| format!("{} is no value of the field: it {message}", written(json));
     match (json, &field.reader) {
         (Json::Bool(flag), Reader::Boolean { .. }) => Ok(Value::Boolean(*flag)),
-        (Json::Object(_), Reader::Object) | (Json::Array(_), Reader::Array) => Ok(Value::Json(json.clone())),
+        (Json::Object(_), Reader::Object) | (Json::Array(_), Reader::Array) => Ok(Value::Json(Box::new(json.clone()))),
         (Json::Array(items), Reader::List { item, .. }) => {
-            let items = items.iter().map(|one| item.read(&written(one)).map(Value::into_owned).map_err(|error| refusal(&error.message)));
+            let items = items.iter().map(|one| item.read(&written(one)).map(Value::into_owned).map_err(|error| refusal(error.message())));
             Ok(Value::List(items.collect::<Result<_, _>>()?))
         }
         (Json::Null, _) => Err("must not be null".to_owned()),
@@ -135,9 +136,9 @@ fn value(json: &Json, field: &Field) -> Result<Value<'static>, String> {
         (Json::Number(number), Reader::Number(_)) => {
             let text = number.to_string();
             let read = Reader::Number(crate::schema::number::NumberForm::default()).read(&text).map(Value::into_owned);
-            read.map_err(|error| refusal(&error.message))
+            read.map_err(|error| refusal(error.message()))
         }
-        _ => field.reader.read(&written(json)).map(Value::into_owned).map_err(|error| refusal(&error.message)),
+        _ => field.reader.read(&written(json)).map(Value::into_owned).map_err(|error| refusal(error.message())),
     }
 }
 

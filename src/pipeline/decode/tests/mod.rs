@@ -73,9 +73,12 @@ impl Setup {
             match reader.next_chunk() {
                 Ok(Some(chunk)) => {
                     assert_ne!(chunk.len(), 0);
+                    let (mut splitter, mut together) = (chunk.splitter(), Vec::new());
                     for record in chunk.records() {
                         let mut cells = Vec::new();
                         record.cells(&mut cells);
+                        record.cells_by(&mut splitter, &mut together);
+                        assert_eq!(together, cells);
                         read.rows.push(Row {
                             number: record.number,
                             line: record.line,
