@@ -204,16 +204,13 @@ macro_rules! codes {
 codes! {
     // The file as a whole
     SourceError = "source-error", false, "The file is empty or its content cannot be read as a table.", "Deliver the file again; an export with no rows still needs its header line.";
-    EncodingError = "encoding-error", false, "A byte does not belong to the declared character set.", "Export as UTF-8, or declare the encoding the exporter uses.";
+    EncodingError = "encoding-error", false, "A byte does not belong to the declared character set.", "Export as UTF-8; other character sets are not read in this version.";
     CompressionError = "compression-error", false, "The compressed file is damaged, cut short, or expands beyond the limit.", "Deliver the file again; raise limits.expansion only if the file is known to be this repetitive.";
     UnterminatedQuote = "unterminated-quote", false, "A quoted cell is opened and never closed.", "Close the quote on the line named, or double quotes inside the cell.";
     CellTooLong = "cell-too-long", false, "A cell is longer than the limit.", "Look for a missing closing quote before the line named; raise limits.cell if the cell is meant.";
     RecordTooLong = "record-too-long", false, "A record is longer than the limit.", "Look for missing line ends; raise limits.record if the record is meant.";
     TooManyCells = "too-many-cells", false, "A record has more cells than the limit.", "Check the delimiter; raise limits.cells if the record is meant.";
     NotText = "not-text", false, "The file holds NUL bytes throughout: it is not UTF-8 text.", "Export as UTF-8 text, not UTF-16 and not a spreadsheet.";
-    FieldCount = "field-count", false, "The number of columns differs from the declared one.", "Export the columns the schema names.";
-    RowCount = "row-count", false, "The number of records differs from the declared one.", "Deliver the complete file.";
-    ManifestMismatch = "manifest-mismatch", false, "The file does not match its manifest, marker or checksum.", "Deliver the file again with its own manifest.";
     // The header
     BlankHeader = "blank-header", false, "The header line holds no label.", "Put the column names on the first line, or set header = false.";
     UnmatchedHeader = "unmatched-header", false, "None of the schema's fields is in the header.", "Check that the file belongs to this feed.";
@@ -228,10 +225,8 @@ codes! {
     MissingCell = "missing-cell", false, "The record has fewer cells than the header.", "Write every cell, empty ones too.";
     StrayQuote = "stray-quote", false, "A quote stands inside an unquoted cell, or text follows a closing quote.", "Quote the whole cell and double the quotes in it.";
     NulByte = "nul-byte", false, "The record contains a NUL byte.", "Remove it at the source.";
-    RepeatedHeader = "repeated-header", false, "The header line occurs again among the records.", "Join part files without their headers.";
     PrimaryKey = "primary-key", false, "The primary key is empty or occurs more than once.", "Give each record its own key.";
     UniqueKey = "unique-key", false, "A combination declared unique occurs more than once.", "Give each record its own combination.";
-    ForeignKey = "foreign-key", false, "The value is not in the referenced column.", "Use a value that exists there.";
     // A cell
     TypeError = "type-error", false, "The cell cannot be read as the field's type and format.", "Write the value in the form the schema asks for.";
     BadGrouping = "bad-grouping", false, "Thousands separators stand where no thousands end.", "Write the number without separators, or group by three digits.";
@@ -255,12 +250,10 @@ codes! {
     PassGone = "pass-gone", false, "The pass was deleted at the platform.", "Leave the row out.";
     Conflict = "conflict", true, "Another writer kept changing the pass while we tried.", "Retry the row.";
     RetriesExhausted = "retries-exhausted", true, "This row kept failing while others succeeded.", "Retry the row later; ask the platform if it fails again.";
-    AuthFailed = "auth-failed", true, "The platform does not accept our credentials.", "Check the platform's key and secret, and this machine's clock.";
     AnswerUnreadable = "answer-unreadable", true, "The platform's answer could not be understood, so nothing proves the change.", "Retry the row; check what stands between here and the platform.";
     RunStopped = "run-stopped", true, "The run was stopped before this row.", "Use passferry retry, or drop the error report back.";
     NotInCanary = "not-in-canary", true, "The feed is in canary mode and this row is outside the canary.", "Set mode = live, then retry the run.";
     PlanOnly = "plan-only", true, "The feed is in plan mode: nothing is sent.", "Set mode = live, then retry the run.";
-    StaleUpdate = "stale-update", false, "A newer value was already applied.", "Nothing to do.";
     Discarded = "discarded", false, "The held run was discarded.", "Deliver a corrected file.";
 }
 

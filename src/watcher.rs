@@ -384,7 +384,7 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
             let rest = span.in_scope(|| process(road, &mut run, &run_stop));
             road.forget_stop(&run.id);
             if let Err(fault) = &rest {
-                run.detail.cause = Some(format!("{fault:#}"));
+                run.detail.waits = Some(format!("{fault:#}"));
                 road.save(&run).unwrap_or_default();
             }
             match rest? {
@@ -402,7 +402,11 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
                     }
                 }
                 Rest::Later => {
-                    sweep.later.push(format!("{}: {}", run.shown_name(), run.detail.cause.clone().unwrap_or_default()));
+                    sweep.later.push(format!(
+                        "{}: {}",
+                        run.shown_name(),
+                        run.detail.waits.clone().or_else(|| run.detail.cause.clone()).unwrap_or_default()
+                    ));
                     return Ok(sweep);
                 }
                 Rest::Stopping => {

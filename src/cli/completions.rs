@@ -8,7 +8,7 @@ use super::{Cli, Exit, out};
 
 /// Completions for a shell, to standard output
 ///
-/// Example: passferry completions bash > /`etc/bash_completion.d/passferry`
+/// Example: passferry completions bash > /etc/bash_completion.d/passferry
 #[derive(clap::Args, Debug)]
 pub struct Args {
     shell: clap_complete::Shell,

@@ -138,5 +138,8 @@ pub fn find_run(ledger: &dyn Ledger, wanted: &str) -> anyhow::Result<Run> {
 
 /// Who gives the command, for the log of decisions.
 pub fn who() -> String {
-    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into())
+    use std::os::unix::fs::MetadataExt;
+    let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    // Services and containers often set none of them.
+    named.unwrap_or_else(|| std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |me| format!("uid {}", me.uid())))
 }

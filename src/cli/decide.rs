@@ -85,7 +85,7 @@ fn find(ledger: &dyn Ledger, wanted: &str, what: WishKind) -> anyhow::Result<Run
 fn may(run: &Run, what: WishKind) -> Result<(), Failure> {
     let fits = match what {
         WishKind::Approve | WishKind::Discard => run.state == State::Held,
-        WishKind::Stop => matches!(run.state, State::Applying | State::Paused | State::Held),
+        WishKind::Stop => matches!(run.state, State::Applying | State::Paused),
     };
     if fits {
         return Ok(());
@@ -97,10 +97,11 @@ fn may(run: &Run, what: WishKind) -> Result<(), Failure> {
             (Exit::NoInput, format!("it was not held, or is approved already; passferry stop {id} ends it"))
         }
         (WishKind::Approve | WishKind::Discard, _) => (Exit::Later, "it is still being checked; look again in a moment".to_owned()),
+        (WishKind::Stop, State::Held) => (Exit::NoInput, format!("nothing of it was sent; passferry discard {id} puts it away")),
         (WishKind::Stop, State::Reporting) => (Exit::NoInput, "its rows are done; only the report is left".to_owned()),
         (WishKind::Stop, _) => (Exit::Later, format!("nothing of it was sent yet; passferry pause {} keeps it from being sent", run.feed)),
     };
-    let able = if what == WishKind::Stop { "applying, paused or held" } else { "held" };
+    let able = if what == WishKind::Stop { "applying or paused" } else { "held" };
     Err(Failure::new(exit, format!("run {id} ({}) is {state}, not {able}: {advice}", run.shown_name())))
 }
 

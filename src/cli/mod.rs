@@ -85,7 +85,7 @@ enum Command {
     ///
     /// It is checked again under today's configuration, then sent. The decision, who made it and why stand in the report.
     ///
-    /// Example: passferry approve `loyalty_0611.csv` --reason "new tier, checked with finance"
+    /// Example: passferry approve loyalty_0611.csv --reason "new tier, checked with finance"
     Approve(decide::Args),
     /// Put a held file away unsent
     ///
@@ -95,7 +95,7 @@ enum Command {
     ///
     /// Requests in flight are answered; the rest of its rows end not-attempted, and passferry retry takes them up.
     ///
-    /// Example: passferry stop `loyalty_0611.csv`
+    /// Example: passferry stop loyalty_0611.csv
     Stop(decide::Args),
     Retry(retry::Args),
     /// Begin no file of a feed until it is resumed

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exit, Global, context, progress};
-use crate::ledger::State;
+use crate::ledger::{RunFilter, State};
 use crate::pipeline::Road;
+use crate::pipeline::report::json::needing_person;
 use crate::watcher::{self, Trouble};
 
 #[derive(clap::Args, Debug)]
@@ -40,10 +41,14 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let of_run = match run.state {
             State::Failed => Exit::BadFile,
             State::Held => Exit::NeedsPerson,
-            _ if run.detail.tally.needing_person() > crate::pipeline::report::json::kept_back(&run) => Exit::NeedsPerson,
+            _ if needing_person(&run) > 0 => Exit::NeedsPerson,
             _ => Exit::Ok,
         };
         exit = worse(exit, of_run);
+    }
+    let waiting = RunFilter { states: vec![State::Held], ..RunFilter::default() };
+    if !ledger.runs(&waiting)?.is_empty() {
+        exit = worse(exit, Exit::NeedsPerson);
     }
     Ok(exit)
 }

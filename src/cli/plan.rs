@@ -35,7 +35,7 @@ use crate::schema::Columns;
 /// guards would say, and how long it would take. Works beside a running daemon and writes nothing. The exit code is 0 whatever the plan
 /// says (`held` and `rows` of --json tell scripts), and 65 where the file is bad as a whole.
 ///
-/// Example: passferry plan `loyalty_0611.csv` --feed points --rows 10
+/// Example: passferry plan loyalty_0611.csv --feed points --rows 10
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file, plain or gzip; - is standard input
@@ -285,7 +285,7 @@ fn write_plan(out: &mut impl Write, plan: &Plan) -> anyhow::Result<()> {
     if !plan.guards.is_empty() {
         out::heading(out, "guards")?;
         for verdict in &plan.guards {
-            let sign = if verdict.held { "would hold it".red().to_string() } else { "passes".green().to_string() };
+            let sign = if verdict.held { "would hold it".red().to_string() } else { "ok".green().to_string() };
             writeln!(out, "{} {sign}: {}", verdict.guard, verdict.evidence)?;
         }
     }

@@ -18,7 +18,7 @@ use crate::schema::Schema;
 /// First how the file is written and why that was concluded, then each record as a JSON array with its physical line. Records whose
 /// form is broken are shown with what is wrong. With --feed, cells of personal columns are masked.
 ///
-/// Example: passferry preview `loyalty_0611.csv.gz` --records 5
+/// Example: passferry preview loyalty_0611.csv.gz --records 5
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file, plain or gzip; - is standard input

@@ -82,17 +82,17 @@ impl Progress for Lines {
         if told.elapsed() >= EVERY {
             *told = Instant::now();
             match station {
-                Station::Fetch => info!(run = run.id, "fetched {done} of {total} bytes"),
-                Station::Check => info!(run = run.id, "checked {done} of {total} bytes"),
-                Station::Apply => info!(run = run.id, "applied {done} of {total} rows"),
+                Station::Fetch => info!("fetched {done} of {total} bytes"),
+                Station::Check => info!("checked {done} of {total} bytes"),
+                Station::Apply => info!("applied {done} of {total} rows"),
             }
         }
     }
 
-    fn health(&self, run: &Run, health: &Health) {
+    fn health(&self, _run: &Run, health: &Health) {
         match health {
-            Health::Up => info!(run = run.id, "the platform answers again"),
-            Health::Out { reason, .. } => warn!(run = run.id, "paused, the platform is out: {reason}"),
+            Health::Up => info!("the platform answers again"),
+            Health::Out { reason, .. } => warn!("paused, the platform is out: {reason}"),
         }
     }
 

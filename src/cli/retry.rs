@@ -19,7 +19,7 @@ use crate::spool::Spool;
 /// when --line or --code names them: unchanged they fail again unless the schema, the mapping or the decision changed. The rows become a
 /// run of their own, which the running passferry or the next `once` carries out.
 ///
-/// Example: passferry retry `loyalty_0611.csv` --code pass-not-found
+/// Example: passferry retry loyalty_0611.csv --code pass-not-found
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A run's id, or a file name

@@ -17,7 +17,7 @@ use crate::pipeline::report::Report;
 /// RUN is a run's id or a file name (of several runs of a name, the newest). With --rows also the rows that need a person, with what is
 /// wrong with each; --outcome chooses others. Cells of personal columns are masked.
 ///
-/// Example: passferry show `loyalty_0611.csv` --rows
+/// Example: passferry show loyalty_0611.csv --rows
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A run's id, or a file name
@@ -141,7 +141,9 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     fact("source", format!("{} {}", run.source, run.folder.to_string().escape_debug()));
     fact("seen", format!("{} ({})", out::time(detail.seen_at), detail.proof));
     fact("ended", detail.ended_at.map(out::time).unwrap_or_default());
+    fact("waits for", detail.waits.clone().unwrap_or_default());
     fact("cause", detail.cause.clone().unwrap_or_default());
+    fact("continued by", detail.continued_by.join(", "));
     fact("size", format!("{} bytes", out::count(run.size)));
     fact("sha-256", run.sha256.clone().unwrap_or_default());
     fact("moved to", detail.archived.as_ref().map(crate::ledger::run::show_name).unwrap_or_default());
@@ -238,7 +240,7 @@ pub fn write_guards(out: &mut impl Write, report: &Report) -> anyhow::Result<()>
     if !report.guards.is_empty() {
         out::heading(out, "guards")?;
         for verdict in &report.guards {
-            let sign = if verdict.held { "holds".red().to_string() } else { "passes".green().to_string() };
+            let sign = if verdict.held { "holds".red().to_string() } else { "ok".green().to_string() };
             writeln!(out, "{} {sign}: {}", verdict.guard, verdict.evidence)?;
         }
     }

@@ -15,7 +15,7 @@ use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::Correction;
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
 use crate::pipeline::report::Names;
-use crate::pipeline::report::json::kept_back;
+pub use crate::pipeline::report::json::needing_person;
 use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
 
@@ -96,11 +96,6 @@ pub fn records(run: &Run) -> u64 {
     run.detail.facts.as_ref().map_or(run.detail.tally.total(), |facts| facts.records)
 }
 
-/// Rows that wait for a person, those aside that only the feed's mode keeps back.
-pub fn needing_person(run: &Run) -> u64 {
-    run.detail.tally.needing_person().saturating_sub(kept_back(run))
-}
-
 pub fn by_outcome(tally: &Tally) -> BTreeMap<&'static str, u64> {
     tally.0.iter().map(|(outcome, &count)| (outcome.as_str(), count)).collect()
 }
@@ -108,7 +103,7 @@ pub fn by_outcome(tally: &Tally) -> BTreeMap<&'static str, u64> {
 fn cause(run: &Run) -> Option<String> {
     let fault = run.detail.fault.as_ref().map(|fault| format!("{}: {}", fault.code, fault.message));
     let nothing_new = run.detail.nothing_new.then(|| "nothing new".to_owned());
-    fault.or_else(|| run.detail.cause.clone()).or(nothing_new)
+    fault.or_else(|| run.detail.waits.clone()).or_else(|| run.detail.cause.clone()).or(nothing_new)
 }
 
 pub fn held_by(run: &Run) -> Vec<String> {

@@ -26,7 +26,7 @@ use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault
 /// Lists every problem with physical line, data record, column and code, and ends with a summary. Works without network; with --schema
 /// also without configuration. Exit code 0: the file is valid. 65: it is not.
 ///
-/// Example: passferry validate `loyalty_0611.csv` --feed points
+/// Example: passferry validate loyalty_0611.csv --feed points
 ///
 /// Example: zcat export.gz | passferry validate - --schema loyalty.json --json
 #[derive(clap::Args, Debug)]
@@ -292,7 +292,7 @@ impl Teller<'_> {
             write!(out, " [{}]", cell.escape_debug())?;
         }
         if let Some(suggestion) = &problem.suggestion {
-            write!(out, "; {suggestion}")?;
+            write!(out, " (suggestion: {suggestion})")?;
         }
         writeln!(out)?;
         Ok(())

@@ -115,6 +115,17 @@ pub enum WishKind {
     Stop,
 }
 
+impl WishKind {
+    /// What was done, for the log.
+    pub const fn done(self) -> &'static str {
+        match self {
+            WishKind::Approve => "approved",
+            WishKind::Discard => "discarded",
+            WishKind::Stop => "stopped",
+        }
+    }
+}
+
 /// A run as the ledger keeps it. The first half is searched by, the second is told in reports.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -163,8 +174,10 @@ pub struct Detail {
     pub moves: Moves,
     pub verdicts: Vec<Verdict>,
     pub approval: Option<Wish>,
-    /// Why it waits, is paused, or ended early, in words.
+    /// Why it is paused or ended early, in words.
     pub cause: Option<String>,
+    /// What it waits for at the moment, in words.
+    pub waits: Option<String>,
     /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
     pub end: Option<State>,
     pub warnings: Vec<String>,
@@ -175,6 +188,9 @@ pub struct Detail {
     pub timings: BTreeMap<String, u64>,
     /// Requests sent for this run.
     pub requests: u64,
+    /// Corrections and retries that took rows of this run up, and how many rows they took.
+    pub continued_by: Vec<String>,
+    pub taken_up: u64,
     /// Rows that `retry` picked, by record; all when empty.
     pub picked: Vec<u64>,
     /// Equal to the latest cleanly finished run: answered at once.

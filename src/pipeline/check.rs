@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use super::correction::{Correction, reserved_columns};
-use super::decode::{DecodeError, Dialect, LineEnds, Reader};
+use super::decode::{DecodeError, Dialect, LineEnds, Reader, read_record, split_cells};
 use super::diff::{Against, diff};
 use super::guard::{self, Totals};
 use super::pending::PendingPasses;
@@ -50,10 +50,16 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     }
     let feed = road.feed(&run.feed)?;
     run.detail.fingerprint.clone_from(&feed.fingerprint);
-    let hand = match Known::of(road, run, &feed)? {
+    let mut hand = match Known::of(road, run, &feed)? {
         Ok(known) => known,
         Err(fault) => return Ok(Checked::Bad(fault)),
     };
+    if let Some(correction) = &mut hand.correction
+        && run.kind == RunKind::Correction
+        && let Err(error) = note_originals(road, correction)
+    {
+        tracing::warn!("identifiers cannot be compared with those of the corrected file: {error:#}");
+    }
     run.detail.warnings.clone_from(&hand.columns.warnings);
     let picked: HashSet<u64> = run.detail.picked.iter().copied().collect();
     let pick = |record: u64| picked.contains(&record);
@@ -85,7 +91,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     let _order = road.account_order(&feed.platform.name)?;
     let mut pending = PendingPasses::default();
     road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |feed, pass, verb, mask| {
-        road.note_pending(&mut pending, feed, pass, verb, mask)
+        road.note_pending(&mut pending, feed, pass, verb, mask);
     })?;
     let later = corrected_after(road, run)?;
     let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later));
@@ -317,6 +323,27 @@ fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) ->
     run.parent = Some(named);
     road.save(run)?;
     Ok(None)
+}
+
+/// Tells the correction which identifiers its rows had, as far as a spreadsheet could have damaged them.
+fn note_originals(road: &Road, correction: &mut Correction) -> anyhow::Result<()> {
+    let Some(parent) = road.ledger.run(&correction.parent)? else { return Ok(()) };
+    let feed = road.feed(&parent.feed)?;
+    let Ok(hand) = FileInHand::open(road, &parent, &feed)? else { return Ok(()) };
+    let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person()).collect();
+    let mapping = &hand.prepared().mapping;
+    road.ledger.rows(&parent.id, &wanted, &mut |row| {
+        let raw = read_record(&hand.text, row.offset, row.length)?;
+        let mut cells = Vec::new();
+        split_cells(&raw, &hand.dialect, &mut cells);
+        if let Some(earlier) = hand.known.correction.as_ref() {
+            let _ = earlier.take(&mut cells);
+        }
+        if let Some(target) = mapping.target(&hand.known.columns, &cells) {
+            correction.note_original(row.record, target.text());
+        }
+        Ok(())
+    })
 }
 
 /// `_run` of the first record.

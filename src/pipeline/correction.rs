@@ -4,6 +4,7 @@
 //! here it is taken off again, so that a cell comes back as it was written (failure model, E14).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::outcome::{Code, Problem};
 
@@ -16,6 +17,9 @@ pub struct Correction {
     /// The run whose report it is.
     pub parent: String,
     run_column: usize,
+    record_column: Option<usize>,
+    /// By record of the corrected run: digest of an identifier that began with zeros, without them.
+    padded: HashMap<u64, u64>,
     /// Positions of all reserved columns in the file, ascending.
     reserved: Vec<usize>,
 }
@@ -34,7 +38,8 @@ impl Correction {
     pub fn new(labels: &[String], parent: String) -> Option<Correction> {
         let reserved = reserved_columns(labels)?;
         let run_column = labels.iter().position(|label| label.trim() == "_run")?;
-        Some(Correction { parent, run_column, reserved })
+        let record_column = labels.iter().position(|label| label.trim() == "_record");
+        Some(Correction { parent, run_column, record_column, padded: HashMap::new(), reserved })
     }
 
     /// The labels that belong to the data.
@@ -42,8 +47,22 @@ impl Correction {
         labels.iter().enumerate().filter(|(index, _)| !self.reserved.contains(index)).map(|(_, label)| label.clone()).collect()
     }
 
-    /// Takes the reserved cells out and the protection off the others.
-    pub fn take(&self, cells: &mut Vec<Cow<'_, str>>) -> Result<(), Problem> {
+    /// Notes the identifier that a record of the corrected run had.
+    pub fn note_original(&mut self, record: u64, identifier: &str) {
+        let bare = identifier.trim_start_matches('0');
+        if bare.len() < identifier.len() {
+            self.padded.insert(record, digest(bare));
+        }
+    }
+
+    /// Did a spreadsheet eat the zeros that the identifier of this record began with? It would name another pass.
+    pub fn lost_zeros(&self, record: Option<u64>, identifier: &str) -> bool {
+        record.and_then(|record| self.padded.get(&record)).is_some_and(|bare| *bare == digest(identifier))
+    }
+
+    /// Takes the reserved cells out and the protection off the others. Gives the record's number in the corrected run.
+    pub fn take(&self, cells: &mut Vec<Cow<'_, str>>) -> Result<Option<u64>, Problem> {
+        let record = self.record_column.and_then(|column| cells.get(column)?.trim().parse().ok());
         let run = cells.get(self.run_column).map(|cell| cell.trim() == self.parent);
         let mut index = 0;
         cells.retain(|_| {
@@ -56,7 +75,7 @@ impl Correction {
             }
         }
         match run {
-            Some(true) => Ok(()),
+            Some(true) => Ok(record),
             Some(false) => Err(Problem::new(
                 Code::CorrectionUnknown,
                 None,
@@ -65,6 +84,10 @@ impl Correction {
             None => Err(Problem::new(Code::CorrectionUnknown, None, "the record has no _run")),
         }
     }
+}
+
+fn digest(text: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
 }
 
 /// What a spreadsheet would start a formula with, after spaces.
@@ -125,10 +148,23 @@ mod tests {
         let correction = Correction::new(&labels, "k7f2m9".into()).unwrap();
         assert_eq!(correction.data_labels(&labels), ["id", "points"]);
         let mut cells: Vec<Cow<'_, str>> = ["C-1", "'=5", "k7f2m9", "4", "3", "rejected", "", "", "", ""].map(Cow::from).to_vec();
-        correction.take(&mut cells).unwrap();
+        assert_eq!(correction.take(&mut cells).unwrap(), Some(3));
         assert_eq!(cells, ["C-1", "=5"]);
         let mut foreign: Vec<Cow<'_, str>> = ["C-1", "5", "other", "4", "3", "", "", "", "", ""].map(Cow::from).to_vec();
         assert_eq!(correction.take(&mut foreign).unwrap_err().code, Code::CorrectionUnknown);
         assert!(reserved_columns(&["id".into(), "_line".into()]).is_none());
+    }
+
+    #[test]
+    fn an_identifier_that_lost_its_zeros_is_noticed() {
+        let labels: Vec<String> = ["id", "_run", "_line", "_record"].map(String::from).to_vec();
+        let mut correction = Correction::new(&labels, "k7f2m9".into()).unwrap();
+        correction.note_original(3, "0012345");
+        correction.note_original(4, "12345");
+        assert!(correction.lost_zeros(Some(3), "12345"));
+        assert!(!correction.lost_zeros(Some(3), "0012345"));
+        assert!(!correction.lost_zeros(Some(3), "99"), "corrected on purpose");
+        assert!(!correction.lost_zeros(Some(4), "12345"));
+        assert!(!correction.lost_zeros(None, "12345"));
     }
 }

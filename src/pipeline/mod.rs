@@ -31,7 +31,7 @@ use chrono::Utc;
 use tracing::{info, warn};
 
 use crate::config::meant::{Feed, Mode};
-use crate::ledger::run::{Fault, WishKind};
+use crate::ledger::run::{Fault, Wish, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::source::SourceError;
@@ -157,14 +157,19 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 /// A held run waits for somebody's word.
 fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)? else { return Ok(Some(Rest::Held)) };
-    info!(by = wish.by, "{:?}", wish.what);
+    info!(by = wish.by, "{}", wish.what.done());
     match wish.what {
         WishKind::Approve => {
-            run.detail.approval = Some(wish);
+            // What was approved was shown under the feed as it was when the file was checked; a changed one is judged anew.
+            let same = road.feed(&run.feed)?.fingerprint == run.detail.fingerprint;
+            if !same {
+                warn!("the feed changed since the file was held: the approval does not count for what it would do now");
+            }
+            run.detail.approval = same.then_some(wish);
             next(road, run, State::Fetched)
         }
         WishKind::Discard | WishKind::Stop => {
-            run.detail.cause = Some(format!("discarded by {}", wish.by));
+            run.detail.cause = Some(told(&wish));
             run.detail.approval = None;
             road.ledger.end_pending(
                 road.fence,
@@ -180,8 +185,8 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 
 fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
-    if let Some(rest) = end_by_wish(road, run, &feed)? {
-        return Ok(rest);
+    if end_by_wish(road, run, &feed)? {
+        return Ok(None);
     }
     if road.is_paused(&feed.name)? {
         if run.state != State::Paused {
@@ -189,6 +194,11 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             next(road, run, State::Paused)?;
         }
         return Ok(Some(Rest::Later));
+    }
+    if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
+        warn!("the spool has lost the file: it is fetched again");
+        road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+        return next(road, run, State::Complete);
     }
     let hand = match FileInHand::open(road, run, &feed)? {
         Ok(hand) => hand,
@@ -208,8 +218,8 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             Ok(None)
         }
         Applied::Stopped => {
-            if let Some(rest) = end_by_wish(road, run, &feed)? {
-                return Ok(rest);
+            if end_by_wish(road, run, &feed)? {
+                return Ok(None);
             }
             if road.is_paused(&feed.name)? {
                 run.state = State::Paused;
@@ -221,22 +231,24 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
 }
 
-/// Ends the rows that are left when somebody asked for it. None when nobody did.
-fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Option<Rest>>> {
-    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(None) };
-    info!(by = wish.by, "{:?}", wish.what);
-    run.detail.cause = Some(format!("stopped by {}", wish.by));
+/// Ends the rows that are left when somebody asked for it. False when nobody did.
+fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> {
+    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(false) };
+    info!(by = wish.by, "{}", wish.what.done());
+    run.detail.cause = Some(told(&wish));
     run.detail.end = Some(State::Stopped);
     road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
     let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
     road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
-    next(road, run, State::Reporting).map(Some)
+    next(road, run, State::Reporting)?;
+    Ok(true)
 }
 
 /// Tallies, writes the reports to their place, and decides how the run ended.
 fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
     let mut ended = run.clone();
+    ended.detail.waits = None;
     ended.detail.tally = ended.detail.counted.clone();
     ended.detail.tally.merge(&road.ledger.tally(&run.id)?);
     road.count_delivery_problems(&mut ended)?;
@@ -246,7 +258,7 @@ fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         return match error.downcast::<SourceError>() {
             Ok(error) => {
                 warn!("the report cannot be written to its place: {error}");
-                run.detail.cause = Some(format!("the report waits: {error}"));
+                run.detail.waits = Some(format!("its report cannot be written: {error}"));
                 road.save(run)?;
                 Ok(Some(Rest::Later))
             }
@@ -280,9 +292,13 @@ fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         });
         if let Err(error) = moved {
             warn!("the input cannot be put away: {error}");
+            run.detail.waits = Some(format!("its input cannot be put away: {error}"));
+            road.save_as(run, State::Reporting)?;
             return Ok(Some(Rest::Later));
         }
     }
+    run.detail.waits = None;
+    road.note_continued(run)?;
     road.save(run)?;
     road.clean_up(run)?;
     road.ended(run);
@@ -327,15 +343,22 @@ fn end_state(run: &Run) -> State {
     }
 }
 
+/// Who asked for what, and why, for people.
+fn told(wish: &Wish) -> String {
+    let reason = wish.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{} by {}{reason}", wish.what.done(), wish.by)
+}
+
 fn later(road: &Road, run: &mut Run, error: &SourceError) -> anyhow::Result<Option<Rest>> {
     warn!("waits: {error}");
-    run.detail.cause = Some(error.to_string());
+    run.detail.waits = Some(error.to_string());
     road.save(run)?;
     Ok(Some(Rest::Later))
 }
 
 fn next(road: &Road, run: &mut Run, state: State) -> anyhow::Result<Option<Rest>> {
     run.state = state;
+    run.detail.waits = None;
     road.save(run)?;
     Ok(None)
 }

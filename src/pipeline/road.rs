@@ -181,15 +181,20 @@ impl Road {
 
     /// A run is held or over.
     pub fn ended(&self, run: &Run) {
-        info!(
-            file = run.shown_name(),
-            state = run.state.as_str(),
-            rows = run.detail.tally.total(),
-            need_person = run.detail.tally.needing_person(),
-            requests = run.detail.requests,
-            "run {}",
-            run.state
-        );
+        let (records, need_person) = (run.detail.facts.as_ref().map_or(0, |facts| facts.records), report::json::needing_person(run));
+        if run.state == State::Held {
+            let guards: Vec<&str> =
+                run.detail.verdicts.iter().filter(|verdict| verdict.held).map(|verdict| verdict.guard.as_str()).collect();
+            info!(
+                file = run.shown_name(),
+                records,
+                guards = guards.join(" "),
+                "run {} is held: passferry show it, then approve or discard",
+                run.id
+            );
+        } else {
+            info!(file = run.shown_name(), records, need_person, requests = run.detail.requests, "run {} is {}", run.id, run.state);
+        }
         self.progress.rested(run);
     }
 
@@ -348,7 +353,16 @@ impl Road {
             None => link.with(|source| report::choose_names(feed, run, source))?,
         };
         let readable = run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
-        let hand = if readable { FileInHand::open(self, run, feed)?.ok() } else { None };
+        let mut hand = None;
+        if readable {
+            match FileInHand::open(self, run, feed) {
+                Ok(opened) => hand = opened.ok(),
+                Err(error) => {
+                    warn!("the report has no rows: {error:#}");
+                    run.detail.warnings.push(format!("the rows could not be read again: {error:#}"));
+                }
+            }
+        }
         let rows = hand.as_ref().map(FileInHand::rows);
         let files: Vec<ReportFile> = report::build(run, &names, &*self.ledger, rows.as_ref(), &self.spool)?;
         run.detail.reports = files;
@@ -383,6 +397,22 @@ impl Road {
         })
     }
 
+    /// Tells the run that a correction or retry continues that its rows were taken up: what is left of them is in the newer report.
+    pub fn note_continued(&self, run: &Run) -> anyhow::Result<()> {
+        if run.kind == RunKind::File || run.state != State::Done {
+            return Ok(());
+        }
+        let Some(mut parent) = run.parent.as_ref().and_then(|parent| self.ledger.run(parent).transpose()).transpose()? else {
+            return Ok(());
+        };
+        if !parent.detail.continued_by.contains(&run.id) {
+            parent.detail.continued_by.push(run.id.clone());
+            parent.detail.taken_up += run.detail.tally.total();
+            self.save(&parent)?;
+        }
+        Ok(())
+    }
+
     /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.
     pub fn clean_up(&self, run: &Run) -> anyhow::Result<()> {
         let needed_again = run.detail.tally.needing_person() > 0;
@@ -390,31 +420,6 @@ impl Road {
             self.spool.remove(&run.id)?;
         }
         Ok(())
-    }
-
-    /// Tries each right that a feed needs at its source, on names of our own. For `check --reach`.
-    pub fn probe_rights(&self, feed: &Feed) -> anyhow::Result<Vec<String>> {
-        let mut missing = Vec::new();
-        let link = self.link(&feed.source.name)?;
-        let inbox = feed.inbox.as_bstr();
-        let probe = join(inbox, format!(".passferry-probe-{}", std::process::id()).as_str().into());
-        let moved = join(inbox, format!(".passferry-probe-{}.moved", std::process::id()).as_str().into());
-        let mut attempt = |what: &str, result: crate::source::Result<()>| {
-            let ok = result.is_ok();
-            if let Err(error) = result {
-                missing.push(format!("{what} in {}: {error}", inbox.escape_ascii()));
-            }
-            ok
-        };
-        if !attempt("list", link.with(|source| source.list(inbox).map(drop))) {
-            return Ok(missing);
-        }
-        if attempt("create", link.with(|source| source.create(probe.as_bstr(), &mut &b"probe"[..], 0o600).map(drop))) {
-            let renamed = attempt("rename", link.with(|source| source.rename(probe.as_bstr(), moved.as_bstr())));
-            let left = if renamed { &moved } else { &probe };
-            attempt("remove", link.with(|source| source.remove(left.as_bstr())));
-        }
-        Ok(missing)
     }
 
     /// Removes temporary names that a stop left in the report folders.

@@ -305,7 +305,10 @@ fn check_chunk(
         if let Some(correction) = rules.correction
             && record.faults.is_empty()
         {
-            problems.extend(correction.take(&mut cells).err());
+            match correction.take(&mut cells) {
+                Ok(original) => problems.extend(lost_zeros(rules, correction, original, &cells)),
+                Err(problem) => problems.push(problem),
+            }
         }
         let mut values = emptied(spare);
         let entry = check_record(&record, rules, &cells, &mut values, &mut problems);
@@ -349,6 +352,17 @@ fn check_chunk(
 fn emptied<'b>(mut values: Vec<Option<Value<'_>>>) -> Vec<Option<Value<'b>>> {
     values.clear();
     values.into_iter().map(|_| None).collect()
+}
+
+/// The problem of a corrected record whose identifier a spreadsheet shortened.
+fn lost_zeros(rules: &Rules<'_>, correction: &Correction, original: Option<u64>, cells: &[Cow<'_, str>]) -> Option<Problem> {
+    let mapping = rules.mapping?;
+    let target = mapping.target(rules.columns, cells)?;
+    correction.lost_zeros(original, target.text()).then(|| {
+        let column = rules.columns.column_of_field[mapping.pass_field()];
+        Problem::new(Code::SpreadsheetDamage, column, "the identifier lost the zeros it began with in the file that this corrects")
+            .suggest("format the column as text before opening the report")
+    })
 }
 
 /// Checks one record. `values` and `problems` are filled; an entry comes back for a valid record under a mapping.

@@ -45,6 +45,9 @@ pub struct Report {
     pub guards: Vec<Verdict>,
     /// How the file would move, or moved, what passes hold.
     pub moves: Moves,
+    /// Why it ended early, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Who released a held file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
@@ -166,6 +169,7 @@ impl Report {
             }),
             guards: detail.verdicts.clone(),
             moves: detail.moves.clone(),
+            cause: detail.cause.clone(),
             approval: detail.approval.as_ref().map(|wish| Approval { by: wish.by.clone(), at: wish.at, reason: wish.reason.clone() }),
             warnings: detail.warnings.clone(),
             next: next_steps(run, names),
@@ -197,15 +201,16 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     if detail.nothing_new {
         steps.push("Nothing to do: the file equals the last one that was applied.".into());
     }
-    let needing = detail.tally.needing_person().saturating_sub(kept_back(run));
+    let unattempted = detail.tally.get(Outcome::NotAttempted).saturating_sub(kept_back(run));
+    let needing = needing_person(run).saturating_sub(unattempted);
     if needing > 0 && run.state != State::Held {
         steps.push(format!(
             "{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
             names.errors
         ));
     }
-    let retryable = (detail.tally.get(Outcome::Refused) + detail.tally.get(Outcome::NotAttempted)).saturating_sub(kept_back(run));
-    if retryable > 0 && run.state.is_over() {
+    let retryable = detail.tally.get(Outcome::Refused) + unattempted;
+    if retryable > 0 && run.state.is_over() && detail.continued_by.is_empty() {
         steps.push(format!("Rows that may succeed unchanged can be sent again: passferry retry {}.", run.id));
     }
     if kept_back(run) > 0 && run.state != State::Discarded {
@@ -216,6 +221,11 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
 
 /// Codes of rows that were kept back on purpose: they wait for a setting, or somebody threw them away. No person is to correct them.
 pub const KEPT_BACK: [Code; 3] = [Code::PlanOnly, Code::NotInCanary, Code::Discarded];
+
+/// Rows that still wait for a person: those kept back on purpose and those that a correction or retry took up aside.
+pub fn needing_person(run: &Run) -> u64 {
+    run.detail.tally.needing_person().saturating_sub(kept_back(run) + run.detail.taken_up)
+}
 
 /// Rows kept back on purpose.
 pub fn kept_back(run: &Run) -> u64 {

@@ -1,6 +1,7 @@
 //! `STEM.errors.csv`, one line a row that needs a person, and `STEM.problems.csv`, one line a problem.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
@@ -39,7 +40,6 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
     errors.write_record(source.labels.iter().map(String::as_str).chain(RESERVED))?;
     problems.write_record(PROBLEM_COLUMNS)?;
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
-    let width = source.labels.len();
     ledger.rows(&run.id, &wanted, &mut |row| {
         let codes = row.detail.codes();
         if codes.iter().any(|code| KEPT_BACK.contains(code)) {
@@ -52,7 +52,7 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
             let _ = correction.take(&mut cells);
         }
         if row.outcome.is_some_and(Outcome::needs_person) {
-            errors.write_record(error_line(run, &row, &cells, width, &codes).iter().map(|cell| cell.as_bytes()))?;
+            errors.write_record(error_line(run, &row, &cells, source.labels, &codes).iter().map(|cell| cell.as_bytes()))?;
         }
         problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(std::string::String::as_bytes))?))
     })?;
@@ -76,7 +76,8 @@ fn finish(writer: csv::Writer<BufWriter<File>>) -> anyhow::Result<()> {
 }
 
 /// The row's own cells, then the reserved ones; cells beyond the header's come last, where they are still too many when dropped back.
-fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], width: usize, codes: &[Code]) -> Vec<Cow<'c, str>> {
+fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], labels: &[String], codes: &[Code]) -> Vec<Cow<'c, str>> {
+    let width = labels.len();
     let own = cells.iter().take(width).map(|cell| protect(cell));
     let missing = std::iter::repeat_n(Cow::Borrowed(""), width.saturating_sub(cells.len()));
     let names = codes.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" ");
@@ -87,7 +88,7 @@ fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], width: usize,
         row.record.to_string(),
         row.outcome.map(Outcome::as_str).unwrap_or_default().to_owned(),
         names,
-        protect(&messages(row)).into_owned(),
+        protect(&messages(row, labels)).into_owned(),
         if retryable { "yes" } else { "no" }.to_owned(),
         String::new(),
     ];
@@ -95,11 +96,25 @@ fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], width: usize,
     own.chain(missing).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()
 }
 
-fn messages(row: &Row) -> String {
-    let problems = row.detail.problems.iter().map(|problem| problem.message.clone());
-    let operations =
-        row.detail.operations.iter().filter(|note| note.code.is_some()).map(|note| format!("{}: {}", note.operation, note.message));
-    problems.chain(operations).collect::<Vec<_>>().join("; ")
+/// Each problem once, behind the name of its column, with what to write instead.
+fn messages(row: &Row, labels: &[String]) -> String {
+    let mut all: Vec<String> = Vec::new();
+    for problem in &row.detail.problems {
+        let label = problem.column.and_then(|column| labels.get(column as usize)).filter(|_| is_about_a_cell(problem.code));
+        let label = label.map(|label| format!("{}: ", label.trim())).unwrap_or_default();
+        let suggestion = problem.suggestion.as_ref().map(|text| format!(" (suggestion: {text})")).unwrap_or_default();
+        all.push(format!("{label}{}{suggestion}", problem.message));
+    }
+    let failed = row.detail.operations.iter().filter(|note| note.code.is_some());
+    all.extend(failed.map(|note| format!("{}: {}", note.operation, note.message)));
+    let mut seen = HashSet::new();
+    all.retain(|message| seen.insert(message.clone()));
+    all.join("; ")
+}
+
+/// Messages about a record as a whole are the same for each of its columns.
+fn is_about_a_cell(code: Code) -> bool {
+    !matches!(code, Code::MissingCell | Code::ExtraCell | Code::StrayQuote | Code::NulByte | Code::BlankRow)
 }
 
 fn problem_lines(

@@ -248,3 +248,22 @@ fn a_file_of_one_endless_line_does_not_fill_the_memory() {
     assert!(harbour.read("reports/points.errors.csv").len() < 1 << 20, "the line is not repeated whole");
     assert_eq!(harbour.sandbox.requests().total(), 0);
 }
+
+#[test]
+fn a_compressed_bomb_fails_the_file() {
+    let mut bomb = b"id,points\n".to_vec();
+    bomb.resize(40 << 20, b'\n');
+    fails("points.csv.gz", &gzip(&bomb), "compression-error");
+}
+
+#[test]
+fn a_number_that_the_platform_would_change_is_rejected_and_not_rounded() {
+    let schema = r#"{ "fieldsMatch": "superset", "fields": [{ "name": "id", "type": "string" }, { "name": "points", "type": "number" }] }"#;
+    let harbour = harbour().schema(schema).points_only().start();
+    harbour.deliver("points.csv", "id,points\nC-1,16777217\nC-2,16777216\nC-3,0.1\n");
+    harbour.once().exits(1);
+    let errors = harbour.errors("points");
+    assert!(errors.iter().any(|line| line["id"] == "C-1" && line["_codes"] == "value-inexact"), "{errors:?}");
+    assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (0.0, 16_777_216.0));
+    check_promises(&harbour);
+}

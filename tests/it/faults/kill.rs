@@ -172,7 +172,7 @@ fn two_programs_do_not_work_on_one_state_directory() {
 
 #[test]
 fn killed_again_and_again_at_any_moment_it_still_keeps_every_promise() {
-    const PASSES: u32 = 60;
+    const PASSES: u32 = 150;
     let harbour = harbour().members(PASSES).feed("order", "\"name\"").start();
     harbour.sandbox.faults().set(Faults {
         seed: 11,
@@ -197,13 +197,17 @@ fn killed_again_and_again_at_any_moment_it_still_keeps_every_promise() {
         }
         let daemon = harbour.start(&["run"]);
         // Moments from a fixed sequence; where they fall on the road differs from run to run.
-        pause = (pause * 31 + 17) % 1500;
-        std::thread::sleep(std::time::Duration::from_millis(300 + pause));
+        pause = (pause * 31 + 17) % 900;
+        std::thread::sleep(std::time::Duration::from_millis(250 + pause));
         daemon.kill();
     }
     harbour.sandbox.faults().clear();
     harbour.once();
     assert!(all_over(), "{}", harbour.said());
-    assert_eq!(fs::read_dir(harbour.inbox().join(".processed")).unwrap().count(), 4, "{:?}", harbour.tree());
+    for run in harbour.runs() {
+        // Three kills on end in one file's check look like a file that kills, which is put away and said so.
+        let taken_for_a_killer = run.detail.fault.is_some_and(|fault| fault.message.contains("stopped unexpectedly"));
+        assert!(run.state == State::Done || (run.state == State::Failed && taken_for_a_killer), "{} is {}", run.name, run.state);
+    }
     check_promises(&harbour);
 }

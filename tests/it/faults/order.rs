@@ -1,7 +1,6 @@
 //! Files after files: delivered again, newer and older, corrections, several feeds on one account, guards and what people decide.
 
 use passferry::ledger::State;
-use passferry::ledger::run::WishKind;
 use passferry::sandbox::{Faults, Latency};
 
 use super::delivery::snapshot;
@@ -106,6 +105,21 @@ fn corrected_rows_alone_are_applied_when_the_report_is_dropped_back() {
 }
 
 #[test]
+fn an_identifier_that_a_spreadsheet_shortened_is_not_taken_for_another() {
+    let harbour = harbour().feed("operation", "\"upsert\"").platform("tier", "\"base\"").start();
+    harbour.deliver("points.csv", "id,points\n0012345,many\nC-2,bad\n");
+    harbour.once().exits(1);
+    let report = String::from_utf8(harbour.read("reports/points.errors.csv")).unwrap();
+    harbour.deliver("points.errors.csv", report.replace("0012345,many", "12345,5").replace("bad", "2"));
+    harbour.once().exits(1);
+    assert!(harbour.sandbox.member("12345").is_none(), "no pass was issued for half an identifier");
+    let again = harbour.errors(&format!("points-{}", harbour.run_of("points.errors.csv").id));
+    let shown = format!("{again:?}");
+    assert!(shown.contains("spreadsheet-damage"), "{shown}");
+    assert_eq!(harbour.sandbox.member("C-2").unwrap()["points"].as_f64(), Some(2.0), "the other row was taken");
+}
+
+#[test]
 fn an_untouched_error_report_is_ignored() {
     let harbour = harbour().start();
     harbour.deliver("points.csv", "id,points\nC-1,many\nC-2,2\n");
@@ -174,7 +188,7 @@ fn a_file_that_would_wipe_balances_is_held_and_applied_when_approved() {
     let report = harbour.report("tuesday.held");
     assert_eq!((report["state"].as_str(), report["guards"][0]["guard"].as_str()), (Some("held"), Some("zeroed")));
     harbour.once().exits(0);
-    harbour.wish("tuesday.csv", WishKind::Approve);
+    harbour.run(&["approve", "tuesday.csv"]).exits(0);
     harbour.once().exits(0);
     assert_eq!((harbour.points("C-1"), harbour.points("C-100")), (0.0, 110.0));
     assert_eq!(harbour.report("tuesday")["rows"], serde_json::json!({ "applied": 40, "unchanged": 60 }));
@@ -189,7 +203,7 @@ fn a_discarded_file_is_put_among_the_failed_and_sends_nothing() {
     let requests = harbour.sandbox.requests().total();
     harbour.deliver("tuesday.csv", zeroes());
     harbour.once().exits(1);
-    harbour.wish("tuesday.csv", WishKind::Discard);
+    harbour.run(&["discard", "tuesday.csv"]).exits(0);
     harbour.once();
     assert_eq!(harbour.state_of("tuesday.csv"), Some(State::Discarded));
     assert_eq!(harbour.sandbox.requests().total(), requests);
@@ -231,7 +245,7 @@ fn the_first_file_of_a_feed_is_held() {
     harbour.once().exits(1);
     assert_eq!(harbour.sandbox.requests().total(), 0);
     assert_eq!(harbour.report("points.held")["guards"][0]["guard"], "first-file");
-    harbour.wish("points.csv", WishKind::Approve);
+    harbour.run(&["approve", "points.csv"]).exits(0);
     harbour.once().exits(0);
     harbour.deliver("next.csv", snapshot(1..=9, 20));
     harbour.once().exits(0);
@@ -265,7 +279,7 @@ fn a_held_file_of_changes_blocks_those_behind_it() {
     harbour.once();
     assert_eq!(harbour.sandbox.requests().total(), requests, "3 waits behind 2");
     assert!(!harbour.state_of("3.csv").unwrap().is_over());
-    harbour.wish("2.csv", WishKind::Approve);
+    harbour.run(&["approve", "2.csv"]).exits(0);
     harbour.once().exits(0);
     assert_eq!((harbour.state_of("2.csv"), harbour.state_of("3.csv")), (Some(State::Done), Some(State::Done)));
     assert_eq!(harbour.points("C-1"), 31.0);
@@ -280,7 +294,7 @@ fn a_stopped_run_leaves_its_rest_unattempted() {
     harbour.deliver("points.csv", snapshot(1..=PASSES, 10));
     let daemon = harbour.start(&["run"]);
     wait_until("some passes are changed", || harbour.writes_by_pass().len() >= 50);
-    harbour.wish("points.csv", WishKind::Stop);
+    harbour.run(&["stop", "points.csv"]).exits(0);
     wait_until("the run is stopped", || harbour.state_of("points.csv") == Some(State::Stopped));
     wait_until("the file is put away", || harbour.inbox().join(".error/points.csv").exists());
     assert_eq!(daemon.terminate(), 0);
@@ -312,5 +326,35 @@ fn two_feeds_that_touch_the_same_passes_keep_the_order_of_arrival() {
     wait_until("both are done", || ["first.csv", "second.csv"].iter().all(|name| harbour.state_of(name) == Some(State::Done)));
     assert_eq!(daemon.terminate(), 0);
     assert_eq!(harbour.points(&format!("C-{PASSES}")), 1.0, "what came last counts");
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_paused_feed_begins_nothing_until_it_is_resumed() {
+    let harbour = harbour().start();
+    harbour.run(&["pause", "points"]).exits(0);
+    harbour.deliver("points.csv", snapshot(1..=9, 10));
+    harbour.once();
+    assert_eq!(harbour.sandbox.requests().total(), 0);
+    assert!(harbour.inbox().join("points.csv").exists());
+    harbour.run(&["resume", "points"]).exits(0);
+    harbour.once().exits(0);
+    assert_eq!(harbour.points("C-9"), 19.0);
+    check_promises(&harbour);
+}
+
+#[test]
+fn rows_tried_again_are_those_that_failed_and_no_others() {
+    let harbour = harbour().points_only().platform("tries", "2").members(30).start();
+    harbour.sandbox.faults().add(passferry::sandbox::Rule::new(passferry::sandbox::Trouble::Status { code: 500, message: None }).id("C-7"));
+    harbour.deliver("points.csv", snapshot(1..=30, 10));
+    harbour.once().exits(1);
+    harbour.sandbox.faults().clear();
+    let before = harbour.writes().len();
+    harbour.run(&["retry", "points.csv"]).exits(0);
+    harbour.once().exits(0);
+    assert_eq!(harbour.points("C-7"), 17.0);
+    assert_eq!(harbour.writes().len(), before + 1);
+    // A person's word: what the pass holds no longer follows from the file's own run alone.
     check_promises(&harbour);
 }

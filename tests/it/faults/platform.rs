@@ -241,3 +241,80 @@ fn a_bulk_lookup_that_fails_refuses_no_row() {
     assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 20 }));
     check_promises(&harbour);
 }
+
+#[test]
+fn answers_slower_than_the_deadline_pause_the_run_and_reject_no_row() {
+    let harbour = harbour().points_only().members(20).platform("timeout", "\"1s\"").start();
+    harbour.sandbox.faults().set(Faults { latency: Latency::Fixed { ms: 2500 }, ..Faults::default() });
+    harbour.deliver("points.csv", snapshot(1..=20, 10));
+    harbour.run(&["once", "--patience", "2s"]).exits(75);
+    harbour.sandbox.faults().clear();
+    harbour.once().exits(0);
+    assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 20 }));
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_platform_that_is_not_there_rejects_no_row() {
+    let harbour = harbour().points_only().members(20).start();
+    let address = harbour.sandbox.base_url();
+    harbour.change_config(|text| text.replace(&address, "http://127.0.0.1:1"));
+    harbour.deliver("points.csv", snapshot(1..=20, 10));
+    harbour.run(&["once", "--patience", "1s"]).exits(75);
+    assert!(harbour.inbox().join("points.csv").exists());
+    harbour.change_config(|text| text.replace("http://127.0.0.1:1\"", &format!("{address}\"")));
+    harbour.once().exits(0);
+    assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 20 }));
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_clock_that_is_wrong_rejects_no_row() {
+    for skew in [-900, 900] {
+        let harbour = harbour().points_only().members(20).start();
+        harbour.sandbox.faults().set(Faults { clock_skew_seconds: skew, ..Faults::default() });
+        harbour.deliver("points.csv", snapshot(1..=20, 10));
+        let ran = harbour.run(&["once", "--patience", "1s"]);
+        assert!(ran.exit == 0 || ran.exit == 75, "{ran:?}");
+        harbour.sandbox.faults().clear();
+        if ran.exit == 75 {
+            harbour.once().exits(0);
+        }
+        assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 20 }));
+        check_promises(&harbour);
+    }
+}
+
+#[test]
+fn what_others_wrote_to_a_pass_survives_an_update() {
+    let harbour = harbour().start();
+    let mut issue = passferry::sandbox::Issue { external_id: "C-50".into(), ..Default::default() };
+    issue.meta_data.insert("store".into(), "12".into());
+    harbour.sandbox.issue(std::iter::once(issue)).unwrap();
+    harbour.sandbox.faults().add(Rule::new(Trouble::LostUpdate { key: "desk".into(), value: "4".into() }).method("GET").id("C-50").next(1));
+    harbour.deliver("points.csv", "id,points,tier\nC-50,5,gold\n");
+    harbour.once().exits(0);
+    let member = harbour.sandbox.member("C-50").unwrap();
+    assert_eq!((member["metaData"]["store"].as_str(), member["metaData"]["tier"].as_str()), (Some("12"), Some("gold")));
+    harbour.sandbox.faults().clear();
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_pass_deleted_by_somebody_is_told_and_forgotten() {
+    let harbour = harbour().points_only().start();
+    harbour.deliver("monday.csv", snapshot(1..=9, 10));
+    harbour.once().exits(0);
+    harbour.sandbox.faults().add(Rule::new(Trouble::DeleteMember).method("PUT").id("C-4").next(1));
+    harbour.deliver("tuesday.csv", snapshot(1..=9, 20));
+    harbour.once().exits(1);
+    let errors = harbour.errors("tuesday");
+    assert_eq!((errors.len(), errors[0]["id"].as_str()), (1, "C-4"), "{errors:?}");
+    assert!(["unresolved", "refused"].contains(&errors[0]["_outcome"].as_str()), "{errors:?}");
+    // It comes back, empty: the next file must not believe that it still holds Tuesday's points, nor Monday's.
+    harbour.sandbox.issue(std::iter::once(passferry::sandbox::Issue { external_id: "C-4".into(), ..Default::default() })).unwrap();
+    harbour.deliver("wednesday.csv", snapshot(1..=9, 10));
+    harbour.once().exits(0);
+    assert_eq!(harbour.points("C-4"), 14.0);
+    check_promises(&harbour);
+}

@@ -42,26 +42,8 @@ impl Plan {
         self
     }
 
-    /// Sets a key of the platform.
-    pub fn platform(mut self, key: &str, value: &str) -> Plan {
-        self.platform.insert(key.to_owned(), value.to_owned());
-        self
-    }
-
-    /// Appends to the configuration: more feeds, more sources.
-    pub fn more(mut self, toml: &str) -> Plan {
-        self.top.push_str(toml);
-        self
-    }
-
     pub fn schema(mut self, json: &str) -> Plan {
         json.clone_into(&mut self.schema);
-        self
-    }
-
-    /// Trouble that the sandbox makes from the start.
-    pub fn faults(mut self, faults: Faults) -> Plan {
-        self.faults = faults;
         self
     }
 
@@ -289,15 +271,6 @@ pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
 pub struct Daemon(Option<Child>);
 
 impl Daemon {
-    pub fn id(&self) -> u32 {
-        self.0.as_ref().unwrap().id()
-    }
-
-    /// Ends it at once, as a power failure would.
-    pub fn kill(mut self) {
-        self.end();
-    }
-
     /// Asks it to drain, and waits. Answers its exit code.
     pub fn terminate(mut self) -> i32 {
         let mut child = self.0.take().unwrap();

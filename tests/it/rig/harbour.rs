@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use passferry::ledger::run::{Wish, WishKind};
 use passferry::ledger::{self, Ledger, Run, RunFilter, State};
 use passferry::sandbox::{Entry, Faults, Issue, Sandbox, Settings};
 use tempfile::TempDir;
@@ -40,7 +39,6 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What is different about a harbour. Values are TOML.
 pub struct Plan {
-    source: BTreeMap<String, String>,
     feed: BTreeMap<String, String>,
     platform: BTreeMap<String, String>,
     more: String,
@@ -57,13 +55,7 @@ fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 impl Plan {
-    /// Sets a key of the source. An empty value takes the key away.
-    pub fn source(mut self, key: &str, value: &str) -> Plan {
-        self.source.insert(key.to_owned(), value.to_owned());
-        self
-    }
-
-    /// Sets a key of the feed, dotted keys too: `.feed("guard.first_file", "true")`.
+    /// Sets a key of the feed, dotted keys too: `.feed("guard.first_file", "true")`. An empty value takes the key away.
     pub fn feed(mut self, key: &str, value: &str) -> Plan {
         self.feed.insert(key.to_owned(), value.to_owned());
         self
@@ -133,16 +125,15 @@ impl Plan {
         let secret = home.path().join("secret");
         write_private(&secret, SECRET);
 
-        let mut source = pairs(&[
+        let source = pairs(&[
             ("kind", "\"sftp\""),
             ("host", "\"127.0.0.1\""),
             ("port", &proxy.port().to_string()),
             ("user", &format!("{:?}", sshd.user)),
-            ("key", &format!("{{ file = {:?} }}", sshd.client_key("ed25519"))),
+            ("key", &format!("{{ file = \"{}\" }}", sshd.client_key("ed25519").display())),
             ("host_key", &format!("{:?}", sshd.fingerprint("ed25519"))),
             ("poll", "\"1s\""),
         ]);
-        source.extend(self.source);
         let mut platform = pairs(&[
             ("kind", "\"passkit\""),
             ("environment", "\"test\""),
@@ -174,10 +165,10 @@ impl Plan {
         ]);
         feed.extend(self.feed);
         let table = |keys: &BTreeMap<String, String>| {
-            keys.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key} = {value}\n")).collect::<String>()
+            keys.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join("\n")
         };
         let config = format!(
-            "state = \"state\"\ndrain = \"5s\"\nworkers = 2\n\n[source.port]\n{}\n[platform.cards]\n{}\n[feed.points]\n{}\n{}",
+            "state = \"state\"\ndrain = \"5s\"\nworkers = 2\n\n[source.port]\n{}\n\n[platform.cards]\n{}\n\n[feed.points]\n{}\n\n{}",
             table(&source),
             table(&platform),
             table(&feed),
@@ -252,7 +243,6 @@ impl Harbour {
     /// One feed `points` from an SFTP server to the sandbox, without the guards for first files and for bad rows.
     pub fn plan() -> Plan {
         Plan {
-            source: BTreeMap::new(),
             feed: BTreeMap::new(),
             platform: BTreeMap::new(),
             more: String::new(),
@@ -318,6 +308,7 @@ impl Harbour {
         let from = self.log.lock().unwrap().len();
         let mut process = self.start(args);
         let exit = process.wait();
+        assert!(super::promises::is_documented(exit), "exit {exit} is not documented\n{}", self.said());
         Ran { exit, err: String::from_utf8_lossy(&self.log.lock().unwrap()[from..]).into_owned() }
     }
 
@@ -374,12 +365,6 @@ impl Harbour {
 
     pub fn state_of(&self, name: &str) -> Option<State> {
         self.runs().iter().rev().find(|run| run.name == name).map(|run| run.state)
-    }
-
-    #[track_caller]
-    pub fn wish(&self, name: &str, what: WishKind) {
-        let wish = Wish { what, by: "pat".into(), reason: None, at: chrono::Utc::now() };
-        self.ledger().wish(&self.run_of(name).id, Some(wish)).unwrap();
     }
 
     /// A file under the inbox.

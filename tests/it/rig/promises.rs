@@ -86,7 +86,7 @@ fn no_leftovers(harbour: &Harbour) {
         assert!(!(in_reports && name.ends_with(b".part")), "left over: {}\n{}", path.display(), harbour.said());
     }
     for entry in fs::read_dir(harbour.state().join("spool")).into_iter().flatten().flatten() {
-        assert!(!entry.path().extension().is_some_and(|ending| ending == "part"), "left over in the spool: {:?}", entry.path());
+        assert!(entry.path().extension().is_none_or(|ending| ending != "part"), "left over in the spool: {}", entry.path().display());
     }
 }
 
@@ -111,8 +111,7 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
     };
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let first = content.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
-    let delimiter =
-        [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| first.iter().filter(|byte| *byte == delimiter).count()).unwrap();
+    let delimiter = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| memchr::memchr_iter(*delimiter, first).count()).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(content);
     let header: Vec<String> = reader.byte_headers().unwrap().iter().map(|label| String::from_utf8_lossy(label).into_owned()).collect();
     let ours = header.iter().any(|label| label == RESERVED[0]);
@@ -184,7 +183,9 @@ fn rows_for_a_person_are_in_one_line(harbour: &Harbour, ledger: &dyn Ledger, run
         .rows(&run.id, &unsaid, &mut |row| {
             let outcome = row.outcome.unwrap();
             left_out.insert(row.record, outcome);
-            if outcome.needs_person() {
+            // Somebody decided to discard these: they ask for nobody any more.
+            let decided = row.detail.codes().contains(&passferry::outcome::Code::Discarded);
+            if outcome.needs_person() && !decided {
                 needing.push(row.record);
             }
             Ok(())
