@@ -117,13 +117,12 @@ impl Engine {
             Entry::Occupied(mut lane) => lane.get_mut().push_back(job),
             Entry::Vacant(lane) => {
                 lane.insert(VecDeque::new());
-                match self.idle.get().checked_sub(1) {
-                    Some(left) => {
-                        self.idle.set(left);
-                        self.fresh.borrow_mut().push_back(job);
-                        self.wake.notify_one();
-                    }
-                    None => drop(tokio::task::spawn_local(self.clone().carry(job))),
+                if let Some(left) = self.idle.get().checked_sub(1) {
+                    self.idle.set(left);
+                    self.fresh.borrow_mut().push_back(job);
+                    self.wake.notify_one();
+                } else {
+                    tokio::task::spawn_local(self.clone().carry(job));
                 }
             }
         }
@@ -134,12 +133,11 @@ impl Engine {
         self.run_lane(first).await;
         loop {
             let next = self.fresh.borrow_mut().pop_front();
-            match next {
-                Some(job) => self.run_lane(job).await,
-                None => {
-                    self.idle.set(self.idle.get() + 1);
-                    self.wake.notified().await;
-                }
+            if let Some(job) = next {
+                self.run_lane(job).await;
+            } else {
+                self.idle.set(self.idle.get() + 1);
+                self.wake.notified().await;
             }
         }
     }
