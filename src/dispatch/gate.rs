@@ -23,6 +23,8 @@ const WINDOW: usize = 50;
 const WINDOW_FAILURES: usize = 25;
 /// Longest time between two probes of a platform that is out.
 const PROBE_MAX: Duration = Duration::from_secs(30);
+/// Nothing but 429 for this long is an outage.
+const SLOW_SHOWN: Duration = Duration::from_mins(1);
 /// Longest pause that a 429 is granted without calling it an outage, and the longest without asking again (failure model D3).
 pub(super) const SLOW_MAX: Duration = Duration::from_mins(15);
 /// First pause after a 429 that names none; doubles up to the second.
@@ -51,6 +53,8 @@ struct State {
     not_before: Option<Instant>,
     slow: Duration,
     slowed: Option<Instant>,
+    /// First 429 since anything succeeded.
+    slowed_since: Option<Instant>,
     out: Option<Out>,
     recent: VecDeque<bool>,
     recent_failures: usize,
@@ -142,6 +146,7 @@ impl Gate {
                 not_before: None,
                 slow: SLOW_FIRST,
                 slowed: None,
+                slowed_since: None,
                 out: None,
                 recent: VecDeque::with_capacity(WINDOW),
                 recent_failures: 0,
@@ -205,6 +210,7 @@ impl Gate {
         let mut state = self.state.borrow_mut();
         state.successes += 1;
         state.slow = SLOW_FIRST;
+        state.slowed_since = None;
         state.remember(true);
         if state.out.as_ref().is_some_and(|out| permit.probe || permit.granted >= out.since) {
             self.resume(&mut state);
@@ -300,9 +306,14 @@ impl Gate {
         if fresh {
             state.slowed = Some(now);
         }
+        let since = *state.slowed_since.get_or_insert(now);
         if pause > SLOW_MAX {
             let reason = format!("it asks for a pause of {} (429)", humantime::format_duration(Duration::from_secs(pause.as_secs())));
             self.go_out(&mut state, now, reason, Some(SLOW_MAX));
+        } else if state.out.is_none() && now.duration_since(since) >= SLOW_SHOWN {
+            // Obeyed all the same; but a run that gets nowhere must not look as if it did.
+            let reason = "it answers every request with 429 (too many requests)".to_owned();
+            self.go_out(&mut state, now, reason, Some(pause.max(self.pause_min)));
         } else {
             state.not_before = state.not_before.max(Some(now + pause));
             if permit.probe

@@ -14,7 +14,7 @@ use super::pending::PendingPasses;
 use super::report::RowSource;
 use super::road::{Prepared, Road, Station};
 use super::spill::PARTITIONS;
-use super::validate::{Entry, Rejected, Rules, ValidateError, Validated, validate};
+use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text};
 use crate::config::meant::{Content, Feed, Mode};
 use crate::ledger::run::{DialectFacts, Fault, FileFacts};
@@ -88,8 +88,19 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     }
     run.detail.problems.clone_from(&validated.problems);
     run.detail.problems_by_column.clone_from(&validated.problems_by_column);
+    compare(road, run, &feed, &hand.prepared, &validated, &duplicated)
+}
 
-    // From the look at other runs' rows until this run's own are visible as applying, no other run of the account may do the same.
+/// Diff and guard: what of the valid records is left to do, and may it be done?
+fn compare(
+    road: &Road,
+    run: &mut Run,
+    feed: &Feed,
+    prepared: &Prepared,
+    validated: &Validated,
+    duplicated: &Duplicated,
+) -> anyhow::Result<Checked> {
+    // From the look at other runs' rows until this run's own are visible as checked, no other run of the account may do the same.
     let _order = road.account_order(&feed.platform.name)?;
     run.detail.behind = road.others_applying(run, &feed.platform.name)?;
     let mut pending = PendingPasses::default();
@@ -102,8 +113,8 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     let against = Against {
         ledger: &*road.ledger,
         account: &feed.platform.name,
-        mapping: &hand.prepared.mapping,
-        field_ids: &hand.prepared.field_ids,
+        mapping: &prepared.mapping,
+        field_ids: &prepared.field_ids,
         duplicates: feed.duplicates,
         today,
         max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),
@@ -111,8 +122,8 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         pending: &pending,
         stale: later.is_some().then_some(&stale),
     };
-    let mut canary = Canary::new(&feed, &hand.prepared, run);
-    let diffed = diff(&validated, &duplicated, &against, &road.pool, &mut |mut rows| {
+    let mut canary = Canary::new(feed, prepared, run);
+    let diffed = diff(validated, duplicated, &against, &road.pool, &mut |mut rows| {
         for row in &mut rows {
             canary.judge(row);
         }
@@ -131,16 +142,18 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         moves: &run.detail.moves,
         kind: run.kind,
     };
-    run.detail.verdicts = guard::judge(&feed, &totals, &*road.ledger)?;
+    run.detail.verdicts = guard::judge(feed, &totals, &*road.ledger)?;
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
     let sends = feed.mode != Mode::Plan && diffed.pending > 0;
     if sends && run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held) {
         return Ok(Checked::Held);
     }
-    run.detail.verdicts.iter_mut().for_each(|verdict| verdict.held &= run.detail.approval.is_some());
+    for verdict in &mut run.detail.verdicts {
+        verdict.held &= run.detail.approval.is_some();
+    }
     run.state = State::Checked;
     road.save(run)?;
-    supersede_older(road, run, &feed, &validated)?;
+    supersede_older(road, run, feed, validated)?;
     Ok(Checked::Ready)
 }
 

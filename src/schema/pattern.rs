@@ -201,7 +201,7 @@ mod tests {
             anchored in any::<bool>(),
             text in "[abcé_?-]{0,5}",
         ) {
-            let mut written: String = items.iter().map(|(class, times)| format!("{class}{times}")).collect();
+            let mut written = items.iter().map(|(class, times)| [class.to_string(), times.to_string()].concat()).collect::<Vec<_>>().concat();
             if anchored {
                 written = format!("^{written}$");
             }
