@@ -82,31 +82,55 @@ fn an_agent_logs_in() {
     };
     run("stranger");
     run("ed25519");
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "login::agent_child", "--ignored", "--nocapture"])
+    std::fs::create_dir_all(root.path().join("inbox")).unwrap();
+    let config = root.path().join("passferry.toml");
+    fs::write(&config, agent_config(&server)).unwrap();
+    fs::write(root.path().join("schema.json"), r#"{"fields": [{"name": "id"}, {"name": "points", "type": "integer"}]}"#).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_passferry"))
+        .args(["once", "--config"])
+        .arg(&config)
         .env("SSH_AUTH_SOCK", &socket)
-        .env("AGENT_TEST", format!("{} {} {}", server.port, server.user, server.fingerprint("ed25519")))
         .output()
         .unwrap();
+    let without =
+        Command::new(env!("CARGO_BIN_EXE_passferry")).args(["once", "--config"]).arg(&config).env_remove("SSH_AUTH_SOCK").output().unwrap();
     agent.kill().unwrap();
     agent.wait().unwrap();
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    assert!(!without.status.success(), "the login came from the agent and from nowhere else");
 }
 
-#[test]
-#[ignore = "run by an_agent_logs_in, in a process with an agent"]
-fn agent_child() {
-    let text = std::env::var("AGENT_TEST").unwrap();
-    let [port, user, pin] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
-    let root = tempfile::tempdir().unwrap();
-    let settings = Sftp {
-        port: port.parse().unwrap(),
-        user: user.to_owned(),
-        login: Login::Agent,
-        host_keys: vec![pin.to_owned()],
-        ..Sshd::start(root.path()).settings()
-    };
-    connect(&settings).unwrap().keep_alive().unwrap();
+fn agent_config(server: &Sshd) -> String {
+    format!(
+        r#"
+state = "state"
+[source.server]
+kind = "sftp"
+host = "127.0.0.1"
+port = {port}
+user = "{user}"
+agent = true
+host_key = "{pin}"
+[platform.cards]
+kind = "passkit"
+base_url = "http://127.0.0.1:1"
+key = {{ env = "NONE" }}
+secret = {{ env = "NONE" }}
+program = "p"
+[feed.points]
+source = "server"
+inbox = "inbox"
+pattern = "*.csv"
+content = "snapshot"
+schema = "schema.json"
+platform = "cards"
+pass = {{ external_id = "id" }}
+fields = {{ points = "points" }}
+"#,
+        port = server.port,
+        user = server.user,
+        pin = server.fingerprint("ed25519")
+    )
 }
 
 // Host keys

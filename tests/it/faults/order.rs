@@ -187,7 +187,7 @@ fn a_file_that_would_wipe_balances_is_held_and_applied_when_approved() {
     assert!(harbour.inbox().join("tuesday.csv").exists());
     let report = harbour.report("tuesday.held");
     assert_eq!((report["state"].as_str(), report["guards"][0]["guard"].as_str()), (Some("held"), Some("zeroed")));
-    harbour.once().exits(0);
+    harbour.once().exits(1);
     harbour.run(&["approve", "tuesday.csv"]).exits(0);
     harbour.once().exits(0);
     assert_eq!((harbour.points("C-1"), harbour.points("C-100")), (0.0, 110.0));
