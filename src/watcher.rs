@@ -115,6 +115,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
     }
     // Each inbox is looked at until what was there at the start has been quiet for long enough, or has proved not to be.
     let mut troubled: BTreeMap<&str, anyhow::Error> = BTreeMap::new();
+    let mut lame: BTreeMap<&str, anyhow::Error> = BTreeMap::new();
     for looks in 1.. {
         let mut wait: Option<Duration> = None;
         for (source, matchers, observations) in &mut sources {
@@ -122,7 +123,12 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
                 continue;
             }
             match look(road, source, matchers, observations) {
-                Ok((_, again)) => wait = [wait, again].into_iter().flatten().min(),
+                Ok(look) => {
+                    wait = [wait, look.again].into_iter().flatten().min();
+                    if let Some(fault) = look.fault {
+                        lame.insert(&source.name, fault);
+                    }
+                }
                 Err(fault) => {
                     warn!(source = source.name, "cannot list: {fault:#}");
                     troubled.insert(&source.name, fault);
@@ -142,7 +148,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
             }
         }
     }
-    for (source, fault) in troubled {
+    for (source, fault) in troubled.into_iter().chain(lame) {
         sweep.trouble = sweep.trouble.max(Some(Trouble::of(&fault)));
         sweep.later.push(format!("source {source}: {fault:#}"));
     }
@@ -239,11 +245,14 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
             observations.note_ours(key.0.as_bstr(), key.1.as_bstr(), size, mtime);
         }
         let again = match look(road, source, &matchers, &mut observations) {
-            Ok((feeds, again)) => {
-                if !reachable {
-                    info!(source = source.name, "reachable again");
+            Ok(Look { feeds, again, fault }) => {
+                let fault_free = fault.is_none();
+                match fault {
+                    Some(fault) if reachable => warn!(source = source.name, "an inbox cannot be listed: {fault:#}"),
+                    None if !reachable => info!(source = source.name, "reachable again"),
+                    _ => {}
                 }
-                reachable = true;
+                reachable = fault_free;
                 for feed in feeds {
                     if let Some(waker) = wakers.get(&feed) {
                         let _ = waker.try_send(());
@@ -301,13 +310,8 @@ fn until_next(wake: &Wake) -> Duration {
     }
 }
 
-/// Lists a source's inboxes and registers what is complete. Returns the feeds that got something, and when to look again.
-fn look(
-    road: &Road,
-    source: &Source,
-    matchers: &[Matcher],
-    observations: &mut Observations,
-) -> anyhow::Result<(HashSet<String>, Option<Duration>)> {
+/// Lists a source's inboxes and registers what is complete.
+fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut Observations) -> anyhow::Result<Look> {
     let link = road.link(&source.name)?;
     let discovered = match discover(matchers, link, &*road.ledger, observations, Instant::now()) {
         Ok(discovered) => discovered,
@@ -323,15 +327,18 @@ fn look(
         feeds.insert(delivery.feed.name.clone());
         register(road, delivery)?;
     }
-    match discovered.faults.into_iter().next() {
-        // Told like any other trouble of the source; what the other inboxes gave is registered.
-        Some(fault) if feeds.is_empty() => Err(fault.into()),
-        Some(fault) => {
-            warn!(source = source.name, "an inbox cannot be listed: {fault}");
-            Ok((feeds, discovered.look_again))
-        }
-        None => Ok((feeds, discovered.look_again)),
-    }
+    let fault = discovered.faults.into_iter().next().map(anyhow::Error::from);
+    Ok(Look { feeds, again: discovered.look_again, fault })
+}
+
+/// What a look at a source gave.
+struct Look {
+    /// Feeds that got something.
+    feeds: HashSet<String>,
+    /// When to look again.
+    again: Option<Duration>,
+    /// One of its inboxes could not be listed; the others were.
+    fault: Option<anyhow::Error>,
 }
 
 fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {

@@ -83,6 +83,20 @@ fn a_server_that_is_away_does_not_keep_another_from_being_served() {
 }
 
 #[test]
+fn an_inbox_that_is_missing_keeps_no_other_from_being_served() {
+    let more = "[feed.aaa]\nsource = \"port\"\ninbox = \"absent\"\npattern = \"*.csv\"\ncontent = \"snapshot\"\nschema = \"schema.json\"\nplatform = \"cards\"\n\
+                environment = \"test\"\npass = { external_id = \"id\" }\noperation = \"update\"\n[feed.aaa.fields]\npoints = \"points\"\n";
+    let harbour = harbour().more(more).start();
+    harbour.deliver("points.csv", snapshot(1..=2, 10));
+    let ran = harbour.once();
+    assert_ne!(ran.exit, 0, "the missing inbox is told");
+    assert!(ran.err.contains("absent"), "{}", ran.err);
+    assert_eq!(harbour.state_of("points.csv"), Some(State::Done));
+    harbour.change_config(|text| text.replace(more, ""));
+    check_promises(&harbour);
+}
+
+#[test]
 fn a_growing_file_is_taken_only_when_it_is_quiet_and_then_whole() {
     let harbour = harbour().feed("quiet", "\"1500ms\"").start();
     let path = harbour.inbox().join("points.csv");

@@ -164,6 +164,21 @@ fn a_file_left_where_it_is_is_taken_once() {
 }
 
 #[test]
+fn a_marker_older_than_its_file_vouches_for_nothing() {
+    let harbour = harbour().feed("quiet", "").feed("marker", "\"_SUCCESS\"").start();
+    let marker = harbour.inbox().join("_SUCCESS");
+    fs::write(&marker, "").unwrap();
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
+    fs::File::options().write(true).open(&marker).unwrap().set_modified(hour_ago).unwrap();
+    harbour.deliver("points.csv", snapshot(1..=9, 10));
+    harbour.once().exits(0);
+    assert_eq!(harbour.runs().len(), 0, "the marker speaks of an earlier export");
+    fs::write(&marker, "").unwrap();
+    harbour.once().exits(0);
+    assert_eq!(harbour.report("points")["file"]["complete"], "marker _SUCCESS");
+}
+
+#[test]
 fn a_file_with_a_marker_is_taken_when_the_marker_is_there() {
     let harbour = harbour().feed("quiet", "").feed("marker", "\"{}.done\"").start();
     harbour.deliver("points.csv", snapshot(1..=9, 10));
