@@ -60,6 +60,24 @@ impl Spool {
         })
     }
 
+    /// All that is in the spool.
+    pub fn entries(&self) -> io::Result<Vec<SpoolEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let (run, kind) = match name.split_once('.') {
+                // Names of scratch folders begin with a dot.
+                Some(("", kind)) => (None, kind.to_owned()),
+                Some((run, kind)) => (Some(run.to_owned()), kind.to_owned()),
+                None => (None, String::new()),
+            };
+            entries.push(SpoolEntry { path, run, kind });
+        }
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
     /// Removes all that is kept for a run.
     pub fn remove(&self, run: &str) -> io::Result<()> {
         for suffix in ["data", "text", "part", "errors.csv", "problems.csv", "report.json"] {
@@ -67,6 +85,16 @@ impl Spool {
         }
         Ok(())
     }
+}
+
+/// A file in the spool.
+#[derive(Clone, Debug)]
+pub struct SpoolEntry {
+    pub path: PathBuf,
+    /// Whose it is; none of scratch.
+    pub run: Option<String>,
+    /// `data`, `text`, `part`, `errors.csv`, …
+    pub kind: String,
 }
 
 /// Writes a copy and its hash. Dropped without `finish`, it leaves a half copy that `begin` removes.
@@ -113,7 +141,8 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -1,6 +1,8 @@
 //! The ledger in one SQLite file, for one worker and any number of readers.
 
+mod audit;
 mod baseline;
+mod keeping;
 mod rows;
 mod runs;
 mod schema;
@@ -34,7 +36,7 @@ impl Sqlite {
             LedgerError::Storage(what) if what.contains("not a database") || what.contains("malformed") => damaged(path, &what),
             other => other,
         })?;
-        schema::migrate(&mut writer)?;
+        schema::migrate(&mut writer, path)?;
         Ok(Sqlite { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
