@@ -12,7 +12,6 @@ use bstr::ByteSlice;
 use crate::config::meant::Feed;
 use crate::ledger::run::{Verdict, show_name};
 use crate::ledger::{Fence, Ledger, RunFilter, State};
-use crate::pipeline::report::Report;
 use crate::source::link::Link;
 use crate::source::{Entry, EntryKind, Result, Source, SourceError, join, name_fault};
 
@@ -23,6 +22,15 @@ pub struct UnknownReport {
     pub run: String,
     /// What is known of the run here, in words.
     pub why: String,
+}
+
+/// What of a report is looked at. All versions of the format have it.
+#[derive(serde::Deserialize)]
+struct Told {
+    run: String,
+    feed: String,
+    state: State,
+    requests: u64,
 }
 
 /// Reports read at most, newest first: those are what an older ledger lacks.
@@ -59,7 +67,7 @@ pub fn find(feed: &Feed, ledger: &dyn Ledger, source: &mut dyn Source) -> Result
             Ok(())
         })?;
         // What is not a report of this feed, or tells of a run that sent nothing, says nothing.
-        let Ok(report) = serde_json::from_slice::<Report>(&text) else { continue };
+        let Ok(report) = serde_json::from_slice::<Told>(&text) else { continue };
         // Whoever may write there may write anything: only what can be a run's id is told and kept.
         let is_id = (1..=16).contains(&report.run.len()) && report.run.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_id || report.feed != feed.name || report.state == State::Held || report.requests == 0 || accepted.contains(&report.run) {

@@ -5,6 +5,9 @@
 
 mod content;
 mod delivery;
+mod keep_backup;
+mod keep_forget;
+mod keep_verify;
 mod kill;
 mod order;
 mod places;
