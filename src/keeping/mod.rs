@@ -31,7 +31,7 @@ fn in_use(ledger: &dyn Ledger) -> crate::ledger::Result<BTreeSet<String>> {
 }
 
 /// Must the copy of this run's file be there? Until it is over, and after that while rows of it may be tried again or corrected.
-fn needs_copy(run: &Run) -> bool {
+pub fn needs_copy(run: &Run) -> bool {
     let open = !run.state.is_over() && run.state != State::Complete;
     let later = run.detail.tally.needing_person() > 0 && run.detail.removed.is_none() && !run.detail.gone;
     let wanted = open || (run.state.is_over() && later);

@@ -456,8 +456,7 @@ impl Road {
 
     /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.
     pub fn clean_up(&self, run: &Run) -> anyhow::Result<()> {
-        let needed_again = run.detail.tally.needing_person() > 0;
-        if !needed_again && run.kind != RunKind::Retry {
+        if !crate::keeping::needs_copy(run) {
             self.spool.remove(&run.id)?;
         }
         Ok(())
