@@ -5,6 +5,9 @@
 
 mod content;
 mod delivery;
+mod http_answers;
+mod http_outage;
+mod http_tls;
 mod kill;
 mod order;
 mod places;
