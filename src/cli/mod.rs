@@ -120,13 +120,10 @@ enum Command {
 /// At the file-size limit (`ulimit -f`) the system kills without a word, unless somebody listens; then the write fails and is told.
 fn refuse_to_die_of_a_large_file() {
     let heard = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    if let Err(error) = signal_hook::flag::register(SIGXFSZ, heard) {
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, heard) {
         tracing::debug!("no handler for SIGXFSZ: {error}");
     }
 }
-
-/// `signal(7)`: the same number wherever this program runs. `signal-hook` does not name it.
-const SIGXFSZ: i32 = 25;
 
 fn exit_codes() -> String {
     let lines: Vec<String> = Exit::ALL.iter().map(|(exit, meaning)| format!("  {:>3}  {meaning}", *exit as u8)).collect();
