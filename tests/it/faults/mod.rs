@@ -5,6 +5,8 @@
 
 mod content;
 mod delivery;
+mod disk_broken;
+mod disk_full;
 mod kill;
 mod order;
 mod places;
