@@ -393,10 +393,13 @@ impl Ledger for Sqlite {
     }
 
     fn check(&self) -> Result<Vec<String>> {
-        let reader = self.reader()?;
-        let mut statement = reader.prepare("PRAGMA quick_check(20)").map_err(storage)?;
-        let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(storage)?;
-        let found: Vec<String> = lines.collect::<rusqlite::Result<_>>().map_err(storage)?;
+        let check = || -> Result<Vec<String>> {
+            let reader = self.reader()?;
+            let mut statement = reader.prepare("PRAGMA quick_check(20)").map_err(storage)?;
+            let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(storage)?;
+            lines.collect::<rusqlite::Result<_>>().map_err(storage)
+        };
+        let found = check().map_err(|error| examined(error, &self.path))?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 }
