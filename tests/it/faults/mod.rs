@@ -8,6 +8,8 @@ mod delivery;
 mod http_answers;
 mod http_outage;
 mod http_tls;
+mod disk_broken;
+mod disk_full;
 mod kill;
 mod order;
 mod places;
