@@ -17,6 +17,7 @@ pub mod row;
 pub mod schema;
 
 pub mod ledger;
+pub mod space;
 pub mod spool;
 
 pub mod pipeline;

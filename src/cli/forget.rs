@@ -27,8 +27,8 @@ pub struct Args {
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let identifiers = read()?;
-    let _lead = context::Lead::take(&config.state)?;
-    let ledger = context::ledger(&config)?;
+    let lead = context::Lead::take(&config)?;
+    let ledger = lead.ledger(&config)?;
     let fence = ledger.lead()?;
     let answer = forget(&config, &*ledger, fence, &Spool::open(&config.state)?, &identifiers).map_err(|error| {
         if error.is::<StillNeeded>() { Failure::new(Exit::Later, format!("nothing was deleted:\n{error}")).into() } else { error }

@@ -43,14 +43,11 @@ pub struct Swept {
 /// Deletes what a killed process left in the spool. Only before any run is taken up: scratch of a living process looks the same.
 pub fn tidy(config: &Config, ledger: &dyn Ledger, spool: &Spool) -> anyhow::Result<Swept> {
     let mut swept = Swept::default();
+    spool.sweep().context("the spool")?;
     let used = in_use(ledger)?;
-    for SpoolEntry { path, run, kind } in spool.entries().context("the spool")? {
-        let Some(id) = run else {
-            swept.files += u64::from(delete(&path)?);
-            continue;
-        };
+    for SpoolEntry { path, run, .. } in spool.entries().context("the spool")? {
+        let Some(id) = run else { continue };
         let left = match ledger.run(&id)? {
-            Some(_) if kind == "part" => true,
             Some(run) => run.state.is_over() && !needs_copy(&run) && !used.contains(&id),
             // Perhaps the ledger is the wrong one. What it may be good for, it may be good for as long as anything.
             None => is_older(&path, config.retention),

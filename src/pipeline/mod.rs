@@ -20,6 +20,7 @@ pub mod pending;
 pub mod report;
 pub mod resolve;
 pub mod road;
+mod room;
 pub mod spill;
 pub mod validate;
 
@@ -37,9 +38,10 @@ use crate::ledger::run::{Fault, Wish, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::source::SourceError;
+use crate::space::Trouble;
 use crate::stop::Stop;
 
-use apply::{Applied, not_attempted};
+use apply::Applied;
 use check::{Checked, FileInHand, check};
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
@@ -63,8 +65,16 @@ pub enum Rest {
     Stopping,
 }
 
-/// Takes a run from where it is as far as it goes.
+/// Takes a run from where it is as far as it goes. A disk without room is something to wait for, at every station.
 pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
+    if !road.room.regain() {
+        return Ok(room::wait(road, run, Trouble::Full));
+    }
+    let rest = walk(road, run, stop);
+    room::judge(road, run, rest)
+}
+
+fn walk(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
     loop {
         let rest = match run.state {
             State::Complete => fetch_it(road, run, stop)?,
@@ -100,6 +110,9 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         run.detail.cause = Some(told(&wish));
         run.detail.end = Some(State::Discarded);
         return next(road, run, State::Reporting);
+    }
+    if let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
+        return Ok(Some(room::wait_for(road, run, lacking)));
     }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
@@ -140,20 +153,28 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             run.detail.gone = true;
             if run.sha256.is_some() {
                 // It was here once, and its copy was lost: rows that were left have an end too.
-                let detail = not_attempted(Code::RunStopped, "the file was lost before this row was sent");
-                road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+                road.end_left(run, Code::RunStopped, "the file was lost before this row was sent")?;
                 run.detail.end = Some(State::Discarded);
                 return next(road, run, State::Reporting);
             }
             next(road, run, State::Discarded)
         }
         Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
+        Err(SourceError::Local(error)) => Err(error.into()),
         Err(error) => later(road, run, &error),
     }
 }
 
+fn fetch_again(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    warn!("the spool has lost the file: it is fetched again");
+    next(road, run, State::Complete)
+}
+
 /// Decode, validate, diff and guard: everything that sends nothing.
 fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
+        return fetch_again(road, run);
+    }
     run.detail.attempts += 1;
     run.detail.fault = None;
     run.detail.verdicts.clear();
@@ -212,12 +233,7 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         WishKind::Discard | WishKind::Stop => {
             run.detail.cause = Some(told(&wish));
             run.detail.approval = None;
-            road.ledger.end_pending(
-                road.fence,
-                &run.id,
-                Outcome::NotAttempted,
-                &not_attempted(Code::Discarded, "the held run was discarded"),
-            )?;
+            road.end_left(run, Code::Discarded, "the held run was discarded")?;
             run.detail.end = Some(State::Discarded);
             next(road, run, State::Reporting)
         }
@@ -246,15 +262,17 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         Err(Ok(error)) => return later(road, run, &error),
         Err(Err(error)) => return Err(error),
     }
+    if run.detail.window_shut && feed.notify.as_ref().and_then(|notify| notify.window.as_ref()).is_some_and(|w| !w.is_open(Utc::now())) {
+        return Ok(Some(Rest::Later));
+    }
+    run.detail.window_shut = false;
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
-        warn!("the spool has lost the file: it is fetched again");
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-        return next(road, run, State::Complete);
+        return fetch_again(road, run);
     }
     if let Some(cause) = lost_copy(road, run)? {
         warn!("{cause}: its rows end not-attempted");
-        let detail = not_attempted(Code::RunStopped, "the copy of the file was deleted before this row was sent");
-        road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+        road.end_left(run, Code::RunStopped, "the copy of the file was deleted before this row was sent")?;
         run.detail.cause = Some(cause);
         run.detail.end = Some(State::Stopped);
         return next(road, run, State::Reporting);
@@ -270,11 +288,14 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     run.detail.requests += road.dispatch(&feed.platform.name)?.counters().requests - requests_before;
     match applied {
         Applied::All => next(road, run, State::Reporting),
-        Applied::TooManyUnresolved(evidence) => {
-            run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: "unresolved".into(), held: true, evidence });
-            next(road, run, State::Held)?;
-            report_held(road, run)?;
-            Ok(None)
+        Applied::TooManyUnresolved(evidence) => hold(road, run, "unresolved", evidence),
+        Applied::SeedFailed(evidence) => hold(road, run, "seeds", evidence),
+        Applied::WindowShut => {
+            run.detail.window_shut = true;
+            run.detail.cause = Some("notifications wait for their window".into());
+            run.state = State::Paused;
+            road.save(run)?;
+            Ok(Some(Rest::Later))
         }
         Applied::Stopped => {
             if end_by_wish(road, run, &feed)? {
@@ -290,6 +311,14 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
 }
 
+/// Stops a run in the middle, until somebody decides.
+fn hold(road: &Road, run: &mut Run, guard: &str, evidence: String) -> anyhow::Result<Option<Rest>> {
+    run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: guard.into(), held: true, evidence });
+    next(road, run, State::Held)?;
+    report_held(road, run)?;
+    Ok(None)
+}
+
 /// Ends the rows that are left when somebody asked for it. False when nobody did.
 fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> {
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(false) };
@@ -297,8 +326,7 @@ fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> 
     run.detail.cause = Some(told(&wish));
     run.detail.end = Some(State::Stopped);
     road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-    let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
-    road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+    road.end_left(run, Code::RunStopped, "the run was stopped before this row")?;
     next(road, run, State::Reporting)?;
     Ok(true)
 }
