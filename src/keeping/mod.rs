@@ -11,6 +11,8 @@ pub mod verify;
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
 
 /// Runs whose copy in the spool an unfinished run reads: a retry works on its parent's, a correction looks its identifiers up there.
@@ -28,6 +30,11 @@ fn in_use(ledger: &dyn Ledger) -> crate::ledger::Result<BTreeSet<String>> {
         used.insert(run.id);
     }
     Ok(used)
+}
+
+/// An instant that long before now; what is longer than time began then.
+pub fn ago(span: std::time::Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(span).ok().and_then(|span| Utc::now().checked_sub_signed(span)).unwrap_or_default()
 }
 
 /// Must the copy of this run's file be there? Until it is over, and after that while rows of it may be tried again or corrected.
