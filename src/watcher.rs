@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::dispatch::Health;
+use crate::keeping::retention;
 use crate::ledger::run::Detail;
 use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
@@ -74,6 +75,9 @@ pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
             let wakers = wakers.clone();
             thread(&format!("look-{}", source.name)).spawn_scoped(scope, move || lookout(road, source, &wakers, stop))?;
         }
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn_scoped(scope, || retention::keep(&road.config, &*road.ledger, road.fence, &road.spool, stop))?;
         service::ready();
         let watchdog = service::watchdog_interval();
         let mut alive = Instant::now();
@@ -209,11 +213,15 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
         sweep.rested.extend(worked.rested);
         sweep.later.extend(worked.later);
     }
+    retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
     Ok(sweep)
 }
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
+    if let Err(fault) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
+        warn!("what was left over cannot be deleted: {fault:#}");
+    }
     let unfinished =
         road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
     if let Err(error) = road.spool.sweep() {

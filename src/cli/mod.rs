@@ -3,6 +3,7 @@
 // Comments on arguments are the help text, printed as they stand.
 #![allow(clippy::doc_markdown)]
 
+mod backup;
 mod baseline;
 mod check;
 mod codes;
@@ -15,6 +16,7 @@ mod demo;
 pub mod exit;
 mod explain;
 mod file;
+mod forget;
 mod man;
 mod once;
 mod out;
@@ -30,6 +32,7 @@ mod show;
 mod status;
 mod told;
 mod validate;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,6 +112,9 @@ enum Command {
     /// Example: passferry resume points
     Resume(pause::Args),
     Baseline(baseline::Args),
+    Verify(verify::Args),
+    Backup(backup::Args),
+    Forget(forget::Args),
     Codes(codes::Args),
     Config(config::Args),
     /// Stand-in pass platform on this machine
@@ -172,6 +178,9 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => pause::run(&global, &args, true),
         Command::Resume(args) => pause::run(&global, &args, false),
         Command::Baseline(args) => baseline::run(&global, &args),
+        Command::Verify(args) => verify::run(&global, &args),
+        Command::Backup(args) => backup::run(&global, &args),
+        Command::Forget(args) => forget::run(&global, &args),
         Command::Codes(args) => codes::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
