@@ -20,6 +20,7 @@ use crate::keeping::retention;
 use crate::ledger::run::Detail;
 use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
+use crate::pipeline::settle::settle;
 use crate::pipeline::{Rest, Road, process};
 use crate::service;
 use crate::source::{SourceError, folder};
@@ -468,6 +469,7 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
     let mut sweep = Sweep::default();
     let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
     loop {
+        settle(road, &feed.name)?;
         let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
         runs.reverse();
         let mut advanced = false;

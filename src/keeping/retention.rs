@@ -165,7 +165,9 @@ fn today(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool, stop
     if swept.runs > 0
         && let Err(error) = ledger.compact()
     {
-        warn!("what was deleted is out of every table, but its bytes may still be in the ledger's file, which cannot be compacted: {error}");
+        warn!(
+            "what was deleted is out of every table, but its bytes may still be in the ledger's file, which cannot be compacted: {error}"
+        );
     }
     if !stop.is_draining()
         && let Err(error) = fs::write(config.state.join(MARK), told(config))

@@ -325,6 +325,18 @@ pub struct ReportFile {
 }
 
 impl Run {
+    /// A run that tries these records of this one again.
+    pub fn again(&self, records: Vec<u64>, proof: String) -> Run {
+        Run {
+            id: String::new(),
+            state: State::Complete,
+            kind: RunKind::Retry,
+            parent: Some(self.id.clone()),
+            detail: Detail { seen_at: Utc::now(), proof, picked: records, ..Detail::default() },
+            ..self.clone()
+        }
+    }
+
     /// A name for people, whatever the bytes are.
     pub fn shown_name(&self) -> String {
         show_name(&self.name)

@@ -293,6 +293,9 @@ impl FileInHand {
             labels: &self.known.labels,
             personal: &self.personal,
             correction: self.known.correction.as_ref(),
+            mapping: &self.known.prepared.mapping,
+            columns: &self.known.columns,
+            file: &self.known.file,
             byte_order_mark: self.byte_order_mark,
             line_end: self.line_end,
         }

@@ -106,9 +106,7 @@ fn rows(connection: &Connection, findings: &mut Vec<Finding>) -> Result<BTreeMap
         all.insert(row.get(0).map_err(storage)?, rows);
     }
     let mut outcomes = connection
-        .prepare(
-            "SELECT run.id, outcome, verb, count(*) FROM row JOIN run ON run.seq = row.run GROUP BY row.run, outcome, verb",
-        )
+        .prepare("SELECT run.id, outcome, verb, count(*) FROM row JOIN run ON run.seq = row.run GROUP BY row.run, outcome, verb")
         .map_err(storage)?;
     let mut found = outcomes.query([]).map_err(storage)?;
     while let Some(row) = found.next().map_err(storage)? {

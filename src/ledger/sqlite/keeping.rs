@@ -249,9 +249,8 @@ fn quoting_runs(connection: &Connection, texts: &Texts) -> Result<Vec<i64>> {
 
 fn mentions(connection: &Connection, passes: &[PassKey], texts: &Texts) -> Result<Vec<Mention>> {
     let mut found: BTreeMap<i64, (BTreeSet<i64>, bool)> = BTreeMap::new();
-    let mut about = connection
-        .prepare("SELECT run, number, outcome IS ?3 FROM row WHERE pass_high = ?1 AND pass_low = ?2")
-        .map_err(storage)?;
+    let mut about =
+        connection.prepare("SELECT run, number, outcome IS ?3 FROM row WHERE pass_high = ?1 AND pass_low = ?2").map_err(storage)?;
     for pass in passes {
         let mut rows = about.query(params![signed(pass.high()), signed(pass.low()), Outcome::InDoubt.as_str()]).map_err(storage)?;
         while let Some(row) = rows.next().map_err(storage)? {

@@ -5,14 +5,14 @@
 
 mod content;
 mod delivery;
-mod keep_backup;
-mod keep_forget;
-mod keep_verify;
+mod disk_broken;
+mod disk_full;
 mod http_answers;
 mod http_outage;
 mod http_tls;
-mod disk_broken;
-mod disk_full;
+mod keep_backup;
+mod keep_forget;
+mod keep_verify;
 mod kill;
 mod order;
 mod places;
