@@ -234,7 +234,12 @@ fn keys(connection: &Connection, runs: &[Run], since: DateTime<Utc>, findings: &
     for (run, kind, state, count) in all {
         let owner = by_id.get(run.as_str());
         if AddKind::parse(&kind).is_none() || KeyState::parse(&state).is_none() {
-            found("key-unreadable", &run, format!("{count} keys of adds are {kind:?} {state:?}, which this program does not know"), RESTORE);
+            found(
+                "key-unreadable",
+                &run,
+                format!("{count} keys of adds are {kind:?} {state:?}, which this program does not know"),
+                RESTORE,
+            );
         } else if owner.is_none() {
             found("key-unknown-run", &run, format!("{count} keys of adds are of this run, which is not in the ledger"), RESTORE);
         } else if state == KeyState::Intended.as_str() && owner.is_some_and(|run| run.state.is_over()) {
@@ -267,7 +272,7 @@ fn keys(connection: &Connection, runs: &[Run], since: DateTime<Utc>, findings: &
             "rows that add were applied, and no key says so: the same file could add again",
             "SELECT run.id, count(*) FROM row JOIN run ON run.seq = row.run WHERE row.outcome = 'applied'
              AND row.verb IN ('earn', 'burn', 'redeem') AND run.state IN (SELECT value FROM json_each(?1))
-             AND julianday(json_extract(run.detail, '$.ended_at')) >= julianday(?2)
+             AND CASE WHEN json_valid(run.detail) THEN julianday(json_extract(run.detail, '$.ended_at')) >= julianday(?2) END
              AND NOT EXISTS (SELECT 1 FROM add_key WHERE add_key.run = run.id AND add_key.line = row.line AND add_key.state = 'applied')
              GROUP BY run.id",
         ),

@@ -10,6 +10,7 @@ mod disk_full;
 mod http_answers;
 mod http_outage;
 mod http_tls;
+mod keep_adds;
 mod keep_backup;
 mod keep_forget;
 mod keep_verify;
