@@ -3,6 +3,7 @@
 // Balances are whole numbers here, and files are small.
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
+mod adds;
 mod content;
 mod delivery;
 mod disk_broken;

@@ -8,9 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use passferry::cli::Exit;
-use passferry::ledger::{Ledger, Run, RunKind, State};
+use passferry::ledger::{KeyState, Ledger, Run, RunKind, State};
 use passferry::outcome::Outcome;
 use passferry::pipeline::correction::{RESERVED, unprotect};
+use passferry::row::AddKind;
 use sha2::{Digest, Sha256};
 
 use super::harbour::{Harbour, KEY, SECRET};
@@ -44,6 +45,7 @@ pub fn check_promises(harbour: &Harbour) {
     }
     assert_eq!(ledger.check().unwrap(), Vec::<String>::new(), "the ledger contradicts itself");
     verify_finds_nothing(harbour, &*ledger);
+    adds_have_one_effect(harbour, &*ledger, &runs);
     drop(ledger);
     if harbour.modelled {
         passes_hold_what_the_last_file_says(harbour, &model);
@@ -193,7 +195,7 @@ fn rows_for_a_person_are_in_one_line(harbour: &Harbour, ledger: &dyn Ledger, run
             let outcome = row.outcome.unwrap();
             left_out.insert(row.record, outcome);
             // Somebody decided to discard these: they ask for nobody any more.
-            let decided = row.detail.codes().contains(&passferry::outcome::Code::Discarded);
+            let decided = row.detail.codes().iter().any(|code| passferry::pipeline::report::json::KEPT_BACK.contains(code));
             if outcome.needs_person() && !decided {
                 needing.push(row.record);
             }
@@ -251,6 +253,34 @@ fn passes_hold_what_the_last_file_says(harbour: &Harbour, model: &HashMap<String
                 assert_eq!(held, wanted, "{label} of {id}\n{}", harbour.said());
             }
         }
+    }
+}
+
+/// Promise 2, for adds: what the ledger says of each key is what the platform has.
+fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
+    let effects: Vec<_> = harbour.sandbox.effects().into_iter().filter(passferry::sandbox::Effect::is_add).collect();
+    let mut known = std::collections::HashSet::new();
+    for run in runs {
+        for state in KeyState::ALL {
+            for note in ledger.keys_of(&run.id, state).unwrap() {
+                let key = note.key.to_string();
+                known.insert(key.clone());
+                if note.key.kind == AddKind::Notify {
+                    continue;
+                }
+                let times: u64 = effects.iter().filter(|effect| effect.event == key).map(|effect| effect.times).sum();
+                let fits = match (state, &note.settled) {
+                    // What a person decided is theirs; twice is wrong whatever they decided.
+                    (_, Some(_)) | (KeyState::InDoubt | KeyState::Intended, None) => times <= 1,
+                    (KeyState::Applied, None) => times == 1,
+                    (KeyState::NotApplied, None) => times == 0,
+                };
+                assert!(fits, "line {} of {} is {state:?} and was applied {times} times\n{}", note.line, run.shown_name(), harbour.said());
+            }
+        }
+    }
+    for effect in effects {
+        assert!(known.contains(&effect.event), "an add that the ledger does not know: {effect:?}\n{}", harbour.said());
     }
 }
 
