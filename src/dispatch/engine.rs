@@ -21,6 +21,9 @@ use crate::platform::{Account, Answer, Conversation, Limits, RawAnswer, Request,
 use crate::row::{Addition, Change, PassKey};
 use crate::stop::Stop;
 
+/// How many times the usual tries a request is given while others fail as well.
+const TRIES_IN_TROUBLE: u32 = 4;
+
 /// Something to run on the sending thread, which alone may hold the engine.
 pub(super) type Run = Box<dyn FnOnce(Rc<Engine>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
@@ -263,7 +266,9 @@ impl Engine {
             }
             let counts = failed == Failed::Counted || matches!(patience, Patience::Tries);
             tries += u32::from(counts);
-            if tries >= self.limits.tries {
+            // Where half of all requests fail, a few rows must fail several times running; they are given longer, not for ever.
+            let patient = matches!(patience, Patience::Endless(_)) && self.gate.others_fail(tries);
+            if tries >= if patient { self.limits.tries.saturating_mul(TRIES_IN_TROUBLE) } else { self.limits.tries } {
                 if matches!(patience, Patience::Tries) || self.gate.successes() > successes || self.ask_platform().await {
                     return Answer::Exhausted { tries, message: reason };
                 }

@@ -5,11 +5,11 @@
 
 mod content;
 mod delivery;
+mod disk_broken;
+mod disk_full;
 mod http_answers;
 mod http_outage;
 mod http_tls;
-mod disk_broken;
-mod disk_full;
 mod kill;
 mod order;
 mod places;
