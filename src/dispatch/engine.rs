@@ -14,10 +14,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
+use super::adds::AddFate;
+use super::caught::{Panicked, caught};
 use super::changes::{Came, Ending};
 use super::client::{Client, Lost};
 use super::gate::{Failed, Gate};
-use crate::platform::{Account, Answer, Conversation, Limits, RawAnswer, Request, Step, Verdict};
+use crate::outcome::{Code, Outcome};
+use crate::platform::{Account, Answer, ChangeResult, Conversation, Limits, OperationResult, RawAnswer, Request, Step, Verdict};
 use crate::row::{Addition, Change, PassKey};
 use crate::stop::Stop;
 
@@ -159,13 +162,17 @@ impl Engine {
         while let Some(Job { work, key, stop, done }) = next {
             match work {
                 Work::Change(change) => {
-                    let row = change.row;
-                    let result = self.converse(self.account.apply(change), &Patience::Endless(stop)).await;
-                    done.send(Came::Change(row, result));
+                    let (row, fields) = (change.row, change.fields.iter().map(|field| field.field).collect());
+                    let patience = Patience::Endless(stop);
+                    let end = caught(async { self.converse(self.account.apply(change), &patience).await }).await;
+                    done.send(Came::Change(row, end.unwrap_or_else(|Panicked| broken(fields))));
                 }
                 Work::Add(add) => {
                     let (row, add_key) = (add.row, add.key);
-                    let fate = self.add(add, key, stop, &done).await;
+                    let fate = caught(self.add(add, key, stop, &done)).await.unwrap_or_else(|Panicked| {
+                        self.doubt(key);
+                        AddFate::InDoubt { message: Panicked::WORDS.to_owned() }
+                    });
                     done.send(Came::Add(row, add_key, fate));
                 }
             }
@@ -339,6 +346,13 @@ impl Engine {
             Verdict::Outage { reason } => Attempt::Outage { reason, unsure: true },
         }
     }
+}
+
+/// How a change ended whose conversation panicked: repeating it would panic again.
+fn broken(fields: Vec<u8>) -> ChangeResult {
+    let message = Panicked::WORDS.to_owned();
+    let result = OperationResult { operation: "change", outcome: Outcome::Refused, code: Some(Code::InternalError), message, fields };
+    ChangeResult { operations: vec![result], pass_id: None }
 }
 
 /// A verdict's name, for logs: its reason may quote the platform.
