@@ -25,7 +25,8 @@ const WINDOW_FAILURES: usize = 25;
 /// What one result weighs in the share of failures that is remembered across outages, and the share from which the account is in trouble.
 const TROUBLE_WEIGHT: f64 = 0.02;
 const TROUBLE_MIN: f64 = 0.1;
-/// Longest time between two probes of a platform that is out.
+/// Longest time between two probes of a platform that is out: so many times the longest back-off of a request, and at most this.
+const PROBE_BACKOFFS: u32 = 4;
 const PROBE_MAX: Duration = Duration::from_secs(30);
 /// Nothing but 429 for this long is an outage.
 const SLOW_SHOWN: Duration = Duration::from_mins(1);
@@ -44,6 +45,8 @@ pub(super) struct Gate {
     shared: Arc<Shared>,
     /// Least pause: before the first probe, and after a 429 that says zero.
     pause_min: Duration,
+    /// Longest time between two probes.
+    probe_max: Duration,
 }
 
 struct State {
@@ -166,6 +169,7 @@ impl Gate {
             timer: Notify::new(),
             shared,
             pause_min: limits.backoff_min.max(Duration::from_millis(1)),
+            probe_max: (limits.backoff_max * PROBE_BACKOFFS).clamp(limits.backoff_min.max(Duration::from_millis(1)), PROBE_MAX),
         })
     }
 
@@ -334,7 +338,7 @@ impl Gate {
     }
 
     fn later(&self, out: &mut Out, now: Instant) {
-        out.interval = (out.interval * 2).clamp(self.pause_min, PROBE_MAX);
+        out.interval = (out.interval * 2).clamp(self.pause_min, self.probe_max);
         out.next = now + out.interval;
     }
 
