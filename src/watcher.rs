@@ -525,7 +525,8 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
                     }
                 }
                 Rest::Stopping => {
-                    sweep.later.push(format!("{}: stopped; it goes on at the next start", run.shown_name()));
+                    let cause = run.detail.cause.as_deref().filter(|_| run.state == State::Paused).unwrap_or("stopped");
+                    sweep.later.push(format!("{}: {cause}; it goes on at the next start", run.shown_name()));
                     return Ok(sweep);
                 }
             }

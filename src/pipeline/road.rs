@@ -581,7 +581,8 @@ impl Watch for ApplyWatch<'_> {
             Health::Out { .. } => return,
             Health::Up => (State::Applying, None),
         };
-        if run.state != state {
+        // The reason may be another than the one that stands there from before the program was started again.
+        if run.state != state || (state == State::Paused && run.detail.cause != cause) {
             run.state = state;
             run.detail.cause = cause;
             self.road.progress.health(&run, health);

@@ -160,6 +160,11 @@ impl Scope {
     }
 }
 
+/// Would the request change something? Lists are asked for by POST.
+pub(super) fn is_write(request: &Request) -> bool {
+    request.method != Method::GET && !request.path.contains("/list/")
+}
+
 /// Can the text stand as one segment of a path? `.` and `..` would be taken for steps, however they are escaped.
 pub(super) fn is_segment(text: &str) -> bool {
     !matches!(text, "" | "." | "..")
