@@ -220,13 +220,10 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
-    if let Err(fault) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
-        warn!("what was left over cannot be deleted: {fault:#}");
-    }
     let unfinished =
         road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
-    if let Err(error) = road.spool.sweep() {
-        warn!("half copies stay in the spool: {error}");
+    if let Err(error) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
+        warn!("what was left over stays in the spool: {error:#}");
     }
     if road.unclean {
         discard_damaged_copies(road)?;

@@ -77,9 +77,9 @@ pub struct Road {
     /// Untouched reports of ours in an inbox, by folder and name.
     own_reports: Mutex<HashMap<(BString, BString), (u64, i64)>>,
     stops: Mutex<HashMap<String, Stop>>,
+    unknown: unknown::Looks,
     /// Why everything must end, once storage failed.
     broken: Mutex<Option<String>>,
-    unknown: unknown::Looks,
     progress: Arc<dyn Progress>,
 }
 
@@ -151,8 +151,8 @@ impl Road {
             orders,
             own_reports: Mutex::default(),
             stops: Mutex::default(),
-            broken: Mutex::default(),
             unknown: unknown::Looks::default(),
+            broken: Mutex::default(),
             progress,
         })
     }
@@ -286,7 +286,7 @@ impl Road {
 
     /// Reports of ours that this ledger does not know, as far as a feed has to mind them: those of feeds that add.
     pub fn unknown_reports(&self, feed: &Feed) -> anyhow::Result<Vec<UnknownReport>> {
-        if !feed.adds() {
+        if !feed.may_add() {
             return Ok(Vec::new());
         }
         Ok(self.unknown.of(feed, &*self.ledger, self.link(&feed.reports.source.name)?)?)
@@ -525,8 +525,7 @@ impl Road {
 
     /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.
     pub fn clean_up(&self, run: &Run) -> anyhow::Result<()> {
-        let needed_again = run.detail.tally.needing_person() > 0;
-        if !needed_again && run.kind != RunKind::Retry {
+        if !crate::keeping::needs_copy(run) {
             self.spool.remove(&run.id)?;
         }
         Ok(())
