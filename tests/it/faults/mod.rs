@@ -7,6 +7,7 @@ mod content;
 mod delivery;
 mod disk_broken;
 mod disk_full;
+mod disk_power;
 mod kill;
 mod order;
 mod places;
