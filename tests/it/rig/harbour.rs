@@ -318,7 +318,12 @@ impl Harbour {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_passferry"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_passferry")), args)
+    }
+
+    /// As [`Harbour::command`], of a program that runs the program.
+    pub fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.home.path())
@@ -335,10 +340,16 @@ impl Harbour {
     /// Runs the program to its end. A program that does not end is killed and fails the test.
     #[track_caller]
     pub fn run(&self, args: &[&str]) -> Ran {
+        let ran = self.run_program(Path::new(env!("CARGO_BIN_EXE_passferry")), args);
+        assert!(super::promises::is_documented(ran.exit), "exit {} is not documented\n{}", ran.exit, self.said());
+        ran
+    }
+
+    /// As [`Harbour::run`], of a program that runs the program and may end it in its own way.
+    #[track_caller]
+    pub fn run_program(&self, program: &Path, args: &[&str]) -> Ran {
         let from = self.log.lock().unwrap().len();
-        let mut process = self.start(args);
-        let exit = process.wait();
-        assert!(super::promises::is_documented(exit), "exit {exit} is not documented\n{}", self.said());
+        let exit = self.start_command(self.command_of(program, args)).wait();
         Ran { exit, err: String::from_utf8_lossy(&self.log.lock().unwrap()[from..]).into_owned() }
     }
 
@@ -350,7 +361,11 @@ impl Harbour {
 
     /// Starts the program beside the test; it is killed when the answer is dropped.
     pub fn start(&self, args: &[&str]) -> Process {
-        let mut child = self.command(args).spawn().unwrap();
+        self.start_command(self.command(args))
+    }
+
+    pub fn start_command(&self, mut command: Command) -> Process {
+        let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let log = Arc::clone(&self.log);
         let reader = thread::spawn(move || {
