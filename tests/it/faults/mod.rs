@@ -4,6 +4,7 @@
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
 mod content;
+mod crash_points;
 mod delivery;
 mod disk_broken;
 mod disk_full;
