@@ -25,6 +25,7 @@ pub mod watcher;
 pub mod dispatch;
 pub mod platform;
 pub mod source;
+pub mod clock;
 pub mod stop;
 
 pub mod cli;

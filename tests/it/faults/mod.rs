@@ -7,6 +7,7 @@ mod content;
 mod crash_points;
 mod delivery;
 mod disk_broken;
+mod disk_clock;
 mod disk_full;
 mod disk_power;
 mod kill;
