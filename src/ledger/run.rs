@@ -150,6 +150,9 @@ pub struct Run {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Detail {
+    /// Its place among all runs, in the order in which they were registered: what was seen before what, whatever the clock said.
+    #[serde(skip)]
+    pub order: u64,
     pub seen_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
     /// How the file was proved complete.

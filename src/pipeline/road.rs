@@ -117,6 +117,9 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
 
 impl Road {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>) -> anyhow::Result<Road> {
+        if let Some(fault) = crate::clock::fault(std::time::SystemTime::now()) {
+            warn!("{fault}");
+        }
         let room = Room::new(&config.state, config.reserve, config.space_factor);
         if !room.regain() {
             warn!("{}", Trouble::Full.words(&config.state));
@@ -360,7 +363,7 @@ impl Road {
             return Ok(None);
         }
         let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(50) })?;
-        let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.seen_at <= run.detail.seen_at;
+        let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.order < run.detail.order;
         for past in past.into_iter().filter(earlier) {
             let sent_nothing = past.detail.requests == 0;
             match past.state {

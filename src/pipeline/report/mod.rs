@@ -4,6 +4,7 @@ pub mod json;
 pub mod rows;
 
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
@@ -82,8 +83,8 @@ pub fn build(
         let problems = crate::spool::create_private(&path("problems.csv"))?;
         rows::write(run, ledger, source, errors, problems)?;
     }
-    let report = crate::spool::create_private(&path("report.json"))?;
-    serde_json::to_writer_pretty(&report, &Report::of(run, names))?;
+    let mut report = crate::spool::create_private(&path("report.json"))?;
+    report.write_all(&serde_json::to_vec_pretty(&Report::of(run, names))?)?;
     report.sync_all()?;
     sync_folder(spool.folder())?;
     let mut files = Vec::new();

@@ -5,9 +5,12 @@
 
 mod adds;
 mod content;
+mod crash_points;
 mod delivery;
 mod disk_broken;
+mod disk_clock;
 mod disk_full;
+mod disk_power;
 mod http_answers;
 mod http_outage;
 mod http_tls;
