@@ -16,6 +16,7 @@ pub mod row;
 pub mod schema;
 
 pub mod ledger;
+pub mod space;
 pub mod spool;
 
 pub mod pipeline;

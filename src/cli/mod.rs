@@ -117,6 +117,14 @@ enum Command {
     Man(man::Args),
 }
 
+/// At the file-size limit (`ulimit -f`) the system kills without a word, unless somebody listens; then the write fails and is told.
+fn refuse_to_die_of_a_large_file() {
+    let heard = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, heard) {
+        tracing::debug!("no handler for SIGXFSZ: {error}");
+    }
+}
+
 fn exit_codes() -> String {
     let lines: Vec<String> = Exit::ALL.iter().map(|(exit, meaning)| format!("  {:>3}  {meaning}", *exit as u8)).collect();
     format!("Exit codes:\n{}", lines.join("\n"))
@@ -142,6 +150,7 @@ pub fn main() -> ExitCode {
         out::error(&format!("--log-level: {error:#}"));
         return Exit::Usage.into();
     }
+    refuse_to_die_of_a_large_file();
     let global = cli.global;
     let result = match cli.command {
         #[cfg(feature = "demo")]

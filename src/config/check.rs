@@ -70,6 +70,11 @@ impl Check<'_> {
             self.fault(&state_key, "is empty; write a folder, such as \"/var/lib/passferry\"".into());
         }
         let drain = self.span(&Key::of(&["drain"]), file.drain.as_ref(), Duration::from_secs(30), Duration::ZERO);
+        let space_factor = file.space_factor.unwrap_or(4.0);
+        if !(0.0..=1000.0).contains(&space_factor) {
+            self.fault(&Key::of(&["space_factor"]), "is not a number from 0 (fetch whatever the room) to 1000".into());
+        }
+        let reserve = file.reserve.as_ref().and_then(|size| self.good(&Key::of(&["reserve"]), value::bytes(&size.0))).unwrap_or(8 << 20);
         let workers = file.workers.unwrap_or(0);
         if workers > 1024 {
             self.fault(&Key::of(&["workers"]), "is more than any machine has cores; write 0 for one thread per core".into());
@@ -98,6 +103,9 @@ impl Check<'_> {
             platforms,
             feeds,
             drain,
+            space_factor,
+            reserve,
+            network_state: file.network_state.unwrap_or(false),
             workers: usize::from(workers),
             hash: hex(&Sha256::digest(text.as_bytes())),
         }

@@ -20,6 +20,12 @@ pub struct Config {
     pub sources: BTreeMap<String, Arc<Source>>,
     pub platforms: BTreeMap<String, Arc<Platform>>,
     pub feeds: BTreeMap<String, Arc<Feed>>,
+    /// Room that a file takes on its road, as a multiple of its size. Default 4.
+    pub space_factor: f64,
+    /// Bytes kept in reserve on the disk of `state`. Default 8 MiB; 0 keeps none.
+    pub reserve: u64,
+    /// The state may be on a network file system.
+    pub network_state: bool,
     /// How long a stop may take before requests in flight are abandoned. Default 30 s.
     pub drain: Duration,
     /// Rayon threads for validation; 0 means one per core.

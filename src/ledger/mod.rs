@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey, Verb};
+use crate::space::Trouble;
 
 pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use mark::{FieldState, Mark};
@@ -166,6 +167,9 @@ pub enum LedgerError {
     Fenced,
     #[error("no run {0}")]
     NoRun(String),
+    /// The disk under it is full, read-only, or fails.
+    #[error("ledger: {what}")]
+    Disk { trouble: Trouble, what: String },
     #[error("ledger: {0}")]
     Storage(String),
 }
@@ -174,7 +178,7 @@ pub type Result<T> = std::result::Result<T, LedgerError>;
 
 /// The ledger. Every method is one transaction: it happened durably when it returned, or not at all.
 pub trait Ledger: Send + Sync {
-    /// Takes the lead. All earlier fences are refused from now on.
+    /// Takes the lead. All earlier fences are refused from now on, and what earlier writers left unfinished on the disk is brought in.
     fn lead(&self) -> Result<Fence>;
 
     /// Registers a run under a new id. `run.id` is ignored and given back filled in.

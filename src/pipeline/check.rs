@@ -154,6 +154,7 @@ fn compare(
     for verdict in &mut run.detail.verdicts {
         verdict.held &= run.detail.approval.is_some();
     }
+    road.spool.keep_text(&road.spool_owner(run))?;
     run.state = State::Checked;
     road.save(run)?;
     supersede_older(road, run, feed, validated)?;

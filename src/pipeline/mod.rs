@@ -20,6 +20,7 @@ pub mod pending;
 pub mod report;
 pub mod resolve;
 pub mod road;
+mod room;
 pub mod spill;
 pub mod validate;
 
@@ -35,6 +36,7 @@ use crate::ledger::run::{Fault, Wish, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::source::SourceError;
+use crate::space::Trouble;
 use crate::stop::Stop;
 
 use apply::Applied;
@@ -61,8 +63,16 @@ pub enum Rest {
     Stopping,
 }
 
-/// Takes a run from where it is as far as it goes.
+/// Takes a run from where it is as far as it goes. A disk without room is something to wait for, at every station.
 pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
+    if !road.room.regain() {
+        return Ok(room::wait(road, run, Trouble::Full));
+    }
+    let rest = walk(road, run, stop);
+    room::judge(road, run, rest)
+}
+
+fn walk(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
     loop {
         let rest = match run.state {
             State::Complete => fetch_it(road, run, stop)?,
@@ -92,6 +102,9 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         run.detail.cause = Some(told(&wish));
         run.detail.end = Some(State::Discarded);
         return next(road, run, State::Reporting);
+    }
+    if let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
+        return Ok(Some(room::wait_for(road, run, lacking)));
     }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
@@ -133,12 +146,21 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             next(road, run, State::Discarded)
         }
         Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
+        Err(SourceError::Local(error)) => Err(error.into()),
         Err(error) => later(road, run, &error),
     }
 }
 
+fn fetch_again(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    warn!("the spool has lost the file: it is fetched again");
+    next(road, run, State::Complete)
+}
+
 /// Decode, validate, diff and guard: everything that sends nothing.
 fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
+        return fetch_again(road, run);
+    }
     run.detail.attempts += 1;
     run.detail.fault = None;
     run.detail.verdicts.clear();
@@ -208,9 +230,8 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
     run.detail.window_shut = false;
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
-        warn!("the spool has lost the file: it is fetched again");
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-        return next(road, run, State::Complete);
+        return fetch_again(road, run);
     }
     let hand = match FileInHand::open(road, run, &feed)? {
         Ok(hand) => hand,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use bstr::{BString, ByteSlice};
 use chrono::Utc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
@@ -26,6 +26,7 @@ use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
 use crate::source::sftp::SftpConnect;
 use crate::source::{Connect, EntryKind, SourceError, join};
+use crate::space::{self, Room, Trouble};
 use crate::spool::Spool;
 use crate::stop::Stop;
 
@@ -62,9 +63,12 @@ pub struct Road {
     pub ledger: Arc<dyn Ledger>,
     pub fence: Fence,
     pub spool: Spool,
+    pub room: Room,
     pub pool: rayon::ThreadPool,
     /// Send rows even if the baseline says that nothing changes.
     pub force: bool,
+    /// The last leader did not end in order: copies in the spool are compared with their hashes before they are used.
+    pub unclean: bool,
     prepared: BTreeMap<String, Arc<Prepared>>,
     links: BTreeMap<String, Arc<Link>>,
     accounts: BTreeMap<String, (Account, Arc<Dispatch>)>,
@@ -72,6 +76,8 @@ pub struct Road {
     /// Untouched reports of ours in an inbox, by folder and name.
     own_reports: Mutex<HashMap<(BString, BString), (u64, i64)>>,
     stops: Mutex<HashMap<String, Stop>>,
+    /// Why everything must end, once storage failed.
+    broken: Mutex<Option<String>>,
     progress: Arc<dyn Progress>,
 }
 
@@ -109,6 +115,10 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
 
 impl Road {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>) -> anyhow::Result<Road> {
+        let room = Room::new(&config.state, config.reserve, config.space_factor);
+        if !room.regain() {
+            warn!("{}", Trouble::Full.words(&config.state));
+        }
         let fence = ledger.lead()?;
         let mut accounts = BTreeMap::new();
         for (name, settings) in &config.platforms {
@@ -127,16 +137,19 @@ impl Road {
         Ok(Road {
             spool: Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
             pool: pool(config.workers)?,
+            room,
             config,
             ledger,
             fence,
             force: false,
+            unclean: false,
             prepared,
             links,
             accounts,
             orders,
             own_reports: Mutex::default(),
             stops: Mutex::default(),
+            broken: Mutex::default(),
             progress,
         })
     }
@@ -164,6 +177,28 @@ impl Road {
     pub fn account_order(&self, platform: &str) -> anyhow::Result<MutexGuard<'_, ()>> {
         let order = self.orders.get(platform).ok_or_else(|| anyhow!("platform {platform} is no longer in the configuration"))?;
         Ok(order.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a fault says of this machine's storage, if that is what it is about.
+    pub fn trouble(&self, fault: &anyhow::Error) -> Option<Trouble> {
+        space::trouble(fault, &self.config.state)
+    }
+
+    /// Ends everything after storage failed: nothing more is sent, and what is on its way is not waited for, since its answer could not
+    /// be written down.
+    pub fn break_off(&self, fault: &anyhow::Error) {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_none() {
+            error!("storage failed, everything stops; the next start verifies the ledger first: {fault:#}");
+            *broken = Some(format!("{fault:#}"));
+        }
+        drop(broken);
+        self.stop_all(true);
+    }
+
+    /// Why everything was ended, if it was.
+    pub fn broken(&self) -> Option<String> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn save(&self, run: &Run) -> anyhow::Result<()> {
@@ -376,7 +411,7 @@ impl Road {
             heed_seeds: run.detail.approval.is_none(),
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
-        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total };
+        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop };
         let applied = apply::apply(&work, &watcher);
         let told = watcher.run.into_inner().unwrap_or_else(PoisonError::into_inner);
         (run.state, run.detail.cause) = (told.state, told.detail.cause);
@@ -507,6 +542,7 @@ struct ApplyWatch<'a> {
     run: Mutex<Run>,
     done: std::sync::atomic::AtomicU64,
     total: u64,
+    stop: &'a Stop,
 }
 
 /// An outage shorter than this is not worth a state of its own.
@@ -519,6 +555,10 @@ impl Watch for ApplyWatch<'_> {
     }
 
     fn health(&self, health: &Health) {
+        // What is on its way goes into the reserve; nothing new is sent.
+        if self.road.room.is_short() {
+            self.stop.drain();
+        }
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, cause) = match health {
             Health::Out { reason, since } if *since >= OUTAGE_SHOWN_AFTER => (State::Paused, Some(reason.clone())),

@@ -6,6 +6,11 @@
 mod content;
 mod crash_points;
 mod delivery;
+mod http_answers;
+mod http_outage;
+mod http_tls;
+mod disk_broken;
+mod disk_full;
 mod kill;
 mod order;
 mod places;

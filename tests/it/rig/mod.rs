@@ -1,6 +1,7 @@
 //! What tests are run against.
 
 pub mod crash;
+pub mod disk;
 pub mod ferry;
 pub mod harbour;
 pub mod promises;
