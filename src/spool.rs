@@ -60,6 +60,24 @@ impl Spool {
         })
     }
 
+    /// All that is in the spool.
+    pub fn entries(&self) -> io::Result<Vec<SpoolEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let (run, kind) = match name.split_once('.') {
+                // Names of scratch folders begin with a dot.
+                Some(("", kind)) => (None, kind.to_owned()),
+                Some((run, kind)) => (Some(run.to_owned()), kind.to_owned()),
+                None => (None, String::new()),
+            };
+            entries.push(SpoolEntry { path, run, kind });
+        }
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+
     /// Makes the decoded text of a run durable: rows are read from it again after a power cut.
     pub fn keep_text(&self, run: &str) -> io::Result<()> {
         match File::open(self.text(run)) {
@@ -113,6 +131,16 @@ impl Spool {
         remove(&self.data(run))?;
         self.remove_derived(run)
     }
+}
+
+/// A file in the spool.
+#[derive(Clone, Debug)]
+pub struct SpoolEntry {
+    pub path: PathBuf,
+    /// Whose it is; none of scratch.
+    pub run: Option<String>,
+    /// `data`, `text`, `part`, `errors.csv`, …
+    pub kind: String,
 }
 
 /// Writes a copy and its hash. Dropped without `finish`, it removes the half copy; one that a stop left is removed by `begin`.
@@ -172,7 +200,8 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -16,9 +16,11 @@ use tracing::{error, info, warn};
 
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::dispatch::Health;
+use crate::keeping::retention;
 use crate::ledger::run::Detail;
 use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
+use crate::pipeline::settle::settle;
 use crate::pipeline::{Rest, Road, process};
 use crate::service;
 use crate::source::{SourceError, folder};
@@ -74,6 +76,9 @@ pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
             let wakers = wakers.clone();
             thread(&format!("look-{}", source.name)).spawn_scoped(scope, move || lookout(road, source, &wakers, stop))?;
         }
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn_scoped(scope, || retention::keep(&road.config, &*road.ledger, road.fence, &road.spool, stop))?;
         service::ready();
         let watchdog = service::watchdog_interval();
         let mut alive = Instant::now();
@@ -209,11 +214,15 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
         sweep.rested.extend(worked.rested);
         sweep.later.extend(worked.later);
     }
+    retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
     Ok(sweep)
 }
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
+    if let Err(fault) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
+        warn!("what was left over cannot be deleted: {fault:#}");
+    }
     let unfinished =
         road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
     if let Err(error) = road.spool.sweep() {
@@ -463,6 +472,7 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
     let mut sweep = Sweep::default();
     let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
     loop {
+        settle(road, &feed.name)?;
         let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
         runs.reverse();
         let mut advanced = false;

@@ -80,6 +80,9 @@ impl Check<'_> {
             self.fault(&Key::of(&["workers"]), "is more than any machine has cores; write 0 for one thread per core".into());
         }
 
+        let (day, default) = (Duration::from_hours(24), Duration::from_hours(90 * 24));
+        let retention = self.span(&Key::of(&["retention"]), file.retention.as_ref(), default, day);
+
         let mut sources = BTreeMap::new();
         for (name, source) in self.section("source", &file.source) {
             let meant = self.source(&Key::of(&["source", name]), name, source);
@@ -107,6 +110,7 @@ impl Check<'_> {
             reserve,
             network_state: file.network_state.unwrap_or(false),
             workers: usize::from(workers),
+            retention,
             hash: hex(&Sha256::digest(text.as_bytes())),
         }
     }

@@ -30,6 +30,8 @@ pub struct Config {
     pub drain: Duration,
     /// Rayon threads for validation; 0 means one per core.
     pub workers: usize,
+    /// How long personal data of runs that are over is kept here. Default 90 days.
+    pub retention: Duration,
     /// SHA-256 of the file's bytes, in hex, kept with each run.
     pub hash: String,
 }
@@ -189,6 +191,13 @@ pub struct Feed {
     pub limits: Limits,
     /// Digest of all that makes this feed's meaning (schema, mapping, platform, operation): a change holds the next file.
     pub fingerprint: String,
+}
+
+impl Feed {
+    /// Does it add: is there an operation among its own that must not be repeated?
+    pub fn adds(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

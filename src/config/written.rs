@@ -216,6 +216,8 @@ pub struct Config {
     pub network_state: Option<bool>,
     /// Threads that validate rows; 0 means one per core. Default 0.
     pub workers: Option<u16>,
+    /// How long copies of files, and what the ledger quotes of them, are kept after a run is over. Default `"90d"`.
+    pub retention: Option<Span>,
     /// Where files arrive.
     #[serde(default)]
     pub source: BTreeMap<String, Table<Source>>,

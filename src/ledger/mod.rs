@@ -3,6 +3,7 @@
 //! One interface with stated contracts. SQLite implements it here for one worker; PostgreSQL can implement the same for several, so
 //! nothing of a database leaks out: no row ids, no paths, no connections, and every write of a worker names its [`Fence`].
 
+pub mod keeping;
 pub mod key;
 pub mod mark;
 pub mod run;
@@ -19,6 +20,7 @@ use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey, Verb};
 use crate::space::Trouble;
 
+pub use keeping::Keeping;
 pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use mark::{FieldState, Mark};
 pub use run::{Run, RunKind, State, Wish};
@@ -161,7 +163,10 @@ pub enum LedgerError {
         "the ledger was written by a newer passferry (format {found}, this program knows {known}); run that version, or restore a backup"
     )]
     TooNew { found: u32, known: u32 },
-    #[error("{path} is damaged: {what}; stop passferry and restore the ledger from a backup")]
+    #[error(
+        "{path} is damaged: {what}; stop passferry, move ledger.sqlite, ledger.sqlite-wal and ledger.sqlite-shm out of the state directory, \
+         copy a backup (passferry backup makes them) to its place as ledger.sqlite, and start; README, \"Backup and restore\", tells the rest"
+    )]
     Damaged { path: String, what: String },
     #[error("another passferry has taken over this state directory")]
     Fenced,
@@ -177,7 +182,7 @@ pub enum LedgerError {
 pub type Result<T> = std::result::Result<T, LedgerError>;
 
 /// The ledger. Every method is one transaction: it happened durably when it returned, or not at all.
-pub trait Ledger: Send + Sync {
+pub trait Ledger: Keeping + Send + Sync {
     /// Takes the lead. All earlier fences are refused from now on, and what earlier writers left unfinished on the disk is brought in.
     fn lead(&self) -> Result<Fence>;
 
@@ -257,6 +262,9 @@ pub trait Ledger: Send + Sync {
 
     /// Keys of the adds of one row of a run.
     fn keys_of_line(&self, run: &str, line: u64) -> Result<Vec<KeyNote>>;
+
+    /// The first add of a pass that is in doubt.
+    fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
 
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
     fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()>;

@@ -21,6 +21,7 @@ pub mod report;
 pub mod resolve;
 pub mod road;
 mod room;
+pub mod settle;
 pub mod spill;
 pub mod validate;
 
@@ -32,6 +33,8 @@ use chrono::Utc;
 use tracing::{info, warn};
 
 use crate::config::meant::{Feed, Mode};
+use crate::keeping::unknown;
+use crate::ledger::keeping::Removed;
 use crate::ledger::run::{Fault, Wish, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
@@ -96,7 +99,13 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     let feed = road.feed(&run.feed)?;
     if run.kind == RunKind::Retry {
         // Its file is its parent's, in the spool already.
-        return next(road, run, State::Fetched);
+        return match lost_copy(road, run)? {
+            None => next(road, run, State::Fetched),
+            Some(message) => {
+                let suggestion = Some("Deliver the file again.".into());
+                fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion })
+            }
+        };
     }
     if let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) {
         run.detail.cause = Some(told(&wish));
@@ -143,6 +152,12 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             warn!("the file was taken away before it was fetched");
             run.detail.cause = Some("the input was removed before it was fetched".into());
             run.detail.gone = true;
+            if run.sha256.is_some() {
+                // It was here once, and its copy was lost: rows that were left have an end too.
+                road.end_left(run, Code::RunStopped, "the file was lost before this row was sent")?;
+                run.detail.end = Some(State::Discarded);
+                return next(road, run, State::Reporting);
+            }
             next(road, run, State::Discarded)
         }
         Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
@@ -175,7 +190,12 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let checked = check(road, run);
     // Only a start that never came back speaks against the file; a full disk or a busy ledger does not.
     run.detail.attempts = 0;
-    let checked = checked?;
+    let checked = match checked.map_err(anyhow::Error::downcast) {
+        Ok(checked) => checked,
+        // The place of the reports could not be looked at.
+        Err(Ok(error)) if !matches!(error, SourceError::Local(_)) => return later(road, run, &error),
+        Err(error) => return Err(error.map_or_else(|other| other, anyhow::Error::from)),
+    };
     time(run, "check", started);
     match checked {
         Checked::Bad(fault) => fail(road, run, fault),
@@ -191,6 +211,14 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 
 /// A held run waits for somebody's word.
 fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    let waits = road.ledger.peek_wish(&run.id)?.filter(|wish| wish.what == WishKind::Approve);
+    if let Some(wish) = waits.filter(|_| run.detail.verdicts.iter().any(|verdict| verdict.held && verdict.guard == unknown::GUARD)) {
+        match road.accept_reports(&*road.feed(&run.feed)?, &wish.by).map_err(anyhow::Error::downcast::<SourceError>) {
+            Ok(()) => {}
+            Err(Ok(error)) => return later(road, run, &error),
+            Err(Err(error)) => return Err(error),
+        }
+    }
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)? else { return Ok(Some(Rest::Held)) };
     info!(by = wish.by, "{}", wish.what.done());
     match wish.what {
@@ -225,6 +253,16 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         }
         return Ok(Some(Rest::Later));
     }
+    match road.unknown_reports(&feed).map_err(anyhow::Error::downcast::<SourceError>) {
+        Ok(unknown) if unknown.is_empty() => {}
+        Ok(_) => {
+            warn!("the ledger is not the one this run was checked with last: it is checked again");
+            run.detail.approval = None;
+            return next(road, run, State::Fetched);
+        }
+        Err(Ok(error)) => return later(road, run, &error),
+        Err(Err(error)) => return Err(error),
+    }
     if run.detail.window_shut && feed.notify.as_ref().and_then(|notify| notify.window.as_ref()).is_some_and(|w| !w.is_open(Utc::now())) {
         return Ok(Some(Rest::Later));
     }
@@ -232,6 +270,13 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
         return fetch_again(road, run);
+    }
+    if let Some(cause) = lost_copy(road, run)? {
+        warn!("{cause}: its rows end not-attempted");
+        road.end_left(run, Code::RunStopped, "the copy of the file was deleted before this row was sent")?;
+        run.detail.cause = Some(cause);
+        run.detail.end = Some(State::Stopped);
+        return next(road, run, State::Reporting);
     }
     let hand = match FileInHand::open(road, run, &feed)? {
         Ok(hand) => hand,
@@ -419,12 +464,33 @@ fn add_time(run: &mut Run, station: &str, started: Instant) {
     *run.detail.timings.entry(station.to_owned()).or_default() += started.elapsed().as_millis() as u64;
 }
 
+/// Why a retry cannot read its rows any more, if so: the copy that it shares with the run it retries is gone.
+fn lost_copy(road: &Road, run: &Run) -> anyhow::Result<Option<String>> {
+    let owner = road.spool_owner(run);
+    if run.kind != RunKind::Retry || road.spool.data(&owner).exists() {
+        return Ok(None);
+    }
+    Ok(Some(told_lost(&owner, road.ledger.run(&owner)?.as_ref())))
+}
+
+/// That the copy of a run's file is gone, and why as far as that is known.
+fn told_lost(owner: &str, run: Option<&Run>) -> String {
+    let why = run.and_then(|run| run.detail.removed.as_ref()).map_or_else(|| "the spool has lost it".to_owned(), Removed::told);
+    format!("the file of run {owner} is no longer here: {why}")
+}
+
 /// Opens the decoded text of a run that was checked before.
 fn open_text(road: &Road, run: &Run) -> anyhow::Result<File> {
     let owner = road.spool_owner(run);
     let text = road.spool.text(&owner);
     let path = if text.exists() { text } else { road.spool.data(&owner) };
-    File::open(&path).with_context(|| format!("the spool has lost the file of run {}", run.id))
+    match File::open(&path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(anyhow::anyhow!("{}", told_lost(&owner, road.ledger.run(&owner)?.as_ref())))
+        }
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
 }
 
 /// Rows that a feed's mode keeps back.

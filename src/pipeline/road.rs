@@ -15,6 +15,7 @@ use super::pending::PendingPasses;
 use super::report::{self, Names, RowSource};
 use crate::config::meant::{Config, Feed, SourceKind};
 use crate::dispatch::{Dispatch, Health};
+use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
@@ -78,6 +79,7 @@ pub struct Road {
     stops: Mutex<HashMap<String, Stop>>,
     /// Why everything must end, once storage failed.
     broken: Mutex<Option<String>>,
+    unknown: unknown::Looks,
     progress: Arc<dyn Progress>,
 }
 
@@ -150,6 +152,7 @@ impl Road {
             own_reports: Mutex::default(),
             stops: Mutex::default(),
             broken: Mutex::default(),
+            unknown: unknown::Looks::default(),
             progress,
         })
     }
@@ -279,6 +282,19 @@ impl Road {
             }
             _ => run.id.clone(),
         }
+    }
+
+    /// Reports of ours that this ledger does not know, as far as a feed has to mind them: those of feeds that add.
+    pub fn unknown_reports(&self, feed: &Feed) -> anyhow::Result<Vec<UnknownReport>> {
+        if !feed.adds() {
+            return Ok(Vec::new());
+        }
+        Ok(self.unknown.of(feed, &*self.ledger, self.link(&feed.reports.source.name)?)?)
+    }
+
+    /// Somebody approved a file that was held for such reports.
+    pub fn accept_reports(&self, feed: &Feed, by: &str) -> anyhow::Result<()> {
+        self.unknown.accept(feed, &*self.ledger, self.fence, self.link(&feed.reports.source.name)?, by)
     }
 
     /// Runs of the account, other than this one, that have rows on their way.

@@ -1,6 +1,8 @@
 //! The ledger in one SQLite file, for one worker and any number of readers.
 
+mod audit;
 mod baseline;
+mod keeping;
 mod keys;
 mod rows;
 mod runs;
@@ -47,7 +49,7 @@ impl Sqlite {
     fn open_with(path: &Path, reserve: Reserve) -> Result<Sqlite> {
         let mut writer = Connection::open(path).map_err(storage)?;
         schema::prepare(&writer)?;
-        schema::migrate(&mut writer)?;
+        schema::migrate(&mut writer, path)?;
         Ok(Sqlite { path: path.to_owned(), reserve, broken: AtomicBool::new(false), writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
@@ -358,6 +360,10 @@ impl Ledger for Sqlite {
 
     fn keys_of_line(&self, run: &str, line: u64) -> Result<Vec<KeyNote>> {
         keys::of_line(&*self.reader()?, run, line)
+    }
+
+    fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
+        keys::doubtful(&*self.reader()?, account, pass)
     }
 
     fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()> {

@@ -159,7 +159,8 @@ fn a_full_report_place_shows_no_truncated_report_and_gets_it_when_there_is_room(
         disk.leave(room);
         harbour.once().exits(75).says("No space left");
         let sent = harbour.writes().len();
-        let reports: Vec<String> = harbour.tree().into_iter().filter(|path| path.starts_with("reports/.") || path.contains(&format!("/{number}."))).collect();
+        let reports: Vec<String> =
+            harbour.tree().into_iter().filter(|path| path.starts_with("reports/.") || path.contains(&format!("/{number}."))).collect();
         for report in reports {
             // Of the three the smaller may be up already, and then whole.
             assert!(report.contains("errors.csv") || report.contains("problems.csv"), "{room} bytes of room: {report}");

@@ -6,11 +6,14 @@
 mod content;
 mod crash_points;
 mod delivery;
+mod disk_broken;
+mod disk_full;
 mod http_answers;
 mod http_outage;
 mod http_tls;
-mod disk_broken;
-mod disk_full;
+mod keep_backup;
+mod keep_forget;
+mod keep_verify;
 mod kill;
 mod order;
 mod places;
