@@ -4,6 +4,7 @@ pub mod crash;
 pub mod disk;
 pub mod ferry;
 pub mod harbour;
+pub mod portrait;
 pub mod promises;
 pub mod proxy;
 pub mod sshd;
