@@ -9,6 +9,7 @@ mod fields;
 mod find;
 mod judge;
 mod probe;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
-use super::Scope;
+use super::{Scope, strict};
 use crate::platform::Request;
 use crate::row::Target;
 
@@ -20,10 +20,7 @@ pub(super) struct Member(pub Map<String, Json>);
 impl Member {
     /// Reads an answer. None unless it is an object with an ID.
     pub(super) fn parse(body: &[u8]) -> Option<Member> {
-        match serde_json::from_slice(body) {
-            Ok(Json::Object(member)) => Some(Member(member)).filter(|member| !member.id().is_empty()),
-            _ => None,
-        }
+        strict::object(body).map(Member).filter(|member| !member.id().is_empty())
     }
 
     fn text(&self, name: &str) -> &str {
@@ -75,7 +72,7 @@ pub(super) fn parse_list(body: &[u8]) -> Result<Vec<Member>, BrokenList> {
         if line.is_empty() {
             continue;
         }
-        let Ok(Json::Object(mut line_json)) = serde_json::from_slice(line) else { return Err(BrokenList::Cut) };
+        let Some(mut line_json) = strict::object(line) else { return Err(BrokenList::Cut) };
         if line_json.contains_key("error") {
             return Err(BrokenList::Told(super::judge::message(line)));
         }
