@@ -27,6 +27,9 @@ const TEMPLATE_FUEL: u64 = 20_000;
 const TEMPLATE_BYTES_MAX: usize = 64 << 10;
 const TEMPLATE_CELL_MAX: usize = 16 << 10;
 
+/// Numbers of a range, so that joining them by a cell stays small.
+const TEMPLATE_RANGE_MAX: usize = 1000;
+
 pub struct Mapping {
     platform: Account,
     pass: usize,
@@ -329,6 +332,7 @@ fn environment() -> Environment<'static> {
         templates.remove_filter(filter);
     }
     templates.add_filter("format", format);
+    templates.add_function("range", range);
     // What it holds outlives a turn of a loop, so that a text could double with each.
     templates.remove_global("namespace");
     templates
@@ -345,6 +349,17 @@ fn format(
         return Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "a width of format is a number below 1000"));
     }
     minijinja::filters::format(state, form, values)
+}
+
+/// The engine's own, but shorter.
+fn range(lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<minijinja::Value, minijinja::Error> {
+    let range = minijinja::functions::range(lower, upper, step)?;
+    if range.len().is_some_and(|length| length <= TEMPLATE_RANGE_MAX) {
+        Ok(range)
+    } else {
+        let message = format!("a range has at most {TEMPLATE_RANGE_MAX} numbers");
+        Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
+    }
 }
 
 /// The columns that a template uses, in order, or what is wrong with it.

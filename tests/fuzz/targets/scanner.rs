@@ -226,7 +226,7 @@ impl Setup {
                 let first = pieces.iter().find(|piece| !matches!(piece, Piece::Blank { .. }));
                 let wanted = match first {
                     Some(Piece::Fatal(code)) => Some(*code),
-                    Some(Piece::Record(record)) => self.form(text, record, 0).1.first().map(|(code, _)| *code),
+                    Some(Piece::Record(record)) => self.form(text, record).1.first().map(|(code, _)| *code),
                     _ => None,
                 };
                 assert_eq!(Some(code), wanted, "the header is refused for what is wrong with it: {fault}");
@@ -242,7 +242,7 @@ impl Setup {
     }
 
     /// What is shown of a record, and its faults of form.
-    fn form<'t>(&self, text: &'t [u8], record: &csv::Record, _: usize) -> (&'t [u8], Vec<(Code, Option<u32>)>) {
+    fn form<'t>(&self, text: &'t [u8], record: &csv::Record) -> (&'t [u8], Vec<(Code, Option<u32>)>) {
         let raw = &text[record.start..record.end];
         let column = |index: usize| Some(index as u32);
         if raw.len() > self.limits.record {
@@ -317,7 +317,7 @@ impl<'a> Expected<'a> {
                 }
                 Piece::Blank { .. } => self.blank += 1,
                 Piece::Record(record) => {
-                    let (raw, faults) = self.setup.form(self.text, record, self.skipped);
+                    let (raw, faults) = self.setup.form(self.text, record);
                     let overlong = faults.first().is_some_and(|(code, _)| *code == Code::RecordTooLong);
                     if !begun && self.setup.choice.header {
                         self.header = Some(raw);
