@@ -63,6 +63,9 @@ pub enum SourceError {
     /// A phase did not end within its deadline.
     #[error("{phase} did not end within {limit:?}")]
     Timeout { phase: &'static str, limit: Duration },
+    /// A transfer went on, but slower than the source's `speed_min`.
+    #[error("the transfer was given up: {bytes_per_second} bytes a second over {span:?}, less than speed_min")]
+    TooSlow { bytes_per_second: u64, span: Duration },
     #[error("not allowed: {0}")]
     Permission(String),
     #[error("not found: {0}")]
@@ -81,7 +84,7 @@ impl SourceError {
     /// Is the connection of no further use?
     pub fn breaks_connection(&self) -> bool {
         self.is_interruption()
-            || matches!(self, SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Unreachable(_) | SourceError::Timeout { .. })
+            || matches!(self, SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Unreachable(_) | SourceError::Timeout { .. } | SourceError::TooSlow { .. })
     }
 
     /// Did the sink end the transfer because the program stops? Ending it politely would wait for all that is on its way.

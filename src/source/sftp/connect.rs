@@ -151,7 +151,7 @@ impl Connect for SftpConnect {
             )),
         })?;
         line.session.set_timeout(millis(self.settings.idle_timeout));
-        Ok(Box::new(SftpSource::new(line, sftp, &self.settings, Pace::default())))
+        Ok(Box::new(SftpSource::new(line, sftp, &self.settings, Pace::new(self.settings.speed_span, self.settings.speed_min))))
     }
 }
 

@@ -67,16 +67,9 @@ struct Pace {
     bytes: u64,
 }
 
-impl Default for Pace {
-    /// 1 KiB/s over a minute (failure model C3).
-    fn default() -> Pace {
-        Pace::new(Duration::from_mins(1), 1024)
-    }
-}
-
 impl Pace {
     fn new(window: Duration, bytes_per_second: u64) -> Pace {
-        Pace { window, bytes_min: bytes_per_second * window.as_secs().max(1), waited: Duration::ZERO, bytes: 0 }
+        Pace { window, bytes_min: bytes_per_second.saturating_mul(window.as_secs().max(1)), waited: Duration::ZERO, bytes: 0 }
     }
 
     fn count(&mut self, bytes: usize, since: Instant) -> Result<()> {
@@ -86,7 +79,7 @@ impl Pace {
             return Ok(());
         }
         if self.bytes < self.bytes_min {
-            return Err(SourceError::Timeout { phase: "transfer at 1 KiB/s or more", limit: self.window });
+            return Err(SourceError::TooSlow { bytes_per_second: self.bytes / self.window.as_secs().max(1), span: self.window });
         }
         (self.waited, self.bytes) = (Duration::ZERO, 0);
         Ok(())
@@ -468,7 +461,7 @@ mod tests {
         let window = Duration::from_mins(1);
         let mut drip = Pace::new(window, 1024);
         let Some(long_ago) = Instant::now().checked_sub(window) else { return };
-        assert!(matches!(drip.count(60, long_ago), Err(SourceError::Timeout { .. })));
+        assert!(matches!(drip.count(60, long_ago), Err(SourceError::TooSlow { bytes_per_second: 1, .. })));
         let mut slow = Pace::new(window, 1024);
         for _ in 0..3 {
             slow.count(62 * 1024, long_ago).unwrap();

@@ -104,6 +104,8 @@ impl Sshd {
             connect_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
+            speed_min: 1 << 10,
+            speed_span: Duration::from_secs(60),
             keepalive: Duration::from_secs(30),
             reconnect_min: Duration::ZERO,
             buffer: 4 << 20,
