@@ -14,6 +14,7 @@ use crate::dispatch::Dispatch;
 use crate::pipeline::road::{FeedFaults, connector, prepare};
 use crate::platform;
 use crate::schema::Schema;
+use crate::source::refusals::Record;
 use crate::source::{Result as SourceResult, Source, SourceError, join};
 
 /// Check the configuration; with --reach also every server it names
@@ -186,6 +187,7 @@ fn reach_all(config: &Config) -> Vec<Reached> {
         let reporting = config.feeds.values().filter(|feed| feed.reports.source.name == *name);
         match connector(&source.kind).connect() {
             Ok(mut connection) => {
+                Record::of(&config.state, name).clear();
                 all.push(reached(format!("source {name}"), Ok("connected".into())));
                 for feed in feeds {
                     all.push(reached(format!("feed {}", feed.name), probe_inbox(feed, &mut *connection)));

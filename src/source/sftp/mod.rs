@@ -12,7 +12,7 @@ mod offers;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use ssh2::{ErrorCode, FileStat, OpenFlags, OpenType, RenameFlags, Session, Sftp}
 pub use connect::SftpConnect;
 pub use host_key::fingerprint;
 
-use super::{ENTRIES_MAX, Entry, EntryKind, Fetched, Result, Source, SourceError};
+use super::{ENTRIES_MAX, Entry, EntryKind, Fetched, NAME_BYTES_MAX, Place, Result, Source, SourceError};
 use crate::config::meant;
 use error::{Phase, from_io, from_ssh2};
 
@@ -90,6 +90,7 @@ impl Pace {
 struct SftpSource {
     sftp: Sftp,
     line: Line,
+    user: String,
     idle: Duration,
     buffer: usize,
     pace: Pace,
@@ -105,7 +106,15 @@ impl Drop for SftpSource {
 
 impl SftpSource {
     fn new(line: Line, sftp: Sftp, settings: &meant::Sftp, pace: Pace) -> SftpSource {
-        SftpSource { sftp, line, idle: settings.idle_timeout, buffer: settings.buffer.max(1 << 16), pace, broken: false }
+        SftpSource {
+            sftp,
+            line,
+            user: settings.user.clone(),
+            idle: settings.idle_timeout,
+            buffer: settings.buffer.max(1 << 16),
+            pace,
+            broken: false,
+        }
     }
 
     fn phase(&self, name: &'static str) -> Phase {
@@ -156,6 +165,7 @@ impl SftpSource {
 
     fn list_open(&self, folder: &BStr, handle: &mut ssh2::File) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
+        let mut name_bytes = 0;
         let mut pace = self.pace;
         loop {
             let since = Instant::now();
@@ -170,7 +180,8 @@ impl SftpSource {
             if name == b"." || name == b".." {
                 continue;
             }
-            if entries.len() >= ENTRIES_MAX {
+            name_bytes += name.len();
+            if entries.len() >= ENTRIES_MAX || name_bytes > NAME_BYTES_MAX {
                 return Err(super::too_many_entries(folder));
             }
             entries.push(entry(name, &stat));
@@ -389,6 +400,15 @@ impl Source for SftpSource {
                 }
             }
             Ok(())
+        })
+    }
+
+    fn place(&mut self, folder: &BStr) -> Result<Place> {
+        let folder = if folder.is_empty() { ".".into() } else { folder };
+        self.run(|this| {
+            let real = this.sftp.realpath(as_path(folder)).map_err(|e| this.fault(&e, "find", folder))?;
+            let server = this.line.session.host_key().map(|(blob, _)| fingerprint(blob)).unwrap_or_default();
+            Ok(Place { server, user: this.user.clone(), path: BString::from(real.into_os_string().into_vec()) })
         })
     }
 
