@@ -408,7 +408,10 @@ fn proof(
             let needed = if entry.size == 0 { *quiet * 3 } else { *quiet };
             let quiet_for = observations.quiet_for(inbox, entry, now);
             if quiet_for >= needed {
-                Ok(format!("size and mtime unchanged for {}", humantime::format_duration(Duration::from_millis(needed.as_millis() as u64))))
+                Ok(format!(
+                    "not proven: size and mtime unchanged for {}",
+                    humantime::format_duration(Duration::from_millis(needed.as_millis() as u64))
+                ))
             } else {
                 Err(Some(needed.saturating_sub(quiet_for)))
             }

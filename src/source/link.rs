@@ -119,7 +119,7 @@ impl Link {
     fn take_up(&self, state: &mut LinkState) {
         let Some(refusals) = self.record.as_ref().and_then(Record::read) else { return };
         state.not_before = pause_after_refusals(refusals.count).map(|_| Instant::now() + refusals.left());
-        state.trouble = Some(Trouble { kind: SourceError::Auth, words: "refused before this start".to_owned() });
+        state.trouble = Some(Trouble { kind: SourceError::Auth, words: refusals.words.clone() });
         state.refusals = Some(refusals);
         state.recorded = true;
     }
@@ -134,13 +134,13 @@ impl Link {
         state.failures += 1;
         let mut pause = pause_after(state.failures);
         let mut spread = 0.8..1.2;
-        if matches!(error, SourceError::Auth(_)) {
+        if let SourceError::Auth(words) = error {
             let refusals = state.refusals.get_or_insert_with(Refusals::fresh);
             if let Some(long) = pause_after_refusals(refusals.count + 1) {
                 // Vendors count whole minutes: never less than that.
                 (pause, spread) = (long, 1.0..1.1);
             }
-            refusals.add(self.connect.login_digest(&refusals.salt), pause);
+            refusals.add(words, self.connect.login_digest(&refusals.salt), pause);
             if let Some(record) = &self.record {
                 let written = record.write(refusals);
                 state.recorded = written.is_ok();
@@ -222,7 +222,7 @@ mod tests {
         let fourth = link();
         let told = refusal(&fourth).to_string();
         assert_eq!(tries.load(SeqCst), 3, "the account is left alone");
-        assert!(told.contains("refused the login") && told.contains("next attempt in 4m") | told.contains("next attempt in 5m"), "{told}");
+        assert!(told.starts_with("the server refused the login: no") && told.contains("Refused 3 times"), "{told}");
         credential.store(1, SeqCst);
         refusal(&fourth);
         assert_eq!(tries.load(SeqCst), 4, "another credential is tried at once");
@@ -236,7 +236,7 @@ mod tests {
         let record = Record::of(state.path(), "port");
         let mut refusals = Refusals::fresh();
         for _ in 0..5 {
-            refusals.add(Some("0".into()), Duration::from_hours(1));
+            refusals.add("no", Some("0".into()), Duration::from_hours(1));
         }
         record.write(&refusals).unwrap();
         let link = Link::new(Box::new(Refusing { tries: tries.clone(), credential })).remembering(record.clone());

@@ -21,6 +21,8 @@ pub struct Refusals {
     pub salt: [u8; 16],
     /// Of the credential that was refused: another one is tried at once.
     pub digest: Option<String>,
+    /// What the server said last.
+    pub words: String,
 }
 
 /// How long to wait after so many refused logins; none while the usual pauses do.
@@ -66,7 +68,7 @@ impl Record {
 
 impl Refusals {
     pub fn fresh() -> Refusals {
-        Refusals { count: 0, until: 0, salt: rand::random(), digest: None }
+        Refusals { count: 0, until: 0, salt: rand::random(), digest: None, words: String::new() }
     }
 
     /// What is left of the pause. A clock that jumped does not make it longer than the longest.
@@ -76,8 +78,9 @@ impl Refusals {
     }
 
     /// Notes one more, refused with this credential.
-    pub fn add(&mut self, digest: Option<String>, pause: Duration) {
+    pub fn add(&mut self, words: &str, digest: Option<String>, pause: Duration) {
         self.count += 1;
+        words.clone_into(&mut self.words);
         self.digest = digest;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.until = (now + pause).as_secs();
@@ -102,7 +105,7 @@ mod tests {
         let record = Record::of(state.path(), "port");
         assert_eq!(record.read(), None);
         let mut refusals = Refusals::fresh();
-        refusals.add(Some("x".into()), Duration::from_mins(5));
+        refusals.add("no", Some("x".into()), Duration::from_mins(5));
         record.write(&refusals).unwrap();
         assert_eq!(record.read(), Some(refusals.clone()));
         assert!(refusals.left() > Duration::from_mins(4));

@@ -11,3 +11,8 @@ mod places;
 mod platform;
 mod privacy;
 mod samples;
+mod sftp_claim;
+mod sftp_hostile;
+mod sftp_inbox;
+mod sftp_network;
+mod sftp_rights;

@@ -2,6 +2,7 @@
 
 pub mod ferry;
 pub mod harbour;
+pub mod hostile;
 pub mod promises;
 pub mod proxy;
 pub mod sshd;
