@@ -186,6 +186,8 @@ pub struct Detail {
     pub gone: bool,
     /// Where the input is taken to before it is read, where the feed claims its files; written down before it is moved.
     pub claimed: Option<BString>,
+    /// It was seen there.
+    pub taken: bool,
     /// The input was no longer there when it was to be put away.
     pub input_removed: bool,
     /// Where the input was moved to.

@@ -134,15 +134,18 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             let message = format!("the file has {} bytes; limits.file allows {}", run.size, feed.limits.file);
             fail(road, run, Fault { code: Code::FileTooLarge, line: None, column: None, offset: None, message, suggestion: None })
         }
-        Ok(Fetch::Gone) => {
-            warn!("the file was taken away before it was fetched");
-            run.detail.cause = Some(format!("input removed: {:?} was taken away before it was fetched", claim::input(run)));
-            run.detail.gone = true;
-            next(road, run, State::Discarded)
-        }
+        Ok(Fetch::Gone) => gone(road, run),
         Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
         Err(error) => later(road, run, &error),
     }
+}
+
+/// Somebody took the file away before it was here.
+fn gone(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    warn!("the file was taken away before it was fetched");
+    run.detail.cause = Some(format!("input removed: {:?} was taken away before it was fetched", claim::input(run)));
+    run.detail.gone = true;
+    next(road, run, State::Discarded)
 }
 
 /// Takes the file for this machine, where the feed says so. None when it may be fetched.
@@ -161,9 +164,11 @@ fn claim_it(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Re
     match link.with(|source| claim::claim(run, to.as_bstr(), source)) {
         Ok(Claim::Ours { mtime }) => {
             run.mtime = mtime;
+            run.detail.taken = true;
             road.save(run)?;
             Ok(None)
         }
+        Ok(Claim::Lost) if run.detail.taken => gone(road, run),
         Ok(lost) => {
             match lost {
                 Claim::Lost => info!("the file is gone: another machine took it, or somebody removed it"),

@@ -170,7 +170,7 @@ pub fn join(folder: &BStr, name: &BStr) -> BString {
 
 /// Names of one folder, and bytes of those names, beyond which a listing is refused rather than held in memory.
 const ENTRIES_MAX: usize = 500_000;
-const NAME_BYTES_MAX: usize = 64 << 20;
+const NAME_BYTES_MAX: usize = 32 << 20;
 
 fn too_many_entries(folder: &BStr) -> SourceError {
     SourceError::Other(format!(

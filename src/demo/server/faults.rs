@@ -105,6 +105,8 @@ pub struct ServerFaults {
     pub login_latency: Duration,
     /// Listings never end: after the real names, invented ones follow for ever.
     pub endless_listing: bool,
+    /// Bytes that the invented names are padded to.
+    pub endless_name_length: usize,
     pub growing: Option<Growing>,
     /// `rename` and posix-rename@openssh.com are answered "permission denied".
     pub rename_refused: bool,

@@ -335,7 +335,10 @@ impl Handler for Files {
 
     async fn readdir(&mut self, id: u32, handle: String) -> Reply<Names> {
         self.begin(Kind::ReadFolder).await?;
-        let endless = self.shared.lock().faults.endless_listing;
+        let (endless, length) = {
+            let faults = &self.shared.lock().faults;
+            (faults.endless_listing, faults.endless_name_length)
+        };
         let Some(Open::Folder { names, invented }) = self.open.get_mut(&handle) else {
             return Err(StatusCode::Failure.with_message("No such handle"));
         };
@@ -343,7 +346,11 @@ impl Handler for Files {
         if files.is_empty() && endless {
             let from = *invented;
             *invented += NAMES_PER_REPLY as u64;
-            files = (from..*invented).map(|number| Name::new(format!("endless_{number:012}.csv"), invented_attributes())).collect();
+            files = (from..*invented)
+                .map(|number| {
+                    Name::new(format!("endless_{number:012}{}.csv", "x".repeat(length.saturating_sub(24))), invented_attributes())
+                })
+                .collect();
         }
         if files.is_empty() { Err(StatusCode::Eof.into()) } else { Ok(Names { id, files }) }
     }

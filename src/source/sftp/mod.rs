@@ -167,13 +167,22 @@ impl SftpSource {
         let mut entries = Vec::new();
         let mut name_bytes = 0;
         let mut pace = self.pace;
+        let mut ended = false;
         loop {
             let since = Instant::now();
             let (name, stat) = match handle.readdir() {
                 Ok(item) => item,
-                Err(error) if is_end_of_listing(&error) => return Ok(entries),
+                Err(error) if is_end_of_listing(&error) && ended => return Ok(entries),
+                Err(error) if is_end_of_listing(&error) => {
+                    ended = true;
+                    continue;
+                }
                 Err(error) => return Err(self.fault(&error, "list", folder)),
             };
+            if std::mem::take(&mut ended) {
+                // To libssh2 an empty name and the end look alike, but after the end comes nothing more.
+                entries.push(Entry { name: BString::default(), kind: EntryKind::Other, size: 0, mtime: 0 });
+            }
             let name = name.as_os_str().as_bytes();
             // Attributes of an entry take a good 40 bytes beside the name.
             pace.count(name.len() + 40, since)?;
@@ -208,8 +217,9 @@ impl SftpSource {
             }
             pace.count(count, since)?;
             bytes += count as u64;
-            if bytes > bytes_max {
-                return Err(super::too_large(path, bytes, bytes_max));
+            if bytes > size {
+                // It grew, or its size was a lie; how far it goes on does not matter.
+                break;
             }
             sink(&buffer[..count])?;
         }
