@@ -1,16 +1,20 @@
 //! One sweep: what `once` does, and a timer repeats.
 
+use std::io;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use tracing::warn;
 
-use super::{look, matchers, recover, work_off};
+use super::{ends_everything, look, matchers, recover, thread, unbroken, work_off};
 use crate::config::meant::Source;
 use crate::dispatch::Health;
+use crate::keeping::retention;
 use crate::pipeline::Road;
 use crate::pipeline::discover::{Matcher, Observations};
 use crate::source::SourceError;
+use crate::space::Trouble as Storage;
 use crate::stop::Stop;
 
 /// Looks of `once` at an inbox: one to see a file, one to find it unchanged, two more for files that came in between.
@@ -52,24 +56,36 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
     recover(road)?;
     let over = Stop::new();
     let sweeps = std::thread::scope(|scope| {
-        let guard = scope.spawn(|| give_up_on_outages(road, &over, stop, patience));
-        let sources: Vec<_> = road.config.sources.values().map(|source| scope.spawn(|| sweep_source(road, source, stop))).collect();
-        let sweeps: Vec<_> = sources
-            .into_iter()
-            .map(|source| source.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a source's thread panicked"))))
+        let guard = thread("outages").spawn_scoped(scope, || give_up_on_outages(road, &over, stop, patience));
+        let sources: Vec<_> = road
+            .config
+            .sources
+            .values()
+            .map(|source| thread(&format!("look-{}", source.name)).spawn_scoped(scope, || sweep_source(road, source, stop)))
             .collect();
+        let sweeps: Vec<_> = sources.into_iter().map(joined).collect();
         over.drain();
-        let _ = guard.join();
+        let _ = guard.map(ScopedJoinHandle::join);
         sweeps
     });
     let mut sweep = Sweep::default();
+    if !road.room.regain() {
+        sweep.later.push(Storage::Full.words(road.room.state()));
+    }
+    unbroken(road)?;
     for one in sweeps {
         let one = one?;
         sweep.rested.extend(one.rested);
         sweep.later.extend(one.later);
         sweep.trouble = sweep.trouble.max(one.trouble);
     }
+    retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
     road.places.conflict().map_or(Ok(sweep), |conflict| Err(conflict.into()))
+}
+
+/// What a thread came to, if it could be started at all.
+fn joined<T>(started: io::Result<ScopedJoinHandle<'_, anyhow::Result<T>>>) -> anyhow::Result<T> {
+    started?.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked")))
 }
 
 /// Sweeps one source and the feeds that it brings files for, until nothing that was there at the start is left.
@@ -80,7 +96,7 @@ fn sweep_source(road: &Road, source: &Source, stop: &Stop) -> anyhow::Result<Swe
     let mut first = true;
     loop {
         let mut sweep = Sweep::default();
-        let backlog = look_until_quiet(road, source, &matchers, &mut observations, stop, &mut sweep);
+        let backlog = look_until_quiet(road, source, &matchers, &mut observations, stop, &mut sweep)?;
         let results = std::thread::scope(|scope| {
             let hand = |matcher: &Matcher| {
                 if first {
@@ -88,11 +104,11 @@ fn sweep_source(road: &Road, source: &Source, stop: &Stop) -> anyhow::Result<Swe
                 }
                 work_off(road, &matcher.feed, stop)
             };
-            let hands: Vec<_> = matchers.iter().map(|matcher| scope.spawn(move || hand(matcher))).collect();
-            hands
-                .into_iter()
-                .map(|hand| hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked"))))
-                .collect::<Vec<_>>()
+            let hands: Vec<_> = matchers
+                .iter()
+                .map(|matcher| thread(&format!("feed-{}", matcher.feed.name)).spawn_scoped(scope, move || hand(matcher)))
+                .collect();
+            hands.into_iter().map(joined).collect::<Vec<_>>()
         });
         let before = rested.len();
         for result in results {
@@ -117,8 +133,12 @@ fn look_until_quiet(
     observations: &mut Observations,
     stop: &Stop,
     sweep: &mut Sweep,
-) -> bool {
+) -> anyhow::Result<bool> {
     let trouble = |sweep: &mut Sweep, fault: &anyhow::Error| {
+        if let Some(storage) = road.trouble(fault) {
+            sweep.later.push(storage.words(road.room.state()));
+            return;
+        }
         sweep.trouble = sweep.trouble.max(Some(Trouble::of(fault)));
         let words = format!("source {}: {fault:#}", source.name);
         if !sweep.later.contains(&words) {
@@ -128,30 +148,31 @@ fn look_until_quiet(
     for looks in 1.. {
         let look = match look(road, source, matchers, observations) {
             Ok(look) => look,
+            Err(fault) if ends_everything(road, &fault, stop) => return Err(fault),
             Err(fault) => {
                 warn!(source = source.name, "cannot list: {fault:#}");
                 trouble(sweep, &fault);
-                return false;
+                return Ok(false);
             }
         };
         if let Some(fault) = &look.fault {
             trouble(sweep, fault);
         }
         match look.again {
-            _ if look.backlog => return true,
-            None => return false,
+            _ if look.backlog => return Ok(true),
+            None => return Ok(false),
             Some(_) if looks >= LOOKS_MAX => {
                 sweep.later.push("a file is still changing or empty; the next sweep looks at it again".into());
-                return false;
+                return Ok(false);
             }
             Some(wait) => {
                 if stop.wait(wait + Duration::from_millis(20)) {
-                    return false;
+                    return Ok(false);
                 }
             }
         }
     }
-    false
+    Ok(false)
 }
 
 fn give_up_on_outages(road: &Road, over: &Stop, stop: &Stop, patience: Duration) {
