@@ -114,6 +114,13 @@ pub fn publish(feed: &Feed, run: &Run, names: &Names, spool: &Spool, source: &mu
     Ok(())
 }
 
+/// The run whose report has this name while it goes up, or none.
+pub fn run_of_temporary(name: &BStr) -> Option<&str> {
+    let inner = name.strip_prefix(b".")?.strip_suffix(b".part")?;
+    let (rest, run) = inner.rsplit_once_str(".")?;
+    ENDINGS.iter().any(|ending| rest.ends_with(ending.as_bytes())).then(|| run.to_str().ok()).flatten()
+}
+
 fn publish_one(folder: &BStr, name: &BStr, run: &str, local: &Path, mode: u32, source: &mut dyn Source) -> SourceResult<()> {
     let target = join(folder, name);
     let mut temporary_name = BString::from(".");
