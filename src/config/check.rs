@@ -193,14 +193,20 @@ impl Check<'_> {
 
     /// A file that is done with must not become the input of another feed.
     fn moved_into_inbox(&mut self, mover: &meant::Feed, taker: &meant::Feed) {
-        let meant::After::Move { processed, error } = &mover.after else { return };
-        for (name, folder) in [("processed", processed), ("error", error)] {
-            if crate::source::join(mover.inbox.as_ref(), folder.as_ref()) == taker.inbox {
+        let mut folders = Vec::new();
+        if let meant::After::Move { processed, error } = &mover.after {
+            folders.push(("after.processed", crate::source::join(mover.inbox.as_ref(), processed.as_ref())));
+            folders.push(("after.error", crate::source::join(mover.inbox.as_ref(), error.as_ref())));
+        }
+        folders.extend(mover.claim.iter().map(|claim| ("claim.folder", claim.clone())));
+        for (name, folder) in folders {
+            if folder == taker.inbox {
                 let message = format!(
                     "moves files into the inbox of feed {}, which would take them again; write another folder",
                     quoted(&taker.name)
                 );
-                self.fault(&Key::of(&["feed", &mover.name, "after", name]), message);
+                let path: Vec<&str> = ["feed", &mover.name].into_iter().chain(name.split('.')).collect();
+                self.fault(&Key::of(&path), message);
             }
         }
     }

@@ -77,6 +77,10 @@ pub struct Sftp {
     pub login_timeout: Duration,
     /// Any one call without progress; default 30 s.
     pub idle_timeout: Duration,
+    /// Bytes a second below which a transfer is given up; default 1 KiB.
+    pub speed_min: u64,
+    /// How long it must have been slower than that, counting only time spent waiting for the server; default 1 min.
+    pub speed_span: Duration,
     /// Keepalive while idle; default 30 s.
     pub keepalive: Duration,
     /// Least time between two connections; default 0. Some vendors block clients that connect more often.
@@ -174,6 +178,8 @@ pub struct Feed {
     /// How completeness is proved.
     pub complete: Complete,
     pub after: After,
+    /// Folder at the source under which an input is taken for ourselves by renaming it, before it is read; none takes it by the ledger alone.
+    pub claim: Option<BString>,
     pub reports: ReportPlace,
     /// Octal mode of report files; default 0640.
     pub report_mode: u32,

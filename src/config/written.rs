@@ -270,6 +270,10 @@ pub struct Source {
     pub login_timeout: Option<Span>,
     /// Deadline of any one call without progress. Default `"30s"`.
     pub idle_timeout: Option<Span>,
+    /// Bytes a second: a transfer slower than this over `speed_span` is given up and tried again later. Default `"1KiB"`.
+    pub speed_min: Option<Size>,
+    /// Over how long a transfer's speed is measured. Default `"1m"`.
+    pub speed_span: Option<Span>,
     /// Time between two signs of life on an idle connection. Default `"30s"`.
     pub keepalive: Option<Span>,
     /// Least time between two connections; some vendors block clients that connect more often. Default `"0s"`.

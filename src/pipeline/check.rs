@@ -423,7 +423,7 @@ fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run) -> bool
 
 /// Rows without an outcome speak only where they are on their way.
 fn is_later(run: &Run, since: &Run, pending: bool) -> bool {
-    run.detail.seen_at > since.detail.seen_at && (!pending || matches!(run.state, State::Checked | State::Applying | State::Paused))
+    run.detail.order > since.detail.order && (!pending || matches!(run.state, State::Checked | State::Applying | State::Paused))
 }
 
 /// Rows that the feed's mode keeps back.
@@ -495,7 +495,7 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
     let held = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Held], limit: None })?;
     let older: Vec<Run> = held
         .into_iter()
-        .filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File)
+        .filter(|older| older.id != run.id && older.detail.order < run.detail.order && older.kind == RunKind::File)
         .collect();
     if older.is_empty() {
         return Ok(());
