@@ -10,7 +10,6 @@ mod delivery;
 mod disk_broken;
 mod disk_clock;
 mod disk_full;
-mod disk_full;
 mod disk_power;
 mod http_answers;
 mod http_outage;
