@@ -2,6 +2,7 @@
 //! itself when there is room again.
 
 use std::fs;
+use std::path::PathBuf;
 
 use passferry::ledger::State;
 use passferry::sandbox::{Faults as Slow, Latency};
@@ -19,9 +20,10 @@ fn on_small_disk(plan: Plan, bytes: u64, lines: &str) -> (Harbour, Disk) {
     (harbour, disk)
 }
 
-fn spooled(harbour: &Harbour) -> Vec<String> {
+/// Copies that are not whole.
+fn half_copies(harbour: &Harbour) -> Vec<PathBuf> {
     let entries = fs::read_dir(harbour.state().join("spool")).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "part")).collect()
 }
 
 fn status(harbour: &Harbour) -> String {
@@ -71,8 +73,7 @@ fn full_after(rooms: impl Iterator<Item = u64>) {
         harbour.deliver(&name, snapshot(1..=PASSES, number * 1000) + &padding(2500));
         let ran = harbour.once();
         let told = format!("{room} bytes were free\n{}", ran.err);
-        let half: Vec<String> = spooled(&harbour).into_iter().filter(|name| name.ends_with(".part")).collect();
-        assert_eq!(half, Vec::<String>::new(), "{told}");
+        assert_eq!(half_copies(&harbour), Vec::<PathBuf>::new(), "{told}");
         match ran.exit {
             1 => went_on += 1,
             75 => {
