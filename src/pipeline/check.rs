@@ -17,7 +17,7 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text};
 use crate::config::meant::{Content, Feed, Mode};
-use crate::keeping::unknown;
+use crate::keeping::{ago, unknown};
 use crate::ledger::run::{DialectFacts, Fault, FileFacts};
 use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
@@ -151,7 +151,9 @@ fn compare(
     run.detail.verdicts = guard::judge(feed, &totals, &*road.ledger)?;
     let unknown = unknown::verdict(&road.unknown_reports(feed)?);
     let is_forgetful = unknown.is_some();
-    run.detail.verdicts.splice(..0, unknown);
+    let older = feed.may_add() && run.kind == RunKind::File && run.mtime < ago(road.config.key_retention).timestamp();
+    let older = older.then(|| guard::older_than_keys(road.config.key_retention));
+    run.detail.verdicts.splice(..0, unknown.into_iter().chain(older));
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
     let sends = feed.mode != Mode::Plan && diffed.pending > 0;
     let holds = run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held);

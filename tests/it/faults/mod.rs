@@ -3,6 +3,7 @@
 // Balances are whole numbers here, and files are small.
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
+mod adds;
 mod content;
 mod crash_points;
 mod delivery;
@@ -10,6 +11,7 @@ mod disk_broken;
 mod disk_clock;
 mod disk_full;
 mod disk_power;
+mod disk_full;
 mod http_answers;
 mod http_outage;
 mod http_tls;
@@ -22,3 +24,8 @@ mod places;
 mod platform;
 mod privacy;
 mod samples;
+mod sftp_claim;
+mod sftp_hostile;
+mod sftp_inbox;
+mod sftp_network;
+mod sftp_rights;

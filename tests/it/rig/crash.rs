@@ -32,6 +32,8 @@ pub enum Mode {
 }
 
 impl Mode {
+    pub const KILLING: [Mode; 3] = [Mode::Before, Mode::Half, Mode::After];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Mode::Count => "count",

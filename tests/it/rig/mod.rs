@@ -4,6 +4,8 @@ pub mod crash;
 pub mod disk;
 pub mod ferry;
 pub mod harbour;
+pub mod portrait;
+pub mod hostile;
 pub mod promises;
 pub mod proxy;
 pub mod sshd;
