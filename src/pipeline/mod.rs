@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod road;
 mod room;
 pub mod settle;
+pub mod sent;
 pub mod spill;
 pub mod validate;
 
@@ -46,6 +47,7 @@ use apply::Applied;
 use check::{Checked, FileInHand, check};
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
+use sent::Sent;
 
 #[cfg(test)]
 mod tests;
@@ -185,9 +187,9 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         let message = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it read this file");
         return fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion: None });
     }
-    road.ledger.clear_rows(road.fence, &run.id)?;
+    let sent = Sent::of(&*road.ledger, road.fence, &run.id)?;
     let started = Instant::now();
-    let checked = check(road, run);
+    let checked = check(road, run, &sent);
     // Only a start that never came back speaks against the file; a full disk or a busy ledger does not.
     run.detail.attempts = 0;
     let checked = match checked.map_err(anyhow::Error::downcast) {
@@ -335,6 +337,7 @@ fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> 
 /// Tallies, writes the reports to their place, and decides how the run ended.
 fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
+    road.doubt_forgotten(run)?;
     let mut ended = run.clone();
     ended.detail.waits = None;
     ended.detail.tally = ended.detail.counted.clone();
@@ -419,7 +422,13 @@ fn report_held(road: &Road, run: &mut Run) -> anyhow::Result<()> {
 fn fail(road: &Road, run: &mut Run, fault: Fault) -> anyhow::Result<Option<Rest>> {
     warn!(code = fault.code.as_str(), line = fault.line, "the file is bad as a whole: {}", fault.message);
     road.ledger.clear_rows(road.fence, &run.id)?;
+    // A run that fails in the middle still says what it did, and what it may have done.
+    road.end_left(run, Code::RunStopped, "the file failed as a whole before this row was sent")?;
     run.detail.counted = crate::outcome::Tally::default();
+    let sent = road.ledger.tally(&run.id)?.total();
+    if let Some(facts) = run.detail.facts.as_ref().filter(|_| sent > 0) {
+        run.detail.counted.add(Outcome::NotAttempted, facts.records.saturating_sub(sent));
+    }
     run.detail.fault = Some(fault);
     next(road, run, State::Reporting)
 }

@@ -5,6 +5,7 @@
 
 mod content;
 mod crash_points;
+mod crash_recheck;
 mod delivery;
 mod disk_broken;
 mod disk_full;
