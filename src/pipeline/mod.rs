@@ -284,9 +284,21 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         Ok(hand) => hand,
         Err(fault) => return fail(road, run, fault),
     };
+    if count_start(road, run)? > ATTEMPTS_MAX {
+        let words = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it sent the rows of this file");
+        warn!("{words}: it is put away");
+        road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+        road.end_left(run, Code::RunStopped, &words)?;
+        run.detail.cause = Some(words);
+        run.detail.end = Some(State::Stopped);
+        return next(road, run, State::Reporting);
+    }
     let started = Instant::now();
     let requests_before = road.dispatch(&feed.platform.name)?.counters().requests;
-    let applied = road.apply(run, &feed, &hand, stop)?;
+    let applied = road.apply(run, &feed, &hand, stop);
+    // This start came back, however it ended.
+    run.detail.attempts = 0;
+    let applied = applied?;
     add_time(run, "apply", started);
     run.detail.requests += road.dispatch(&feed.platform.name)?.counters().requests - requests_before;
     match applied {
@@ -312,6 +324,15 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             Ok(Some(if stop.is_draining() { Rest::Stopping } else { Rest::Later }))
         }
     }
+}
+
+/// Notes that sending begins, before it does. Gives how many starts in a row, this one included, ended no row.
+fn count_start(road: &Road, run: &mut Run) -> anyhow::Result<u32> {
+    let left = road.ledger.count_pending(&run.id)?;
+    run.detail.attempts = if left == run.detail.left_at_start { run.detail.attempts + 1 } else { 1 };
+    run.detail.left_at_start = left;
+    road.save(run)?;
+    Ok(run.detail.attempts)
 }
 
 /// Stops a run in the middle, until somebody decides.

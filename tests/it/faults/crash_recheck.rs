@@ -10,7 +10,7 @@ use crate::rig::promises::check_promises;
 /// Answers come so slowly that each is written down before the next request leaves.
 fn slow() -> Plan {
     let faults = Faults { latency: Latency::Fixed { ms: 160 }, ..Faults::default() };
-    harbour().folder().points_only().feed("quiet", "\"10ms\"").feed("guard.changed_feed", "false").platform("in_flight", "1").faults(faults)
+    harbour().folder().points_only().feed("quiet", "\"10ms\"").platform("in_flight", "1").faults(faults)
 }
 
 /// Kills the sweep when this many requests of the kind have left. Answers how many rows are known to be applied by then.
@@ -43,7 +43,7 @@ fn rows_that_were_sent_keep_their_end_when_the_feed_changes_in_the_middle() {
     for n in 1..=6 {
         assert_eq!(harbour.points(&format!("C-{n}")), f64::from(200 + n), "the later record");
     }
-    assert!(harbour.writes().len() <= 7, "only the request without an answer is sent again: {:?}", harbour.writes_by_pass());
+    assert_eq!(harbour.writes().len() as u64, 4 + 6 - applied, "only what was not written down is sent again: {:?}", harbour.writes_by_pass());
     check_promises(&harbour);
 }
 
@@ -92,13 +92,13 @@ fn an_add_whose_answer_was_lost_is_in_doubt_when_the_feed_changed_and_its_row_is
 #[test]
 fn a_file_that_fails_in_the_middle_leaves_no_add_undecided() {
     let harbour = slow()
-        .schema(r#"{ "fieldsMatch": "superset", "fields": [ { "name": "txn" }, { "name": "id" }, { "name": "points", "type": "integer" } ] }"#)
+        .schema(r#"{ "fieldsMatch": "superset", "fields": [ { "name": "txn" }, { "name": "id" }, { "name": "points", "type": "integer" }, { "name": "more" } ] }"#)
         .feed("content", "\"delta\"")
         .feed("operation", "\"earn\"")
         .feed("add.transaction_id", "\"txn\"")
         .platform("read_back", "\"nothing\"")
         .start();
-    harbour.deliver("points.csv", "txn,id,points,more\nT-1,C-1,500,\nT-2,C-2,5,\nT-3,C-3,500,\n");
+    harbour.deliver("points.csv", "txn,id,points\nT-1,C-1,500\nT-2,C-2,5\nT-3,C-3,500\n");
     killed_at(&harbour, "PUT ", 2);
     let schema = harbour.home.path().join("schema.json");
     let text = std::fs::read_to_string(&schema).unwrap();

@@ -6,6 +6,7 @@
 mod content;
 mod crash_points;
 mod crash_recheck;
+mod crash_stations;
 mod delivery;
 mod disk_broken;
 mod disk_full;
