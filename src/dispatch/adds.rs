@@ -35,7 +35,7 @@ pub enum AddFate {
 impl Engine {
     /// Carries out one add. The lane of its pass waits meanwhile, so that what comes later stays behind it.
     pub(super) async fn add(self: &Rc<Self>, add: Addition, key: PassKey, stop: Stop, done: &Ending) -> AddFate {
-        // What an earlier start may have sent is looked for first: that it comes after one in doubt does not say that it never left.
+        // What may have been sent is looked for first, whatever stands before it.
         if self.is_doubtful(key) && !add.perhaps_sent {
             return AddFate::After;
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
 
-use super::archive::stem_length;
+use super::archive::{NAME_BYTES_MAX, cut, stem_length};
 use crate::config::meant::Feed;
 use crate::ledger::run::ReportFile;
 use crate::ledger::{Ledger, Run, State};
@@ -34,9 +34,11 @@ impl Names {
         Names { errors: with(".errors.csv"), problems: with(".problems.csv"), report: with(".report.json"), stem }
     }
 
-    /// The plain stem, and the one that carries the run's id.
+    /// The plain stem, and the one that carries the run's id. Cut where the longest name made from it would not fit.
     pub fn candidates(run: &Run) -> [Names; 2] {
-        let mut plain = BString::from(&run.name[..stem_length(run.name.as_bstr())]);
+        let added = format!(".held-{id}.problems.csv.{id}.part.", id = run.id).len();
+        let stem = &run.name[..stem_length(run.name.as_bstr())];
+        let mut plain = BString::from(cut(stem, NAME_BYTES_MAX.saturating_sub(added)));
         if run.state == State::Held {
             plain.extend_from_slice(b".held");
         }
@@ -110,6 +112,13 @@ pub fn publish(feed: &Feed, run: &Run, names: &Names, spool: &Spool, source: &mu
         }
     }
     Ok(())
+}
+
+/// The run whose report has this name while it goes up, or none.
+pub fn run_of_temporary(name: &BStr) -> Option<&str> {
+    let inner = name.strip_prefix(b".")?.strip_suffix(b".part")?;
+    let (rest, run) = inner.rsplit_once_str(".")?;
+    ENDINGS.iter().any(|ending| rest.ends_with(ending.as_bytes())).then(|| run.to_str().ok()).flatten()
 }
 
 fn publish_one(folder: &BStr, name: &BStr, run: &str, local: &Path, mode: u32, source: &mut dyn Source) -> SourceResult<()> {

@@ -4,6 +4,7 @@ pub mod crash;
 pub mod disk;
 pub mod ferry;
 pub mod harbour;
+pub mod hostile;
 pub mod portrait;
 pub mod promises;
 pub mod proxy;
