@@ -6,6 +6,8 @@
 mod adds;
 mod content;
 mod crash_points;
+mod crash_recheck;
+mod crash_stations;
 mod delivery;
 mod disk_broken;
 mod disk_clock;
