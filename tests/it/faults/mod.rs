@@ -7,6 +7,7 @@ mod content;
 mod delivery;
 mod disk_broken;
 mod disk_full;
+mod http_adds;
 mod http_answers;
 mod http_outage;
 mod http_tls;
