@@ -324,7 +324,11 @@ impl Engine {
 
     async fn attempt(&self, request: &Request) -> Attempt {
         let mut headers = HeaderMap::with_capacity(4);
-        if let Err(error) = self.account.authorize(&mut headers, SystemTime::now()) {
+        let now = SystemTime::now();
+        if let Some(reason) = crate::clock::fault(now) {
+            return Attempt::Outage { reason, unsure: false };
+        }
+        if let Err(error) = self.account.authorize(&mut headers, now) {
             return Attempt::Outage { reason: format!("no credentials to sign with: {error}"), unsure: false };
         }
         self.shared.requests.fetch_add(1, Ordering::Relaxed);

@@ -43,7 +43,7 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
     }
     let mut errors = writer(errors, source);
     let mut problems = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems));
-    errors.write_record(source.labels.iter().map(String::as_str).chain(RESERVED))?;
+    errors.write_record(source.labels.iter().map(|label| protect(label)).chain(RESERVED.map(Cow::Borrowed)).map(Cow::into_owned))?;
     problems.write_record(PROBLEM_COLUMNS)?;
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
     ledger.rows(&run.id, &wanted, &mut |row| {

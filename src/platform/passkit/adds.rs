@@ -66,7 +66,7 @@ impl Give {
 
     /// The pass that the answer names, when it is the one that was meant.
     fn echoed(&self, body: &Bytes) -> Result<String, String> {
-        let Some(Json::Object(answer)) = strict::read(body) else {
+        let Some(answer) = strict::object(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         let text = |name: &str| answer.get(name).and_then(Json::as_str).unwrap_or_default();
