@@ -13,6 +13,7 @@ mod disk_broken;
 mod disk_clock;
 mod disk_full;
 mod disk_power;
+mod http_adds;
 mod http_answers;
 mod http_outage;
 mod http_tls;
