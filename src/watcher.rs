@@ -22,6 +22,7 @@ use crate::ledger::run::Detail;
 use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
 use crate::pipeline::places::place_of;
+use crate::pipeline::settle::settle;
 use crate::pipeline::{Rest, Road, process};
 use crate::service;
 use crate::source::link::Link;
@@ -108,13 +109,10 @@ fn ends_everything(road: &Road, fault: &anyhow::Error, stop: &Stop) -> bool {
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
-    if let Err(fault) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
-        warn!("what was left over cannot be deleted: {fault:#}");
-    }
     let unfinished =
         road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
-    if let Err(error) = road.spool.sweep() {
-        warn!("half copies stay in the spool: {error}");
+    if let Err(error) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
+        warn!("what was left over stays in the spool: {error:#}");
     }
     if road.unclean {
         discard_damaged_copies(road)?;
@@ -374,6 +372,7 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
     let mut sweep = Sweep::default();
     let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
     loop {
+        settle(road, &feed.name)?;
         let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
         runs.reverse();
         let mut advanced = false;
@@ -426,7 +425,8 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
                     }
                 }
                 Rest::Stopping => {
-                    sweep.later.push(format!("{}: stopped; it goes on at the next start", run.shown_name()));
+                    let cause = run.detail.cause.as_deref().filter(|_| run.state == State::Paused).unwrap_or("stopped");
+                    sweep.later.push(format!("{}: {cause}; it goes on at the next start", run.shown_name()));
                     return Ok(sweep);
                 }
             }

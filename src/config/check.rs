@@ -82,6 +82,12 @@ impl Check<'_> {
 
         let (day, default) = (Duration::from_hours(24), Duration::from_hours(90 * 24));
         let retention = self.span(&Key::of(&["retention"]), file.retention.as_ref(), default, day);
+        let keys = Key::of(&["key_retention"]);
+        let key_retention = self.span(&keys, file.key_retention.as_ref(), Duration::from_hours(400 * 24), day);
+        if key_retention < retention {
+            let shown = humantime::format_duration(retention);
+            self.fault(&keys, format!("is less than retention: rows could be tried again whose keys are gone; write at least \"{shown}\""));
+        }
 
         let mut sources = BTreeMap::new();
         for (name, source) in self.section("source", &file.source) {
@@ -111,6 +117,7 @@ impl Check<'_> {
             network_state: file.network_state.unwrap_or(false),
             workers: usize::from(workers),
             retention,
+            key_retention,
             hash: hex(&Sha256::digest(text.as_bytes())),
         }
     }

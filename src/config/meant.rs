@@ -32,6 +32,8 @@ pub struct Config {
     pub workers: usize,
     /// How long personal data of runs that are over is kept here. Default 90 days.
     pub retention: Duration,
+    /// How long keys of adds are kept: a file that is older is held where it may add. Default 400 days.
+    pub key_retention: Duration,
     /// SHA-256 of the file's bytes, in hex, kept with each run.
     pub hash: String,
 }
@@ -197,13 +199,6 @@ pub struct Feed {
     pub limits: Limits,
     /// Digest of all that makes this feed's meaning (schema, mapping, platform, operation): a change holds the next file.
     pub fingerprint: String,
-}
-
-impl Feed {
-    /// Does it add: is there an operation among its own that must not be repeated?
-    pub fn adds(&self) -> bool {
-        false
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -218,6 +218,8 @@ pub struct Config {
     pub workers: Option<u16>,
     /// How long copies of files, and what the ledger quotes of them, are kept after a run is over. Default `"90d"`.
     pub retention: Option<Span>,
+    /// How long keys of adds are kept after they were last used. At least `retention`. Default `"400d"`.
+    pub key_retention: Option<Span>,
     /// Where files arrive.
     #[serde(default)]
     pub source: BTreeMap<String, Table<Source>>,

@@ -263,6 +263,9 @@ pub trait Ledger: Keeping + Send + Sync {
     /// Keys of the adds of one row of a run.
     fn keys_of_line(&self, run: &str, line: u64) -> Result<Vec<KeyNote>>;
 
+    /// The first add of a pass that is in doubt.
+    fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
+
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
     fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()>;
 

@@ -150,6 +150,9 @@ pub struct Run {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Detail {
+    /// Its place among all runs, in the order in which they were registered: what was seen before what, whatever the clock said.
+    #[serde(skip)]
+    pub order: u64,
     pub seen_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
     /// How the file was proved complete.
@@ -331,6 +334,18 @@ pub struct ReportFile {
 }
 
 impl Run {
+    /// A run that tries these records of this one again.
+    pub fn again(&self, records: Vec<u64>, proof: String) -> Run {
+        Run {
+            id: String::new(),
+            state: State::Complete,
+            kind: RunKind::Retry,
+            parent: Some(self.id.clone()),
+            detail: Detail { seen_at: Utc::now(), proof, picked: records, ..Detail::default() },
+            ..self.clone()
+        }
+    }
+
     /// A name for people, whatever the bytes are.
     pub fn shown_name(&self) -> String {
         show_name(&self.name)

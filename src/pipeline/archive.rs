@@ -84,10 +84,23 @@ fn remove_marker(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> 
     }
 }
 
+/// Bytes of a name that servers and file systems take (`NAME_MAX` of Linux).
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// The start of a name, whole characters where it is text.
+pub fn cut(name: &[u8], bytes: usize) -> &[u8] {
+    let mut end = bytes.min(name.len());
+    while end > 0 && name.get(end).is_some_and(|byte| byte & 0xC0 == 0x80) && std::str::from_utf8(name).is_ok() {
+        end -= 1;
+    }
+    &name[..end]
+}
+
 /// `loyalty.csv.gz` and `k7f2m9` make `loyalty-k7f2m9.csv.gz`.
 pub fn with_id(name: &BStr, id: &str) -> BString {
     let stem = stem_length(name);
-    let mut with_id = BString::from(&name[..stem]);
+    let room = NAME_BYTES_MAX.saturating_sub(name.len() - stem + id.len() + 1);
+    let mut with_id = BString::from(cut(&name[..stem], room));
     with_id.extend_from_slice(b"-");
     with_id.extend_from_slice(id.as_bytes());
     with_id.extend_from_slice(&name[stem..]);
@@ -114,5 +127,11 @@ mod tests {
         assert_eq!(with_id("LOYALTY.CSV".into(), "k7f2m9"), "LOYALTY-k7f2m9.CSV");
         assert_eq!(with_id("part_00".into(), "k7f2m9"), "part_00-k7f2m9");
         assert_eq!(with_id(".csv".into(), "k7f2m9"), ".csv-k7f2m9");
+    }
+
+    #[test]
+    fn a_name_that_fills_its_room_is_cut_before_the_id() {
+        let name = format!("{}.csv", "é".repeat(125));
+        assert_eq!(with_id(name.as_str().into(), "k7f2m9"), format!("{}-k7f2m9.csv", "é".repeat(122)));
     }
 }

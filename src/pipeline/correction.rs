@@ -44,9 +44,10 @@ impl Correction {
         Some(Correction { parent, run_column, record_column, key_column, padded: HashMap::new(), reserved })
     }
 
-    /// The labels that belong to the data.
+    /// The labels that belong to the data, the protection off.
     pub fn data_labels(&self, labels: &[String]) -> Vec<String> {
-        labels.iter().enumerate().filter(|(index, _)| !self.reserved.contains(index)).map(|(_, label)| label.clone()).collect()
+        let own = labels.iter().enumerate().filter(|(index, _)| !self.reserved.contains(index));
+        own.map(|(_, label)| unprotect(label).unwrap_or(label).to_owned()).collect()
     }
 
     /// Notes the identifier that a record of the corrected run had.

@@ -23,6 +23,7 @@ pub mod report;
 pub mod resolve;
 pub mod road;
 mod room;
+pub mod settle;
 pub mod spill;
 pub mod validate;
 

@@ -83,9 +83,9 @@ pub struct Road {
     /// Untouched reports of ours in an inbox, by folder and name.
     own_reports: Mutex<HashMap<(BString, BString), (u64, i64)>>,
     stops: Mutex<HashMap<String, Stop>>,
+    unknown: unknown::Looks,
     /// Why everything must end, once storage failed.
     broken: Mutex<Option<String>>,
-    unknown: unknown::Looks,
     progress: Arc<dyn Progress>,
 }
 
@@ -123,6 +123,9 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
 
 impl Road {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>) -> anyhow::Result<Road> {
+        if let Some(fault) = crate::clock::fault(std::time::SystemTime::now()) {
+            warn!("{fault}");
+        }
         let room = Room::new(&config.state, config.reserve, config.space_factor);
         if !room.regain() {
             warn!("{}", Trouble::Full.words(&config.state));
@@ -162,8 +165,8 @@ impl Road {
             places: Places::default(),
             own_reports: Mutex::default(),
             stops: Mutex::default(),
-            broken: Mutex::default(),
             unknown: unknown::Looks::default(),
+            broken: Mutex::default(),
             progress,
         })
     }
@@ -302,7 +305,7 @@ impl Road {
 
     /// Reports of ours that this ledger does not know, as far as a feed has to mind them: those of feeds that add.
     pub fn unknown_reports(&self, feed: &Feed) -> anyhow::Result<Vec<UnknownReport>> {
-        if !feed.adds() {
+        if !feed.may_add() {
             return Ok(Vec::new());
         }
         Ok(self.unknown.of(feed, &*self.ledger, self.link(&feed.reports.source.name)?)?)
@@ -376,7 +379,7 @@ impl Road {
             return Ok(None);
         }
         let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(50) })?;
-        let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.seen_at <= run.detail.seen_at;
+        let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.order < run.detail.order;
         for past in past.into_iter().filter(earlier) {
             let sent_nothing = past.detail.requests == 0;
             match past.state {
@@ -541,8 +544,7 @@ impl Road {
 
     /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.
     pub fn clean_up(&self, run: &Run) -> anyhow::Result<()> {
-        let needed_again = run.detail.tally.needing_person() > 0;
-        if !needed_again && run.kind != RunKind::Retry {
+        if !crate::keeping::needs_copy(run) {
             self.spool.remove(&run.id)?;
         }
         Ok(())
@@ -601,7 +603,8 @@ impl Watch for ApplyWatch<'_> {
             Health::Out { .. } => return,
             Health::Up => (State::Applying, None),
         };
-        if run.state != state {
+        // The reason may be another than the one that stands there from before the program was started again.
+        if run.state != state || (state == State::Paused && run.detail.cause != cause) {
             run.state = state;
             run.detail.cause = cause;
             self.road.progress.health(&run, health);

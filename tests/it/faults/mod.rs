@@ -3,9 +3,14 @@
 // Balances are whole numbers here, and files are small.
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
+mod adds;
 mod content;
+mod crash_points;
 mod delivery;
 mod disk_broken;
+mod disk_clock;
+mod disk_full;
+mod disk_power;
 mod disk_full;
 mod http_answers;
 mod http_outage;
