@@ -11,7 +11,6 @@ mod disk_broken;
 mod disk_clock;
 mod disk_full;
 mod disk_power;
-mod disk_full;
 mod http_answers;
 mod http_outage;
 mod http_tls;

@@ -47,7 +47,7 @@ pub fn check_promises(harbour: &Harbour) {
     verify_finds_nothing(harbour, &*ledger);
     adds_have_one_effect(harbour, &*ledger, &runs);
     drop(ledger);
-    adds_have_one_effect(harbour);
+    events_are_what_keys_say(harbour);
     if harbour.modelled {
         passes_hold_what_the_last_file_says(harbour, &model);
     }
@@ -331,7 +331,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Promise 2, for adds, whatever came of them: what the ledger calls applied has one event at the platform, what it calls not applied has
 /// none, and what is in doubt has at most one. A run that is over has decided about each.
-pub fn adds_have_one_effect(harbour: &Harbour) {
+pub fn events_are_what_keys_say(harbour: &Harbour) {
     let ledger = harbour.ledger();
     let mut events: HashMap<String, usize> = HashMap::new();
     let passes: BTreeSet<String> =
