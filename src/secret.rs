@@ -15,7 +15,7 @@ pub enum SecretPlace {
 }
 
 /// A secret and its place. It is read anew for each use that asks, so that a rotated one is taken up without a restart.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     pub place: SecretPlace,
 }

@@ -3,6 +3,9 @@
 //! A lookout for each source lists its inboxes when its time has come or an event woke it, and registers complete files as runs. A hand
 //! for each feed takes the feed's runs down the road, one after another, in order. Both read all they know from the ledger, so that a
 //! restart, a command in another process and a file that just came look the same to them.
+//!
+//! Another configuration makes another generation of both. A hand of the earlier one finishes the run it has, as that run began, and only
+//! then does its successor begin.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -23,6 +26,13 @@ use crate::pipeline::{Rest, Road, process};
 use crate::service;
 use crate::source::{SourceError, folder};
 use crate::stop::Stop;
+
+mod generation;
+mod reload;
+
+use generation::Generation;
+use reload::Note;
+pub use reload::{InUse, Reload, in_use};
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.
 const TICK: Duration = Duration::from_secs(1);
@@ -59,45 +69,51 @@ impl Trouble {
     }
 }
 
-/// Watches until told to stop, then drains within the configured time.
-pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
+/// Watches until told to stop, then drains within the configured time. `reload` may bring another configuration meanwhile.
+pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::Result<()> {
     recover(road)?;
     std::thread::scope(|scope| {
-        let mut wakers = BTreeMap::new();
-        for feed in road.config.feeds.values() {
-            let (wake, woken) = bounded::<()>(1);
-            wakers.insert(feed.name.clone(), wake);
-            let name = format!("feed-{}", feed.name);
-            std::thread::Builder::new().name(name).spawn_scoped(scope, move || hand(road, feed, &woken, stop))?;
-        }
-        for source in road.config.sources.values() {
-            let wakers = wakers.clone();
-            let name = format!("look-{}", source.name);
-            std::thread::Builder::new().name(name).spawn_scoped(scope, move || lookout(road, source, &wakers, stop))?;
-        }
+        let mut watch = vec![Generation::start(scope, Arc::clone(road), None, stop)?];
+        let note = reload.map(|reload| Note::begin(&road.config, reload)).transpose()?;
         service::ready();
         let watchdog = service::watchdog_interval();
         let mut alive = Instant::now();
         while !stop.wait(TICK) {
-            road.heed_wishes().unwrap_or_else(|fault| error!("cannot look for wishes: {fault:#}"));
+            if let (Some(reload), Some(note)) = (reload, &note)
+                && reload.was_asked()
+            {
+                reload.carry_out(scope, &mut watch, note, stop);
+            }
+            generation::let_go(&mut watch);
+            for generation in &watch {
+                let heeded = generation.road.heed_wishes().and_then(|()| generation.settle());
+                heeded.unwrap_or_else(|fault| error!("cannot look for wishes: {fault:#}"));
+            }
             if watchdog.is_some_and(|interval| alive.elapsed() >= interval) {
                 service::alive();
                 alive = Instant::now();
             }
-            service::status(&status_line(road));
+            let refused = note.as_ref().and_then(Note::refused).map_or("", |()| "; the changed configuration was refused, the log says why");
+            service::status(&format!("{}{refused}", status_line(&generation::newest(&watch).road)));
         }
         service::stopping();
-        info!("stopping: no new work, requests in flight have {:?}", road.config.drain);
-        road.stop_all(false);
-        let deadline = Instant::now() + road.config.drain;
-        let road = Arc::clone(road);
+        let drain = generation::newest(&watch).road.config.drain;
+        info!("stopping: no new work, requests in flight have {drain:?}");
+        for generation in &watch {
+            generation.retire();
+            generation.road.stop_all(false);
+        }
+        let deadline = Instant::now() + drain;
+        let roads: Vec<Arc<Road>> = watch.iter().map(|generation| Arc::clone(&generation.road)).collect();
         let stop = stop.clone();
         // Ends the drain when its time is up. Detached: it must not keep a program alive that has drained.
         std::thread::spawn(move || {
             while Instant::now() < deadline && !stop.is_now() {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            road.stop_all(true);
+            for road in roads {
+                road.stop_all(true);
+            }
         });
         Ok(())
     })
@@ -172,29 +188,38 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
-    let unfinished =
-        road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
-    for mut run in unfinished {
+    for run in under_way(road, None)? {
         road.ledger.distrust_pending(road.fence, &run.id, &run.account)?;
-        // Numbers in its rows mean the mapping it was checked under.
-        match road.feed(&run.feed) {
-            Ok(feed) if feed.fingerprint != run.detail.fingerprint => {
-                info!(run = run.id, "the feed changed since the run was checked: it is checked again");
-                run.state = State::Fetched;
-                road.save(&run)?;
-            }
-            Ok(_) => {}
-            Err(fault) => {
-                // Nobody would ever take it further, and rows of other feeds would wait for it.
-                warn!(run = run.id, "{fault:#}: the run is stopped");
-                road.end_orphan(&mut run)?;
-            }
-        }
+        take_over(road, run)?;
     }
     for feed in road.config.feeds.values() {
         road.sweep_leftovers(feed);
     }
     Ok(())
+}
+
+/// Runs with rows that are to be sent, of one feed or all.
+fn under_way(road: &Road, feed: Option<&str>) -> anyhow::Result<Vec<Run>> {
+    let states = vec![State::Checked, State::Applying, State::Paused];
+    Ok(road.ledger.runs(&RunFilter { states, feed: feed.map(str::to_owned), ..RunFilter::default() })?)
+}
+
+/// Makes a run that was checked under an earlier configuration one of today's.
+fn take_over(road: &Road, mut run: Run) -> anyhow::Result<()> {
+    // Numbers in its rows mean the mapping it was checked under.
+    match road.feed(&run.feed) {
+        Ok(feed) if feed.fingerprint != run.detail.fingerprint => {
+            info!(run = run.id, "the feed changed since the run was checked: it is checked again");
+            run.state = State::Fetched;
+            road.save(&run)
+        }
+        Ok(_) => Ok(()),
+        Err(fault) => {
+            // Nobody would ever take it further, and rows of other feeds would wait for it.
+            warn!(run = run.id, "{fault:#}: the run is stopped");
+            road.end_orphan(&mut run)
+        }
+    }
 }
 
 fn give_up_on_outages(road: &Road, over: &Stop, stop: &Stop, patience: Duration) {
@@ -362,15 +387,17 @@ fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
 }
 
 /// Takes a feed's runs down the road, one after another.
-fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
+///
+/// `retire` ends it after the run in hand; `stop` is the whole program's.
+fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, retire: &Stop, stop: &Stop) {
     let _span = crate::logging::feed(&feed.name).entered();
     let mut pause = Duration::ZERO;
     loop {
-        wait(pause, woken, stop, || ());
-        if stop.is_draining() {
+        wait(pause, woken, retire, || ());
+        if retire.is_draining() {
             return;
         }
-        pause = match work_off(road, feed, stop) {
+        pause = match work_off(road, feed, retire) {
             Ok(worked) if worked.later.is_empty() => TICK,
             Ok(_) => LATER,
             Err(fault) => {

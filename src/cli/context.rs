@@ -2,7 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -15,8 +16,11 @@ use crate::spool::private_folder;
 use crate::stop::Stop;
 
 pub fn config(global: &Global) -> anyhow::Result<Arc<Config>> {
-    let path = crate::config::find(global.config.as_deref()).map_err(|error| Failure::new(Exit::Config, format!("{error:#}")))?;
-    Ok(Arc::new(crate::config::load(&path)?))
+    Ok(Arc::new(crate::config::load(&config_path(global)?)?))
+}
+
+pub fn config_path(global: &Global) -> anyhow::Result<PathBuf> {
+    Ok(crate::config::find(global.config.as_deref()).map_err(|error| Failure::new(Exit::Config, format!("{error:#}")))?)
 }
 
 pub fn ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
@@ -122,6 +126,13 @@ pub fn stop_on_signals() -> anyhow::Result<Stop> {
         }
     })?;
     Ok(stop)
+}
+
+/// Raised by SIGHUP, which would end the program otherwise.
+pub fn reload_on_hangup() -> anyhow::Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&asked))?;
+    Ok(asked)
 }
 
 /// A run by id or by file name; of several runs of a name the newest.

@@ -27,14 +27,14 @@ pub struct Config {
     pub hash: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     pub name: String,
     pub kind: SourceKind,
     pub wake: Wake,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceKind {
     Sftp(Box<Sftp>),
     Folder { path: PathBuf },
@@ -51,7 +51,7 @@ pub enum Wake {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sftp {
     pub host: String,
     pub port: u16,
@@ -74,14 +74,14 @@ pub struct Sftp {
     pub buffer: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Login {
     Key { key: Secret, passphrase: Option<Secret> },
     Password(Secret),
     Agent,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Platform {
     pub name: String,
     pub kind: PlatformKind,
@@ -105,13 +105,13 @@ pub enum Environment {
     Test,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum PlatformKind {
     Passkit(Passkit),
 }
 
 /// `contracts/passkit.md`, sections 1 and 2. The built-in sandbox is reached by giving its address as `base_url`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Passkit {
     /// Address of the REST API: `https://api.pub1.passkit.io`, `https://api.pub2.passkit.io`, or `base_url`.
     pub base_url: String,

@@ -4,10 +4,16 @@
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
 mod content;
+mod data_cells;
+mod data_files;
+mod data_rows;
 mod delivery;
 mod kill;
+mod operator_guards;
+mod operator_reload;
 mod order;
 mod places;
 mod platform;
 mod privacy;
 mod samples;
+mod threats_local;
