@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{Datelike, FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
 use minijinja::{Environment, UndefinedBehavior};
 use rust_decimal::Decimal;
@@ -14,7 +14,7 @@ use crate::outcome::{Code, Problem};
 use crate::platform::{Account, FieldKind, FieldRule};
 use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
 use crate::schema::value::Value;
-use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage};
+use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage, strict_date, strict_datetime};
 
 /// A feed's mapped fields are told apart by one bit each.
 pub const FIELDS_MAX: usize = 64;
@@ -199,6 +199,8 @@ impl Mapping {
                 }
             };
             match (value, field.empty) {
+                // Where another word is the marker for "no value", an empty cell still says nothing.
+                (Some(Value::Text(text)), _) if text.is_empty() => {}
                 (Some(value), _) => match self.platform.check_value(&field.name, &value) {
                     Ok(()) => wanted.push(Wanted { field: index as u8, value: Some(value) }),
                     Err(fault) => problems.push(Problem::new(fault.code, column, format!("{}: {}", field.name, fault.message))),
@@ -360,9 +362,15 @@ pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'
         FieldKind::Date => match value {
             Value::Date(_) => Ok(value),
             Value::DateTime(time, _) => Ok(Value::Date(time.date())),
-            Value::Text(text) => text.trim().parse().map(Value::Date).map_err(|_| "the field wants a date, YYYY-MM-DD".into()),
+            Value::Text(text) => {
+                strict_date(text.trim()).map(Value::Date).ok_or_else(|| "the field wants a date, YYYY-MM-DD".to_owned())
+            }
             _ => Err("the field wants a date".into()),
-        },
+        }
+        .and_then(|value| match &value {
+            Value::Date(date) => likely(*date).map(|()| value),
+            _ => Ok(value),
+        }),
         FieldKind::Instant => instant(value, timezone).map(|time| Value::DateTime(time, FixedOffset::east_opt(0))),
     }
 }
@@ -370,25 +378,43 @@ pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'
 /// UTC. A date alone means the end of that day in the zone; a local time that the zone skips or repeats is an error.
 fn instant(value: Value<'_>, timezone: Tz) -> Result<NaiveDateTime, String> {
     let local = match value {
-        Value::DateTime(time, Some(offset)) => return Ok(time - offset),
+        Value::DateTime(time, Some(offset)) => {
+            let time = time - offset;
+            return likely(time.date()).map(|()| time);
+        }
         Value::DateTime(time, None) => time,
         Value::Date(date) => end_of_day(date),
         Value::Text(text) => {
             let text = text.trim();
-            if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
-                return Ok(time.with_timezone(&Utc).naive_utc());
-            }
-            match text.parse::<NaiveDateTime>() {
-                Ok(time) => time,
-                Err(_) => end_of_day(text.parse::<NaiveDate>().map_err(|_| "the field wants a date or a date and time")?),
+            match (strict_datetime(text), strict_date(text)) {
+                (Some((time, Some(offset))), _) => {
+                    let time = time - offset;
+                    return likely(time.date()).map(|()| time);
+                }
+                (Some((time, None)), _) => time,
+                (None, Some(date)) => end_of_day(date),
+                (None, None) => return Err("the field wants a date, or a date and time, as in 2026-01-31T18:00:00Z".to_owned()),
             }
         }
         _ => return Err("the field wants a date or a date and time".into()),
     };
+    likely(local.date())?;
     match timezone.from_local_datetime(&local) {
         LocalResult::Single(time) => Ok(time.naive_utc()),
         LocalResult::Ambiguous(..) => Err(format!("this local time occurs twice in {timezone}; write it with an offset")),
         LocalResult::None => Err(format!("this local time does not occur in {timezone}; write it with an offset")),
+    }
+}
+
+/// Programs write dates long ago for "none" (0001-01-01, 1899-12-30), and a year of two digits is one of the first century. No pass ends or
+/// begins there, and nobody who has one was born then.
+const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
+
+fn likely(date: NaiveDate) -> Result<(), String> {
+    if YEARS.contains(&date.year()) {
+        Ok(())
+    } else {
+        Err(format!("the year is not between {} and {}", YEARS.start(), YEARS.end()))
     }
 }
 

@@ -10,6 +10,7 @@ use passferry::watcher::in_use;
 use super::delivery::snapshot;
 use crate::rig::harbour::{Harbour, Process, SECRET, harbour, wait_until, write_private};
 use crate::rig::promises::check_promises;
+use crate::rig::proxy::Direction;
 
 /// Slow enough that a run is still under way when something changes.
 fn slow() -> Faults {
@@ -199,9 +200,8 @@ fn a_rotated_login_key_is_taken_up_without_a_restart() {
     // The session that is open goes on.
     harbour.deliver("2.csv", snapshot(1..=9, 20));
     wait_until("the second file is done", || harbour.state_of("2.csv") == Some(State::Done));
-    harbour.proxy.refuse(true);
+    harbour.proxy.cut_after(Direction::ToClient, 0);
     harbour.deliver("3.csv", snapshot(1..=9, 30));
-    harbour.proxy.refuse(false);
     let trouble = || harbour.ledger().source_notes().unwrap().into_iter().find_map(|note| note.trouble);
     wait_until("the old key is refused", || trouble().is_some_and(|trouble| trouble.contains("the server takes")));
     assert!(harbour.state_of("3.csv").is_none_or(|state| !state.is_over()), "nothing is rejected");
@@ -218,6 +218,7 @@ fn a_reload_tries_a_refused_login_at_once_again() {
     let rotated = harbour.sshd.rotate_client_key();
     let daemon = harbour.start(&["run"]);
     harbour.deliver("points.csv", snapshot(1..=9, 10));
+    wait_until("it works", || in_use(&harbour.state()).is_some());
     // From the third refusal on, minutes lie between two logins: vendors lock accounts.
     let trouble = || harbour.ledger().source_notes().unwrap().into_iter().find_map(|note| note.trouble).unwrap_or_default();
     wait_until("it tries rarely", || {
