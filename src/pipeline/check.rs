@@ -17,7 +17,7 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text};
 use crate::config::meant::{Content, Feed, Mode};
-use crate::ledger::run::{DialectFacts, Fault, FileFacts};
+use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
 use crate::ledger::{Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
 use crate::row::{PassKey, Verb};
@@ -144,8 +144,10 @@ fn compare(
     };
     run.detail.verdicts = guard::judge(feed, &totals, &*road.ledger)?;
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
-    let sends = feed.mode != Mode::Plan && diffed.pending > 0;
-    if sends && run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held) {
+    let guarded = feed.mode != Mode::Plan && run.detail.approval.is_none() && run.kind != RunKind::Retry;
+    // A delivery that is odd in itself asks for a person even when it would change nothing.
+    let holds = |verdict: &Verdict| verdict.held && (diffed.pending > 0 || guard::is_of_delivery(&verdict.guard));
+    if guarded && run.detail.verdicts.iter().any(holds) {
         return Ok(Checked::Held);
     }
     for verdict in &mut run.detail.verdicts {
@@ -192,10 +194,18 @@ impl Known {
             },
             RunKind::File => None,
         };
+        let mut correction = correction;
+        let added = match &mut correction {
+            Some(correction) => road.ledger.run(&correction.parent)?.map(|parent| correction.leave_out_added(all, &parent.detail.labels)),
+            None => None,
+        };
         let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(all));
         let header = run.detail.dialect.as_ref().is_none_or(|dialect| dialect.header);
         let columns = match prepared.schema.columns(header.then_some(&labels)) {
-            Ok(columns) => columns,
+            Ok(mut columns) => {
+                columns.warnings.extend(added.flatten());
+                columns
+            }
             Err(faults) => {
                 let first = faults.first();
                 let words = faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; ");

@@ -11,7 +11,7 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Validated};
 use crate::config::meant::Duplicates;
 use crate::ledger::run::{MoveSample, Moves};
-use crate::ledger::{FieldState, Known, Ledger, Mark, Row, RowDetail};
+use crate::ledger::{FieldState, Known, Ledger, Mark, OperationNote, Row, RowDetail};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{Change, FieldChange, PassKey, Target, Verb};
@@ -185,7 +185,9 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, against: &Against<'_>
     });
     for (entry, kept) in group.iter().zip(keep) {
         if !kept {
-            part.rows.push(ended_row(entry, Outcome::Superseded, Vec::new()));
+            let mut row = ended_row(entry, Outcome::Superseded, Vec::new());
+            row.detail.operations.push(superseded_by(entry, group, against.duplicates));
+            part.rows.push(row);
             continue;
         }
         // What an earlier run is about to write, or another record of this file, makes the baseline say nothing about this record.
@@ -220,6 +222,13 @@ fn survivors(group: &[Entry], policy: Duplicates) -> Vec<bool> {
         Duplicates::InOrder | Duplicates::Reject => {}
     }
     keep
+}
+
+/// Says which record won. Of several that do so between them, the last.
+fn superseded_by(entry: &Entry, group: &[Entry], policy: Duplicates) -> OperationNote {
+    let winner = if policy == Duplicates::First { &group[0] } else { &group[group.len() - 1] };
+    let message = format!("by line {}", winner.line);
+    OperationNote { operation: entry.verb.as_str().to_owned(), outcome: Outcome::Superseded, code: None, message }
 }
 
 /// What the records after one do between them.
