@@ -1,5 +1,6 @@
 //! As written → as meant: every check of the file, each on its own, so that one fault hides no other.
 
+mod adds;
 mod feed;
 mod fingerprint;
 mod mapping;

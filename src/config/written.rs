@@ -326,6 +326,27 @@ pub struct Platform {
     pub tries: Option<u16>,
     /// PEM file of a CA to trust beside the system's.
     pub ca_file: Option<String>,
+    /// How long the platform may still apply a request after its answer was lost: only then an add that was lost is looked for.
+    /// At least the platform's own request limit. Default: the platform's own.
+    pub settling: Option<Span>,
+    /// What proves that an add whose answer was lost was applied or not. Default `"presence"`.
+    pub read_back: Option<ReadBack>,
+    /// Nobody but passferry changes balances of this program. Needed for `read_back = "balance"`. Default false.
+    pub sole_writer: Option<bool>,
+}
+
+/// What proves an add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadBack {
+    /// An event that carries our key proves that the add was applied; that there is none proves nothing.
+    Presence,
+    /// As `presence`; and your account is known to keep our keys, so that no event proves that the add was not applied.
+    Events,
+    /// The balance before and after.
+    Balance,
+    /// Nothing: every lost answer waits for a person.
+    Nothing,
 }
 
 /// Whose platform it is.

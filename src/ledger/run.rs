@@ -165,6 +165,8 @@ pub struct Detail {
     pub fault: Option<Fault>,
     /// Rows that are not kept one by one (unchanged).
     pub counted: Tally,
+    /// Operations of those rows.
+    pub counted_operations: BTreeMap<String, Tally>,
     /// All rows, once the run is checked or has ended.
     pub tally: Tally,
     pub operations: BTreeMap<String, Tally>,
@@ -176,6 +178,8 @@ pub struct Detail {
     pub approval: Option<Wish>,
     /// Why it is paused or ended early, in words.
     pub cause: Option<String>,
+    /// What is left are notifications that wait for their window.
+    pub window_shut: bool,
     /// What it waits for at the moment, in words.
     pub waits: Option<String>,
     /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
@@ -257,6 +261,8 @@ pub struct Moves {
     pub ended: u64,
     /// Passes never seen before, which upsert may issue.
     pub perhaps_created: u64,
+    /// Adds by kind: how many rows earn, burn, redeem or notify.
+    pub adds: BTreeMap<String, u64>,
     /// Requests that would be sent, at most.
     pub requests: u64,
     /// Samples for the person who decides: at most 20.

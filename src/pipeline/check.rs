@@ -18,7 +18,7 @@ use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validat
 use super::{apply::not_attempted, kept_back, open_text};
 use crate::config::meant::{Content, Feed, Mode};
 use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
-use crate::ledger::{Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
+use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
 use crate::row::{PassKey, Verb};
 use crate::schema::Columns;
@@ -70,6 +70,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         columns: &hand.columns,
         mapping: Some(&hand.prepared.mapping),
         correction: hand.correction.as_ref(),
+        file: &hand.file,
         picked: if picked.is_empty() { None } else { Some(&pick) },
     };
     let mut rejects = Rejects { road, run: &run.id, rows: Vec::new() };
@@ -112,6 +113,7 @@ fn compare(
     let today = (Utc::now().timestamp() / 86_400) as u16;
     let against = Against {
         ledger: &*road.ledger,
+        run: &run.id,
         account: &feed.platform.name,
         mapping: &prepared.mapping,
         field_ids: &prepared.field_ids,
@@ -131,6 +133,7 @@ fn compare(
     })?;
     run.detail.counted = Tally::default();
     run.detail.counted.add(Outcome::Unchanged, diffed.unchanged);
+    run.detail.counted_operations = diffed.operations;
     run.detail.moves = diffed.moves;
     run.detail.tally = run.detail.counted.clone();
     run.detail.tally.merge(&road.ledger.tally(&run.id)?);
@@ -179,6 +182,8 @@ struct Known {
     columns: Columns,
     correction: Option<Correction>,
     labels: Vec<String>,
+    /// SHA-256 of the file as delivered, in hex.
+    file: String,
 }
 
 impl Known {
@@ -220,7 +225,9 @@ impl Known {
             }
         };
         let labels = if header { labels } else { prepared.schema.fields().iter().map(|field| field.name.clone()).collect() };
-        Ok(Ok(Known { prepared, columns, correction, labels }))
+        let owner = road.spool_owner(run);
+        let file = if owner == run.id { run.sha256.clone() } else { road.ledger.run(&owner)?.and_then(|owner| owner.sha256) };
+        Ok(Ok(Known { prepared, columns, correction, labels, file: file.unwrap_or_default() }))
     }
 }
 
@@ -273,6 +280,7 @@ impl FileInHand {
             columns: &self.known.columns,
             mapping: Some(&self.known.prepared.mapping),
             correction: self.known.correction.as_ref(),
+            file: &self.known.file,
             picked: None,
         }
     }
@@ -498,7 +506,7 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
             let Some(last) = rows.last() else { break };
             from = last.number + 1;
             let ends: Vec<RowEnd> = rows.iter().map(|row| replaced(row, &named, &left_out)).collect();
-            road.ledger.end_rows(road.fence, &older.id, &older.account, &ends)?;
+            road.ledger.end_rows(road.fence, &older.id, &older.account, &ends, &[])?;
         }
         older.detail.cause = Some(format!("superseded by run {}", run.id));
         older.detail.end = Some(State::Superseded);
@@ -512,7 +520,7 @@ fn replaced(row: &Row, named: &PendingPasses, left_out: &RowDetail) -> RowEnd {
     let superseded = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
     RowEnd {
         number: row.number,
-        outcome: if superseded { Outcome::Superseded } else { Outcome::NotAttempted },
+        outcome: Ended::As(if superseded { Outcome::Superseded } else { Outcome::NotAttempted }),
         detail: if superseded { RowDetail::default() } else { left_out.clone() },
         pass: None,
         known: Vec::new(),

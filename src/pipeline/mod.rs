@@ -37,7 +37,7 @@ use crate::outcome::{Code, Outcome};
 use crate::source::SourceError;
 use crate::stop::Stop;
 
-use apply::{Applied, not_attempted};
+use apply::Applied;
 use check::{Checked, FileInHand, check};
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
@@ -184,12 +184,7 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         WishKind::Discard | WishKind::Stop => {
             run.detail.cause = Some(told(&wish));
             run.detail.approval = None;
-            road.ledger.end_pending(
-                road.fence,
-                &run.id,
-                Outcome::NotAttempted,
-                &not_attempted(Code::Discarded, "the held run was discarded"),
-            )?;
+            road.end_left(run, Code::Discarded, "the held run was discarded")?;
             run.detail.end = Some(State::Discarded);
             next(road, run, State::Reporting)
         }
@@ -208,6 +203,10 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         }
         return Ok(Some(Rest::Later));
     }
+    if run.detail.window_shut && feed.notify.as_ref().and_then(|notify| notify.window.as_ref()).is_some_and(|w| !w.is_open(Utc::now())) {
+        return Ok(Some(Rest::Later));
+    }
+    run.detail.window_shut = false;
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
         warn!("the spool has lost the file: it is fetched again");
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
@@ -224,11 +223,14 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     run.detail.requests += road.dispatch(&feed.platform.name)?.counters().requests - requests_before;
     match applied {
         Applied::All => next(road, run, State::Reporting),
-        Applied::TooManyUnresolved(evidence) => {
-            run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: "unresolved".into(), held: true, evidence });
-            next(road, run, State::Held)?;
-            report_held(road, run)?;
-            Ok(None)
+        Applied::TooManyUnresolved(evidence) => hold(road, run, "unresolved", evidence),
+        Applied::SeedFailed(evidence) => hold(road, run, "seeds", evidence),
+        Applied::WindowShut => {
+            run.detail.window_shut = true;
+            run.detail.cause = Some("notifications wait for their window".into());
+            run.state = State::Paused;
+            road.save(run)?;
+            Ok(Some(Rest::Later))
         }
         Applied::Stopped => {
             if end_by_wish(road, run, &feed)? {
@@ -244,6 +246,14 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
 }
 
+/// Stops a run in the middle, until somebody decides.
+fn hold(road: &Road, run: &mut Run, guard: &str, evidence: String) -> anyhow::Result<Option<Rest>> {
+    run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: guard.into(), held: true, evidence });
+    next(road, run, State::Held)?;
+    report_held(road, run)?;
+    Ok(None)
+}
+
 /// Ends the rows that are left when somebody asked for it. False when nobody did.
 fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> {
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(false) };
@@ -251,8 +261,7 @@ fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> 
     run.detail.cause = Some(told(&wish));
     run.detail.end = Some(State::Stopped);
     road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-    let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
-    road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+    road.end_left(run, Code::RunStopped, "the run was stopped before this row")?;
     next(road, run, State::Reporting)?;
     Ok(true)
 }

@@ -16,7 +16,7 @@ use super::report::{self, Names, RowSource};
 use crate::config::meant::{Config, Feed, Source, SourceKind};
 use crate::dispatch::{Dispatch, Health};
 use crate::ledger::run::{ReportFile, WishKind};
-use crate::ledger::{Fence, Ledger, Run, RunFilter, RunKind, State};
+use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Tally};
 use crate::platform::{self, Account};
@@ -324,10 +324,38 @@ impl Road {
         Ok(runs.into_iter().filter(|other| other.id != run.id && other.account == account).map(|other| other.id).collect())
     }
 
+    /// Ends all rows still to be done, for one cause. Those with an add that may have been sent are in doubt, whatever the cause.
+    pub fn end_left(&self, run: &Run, code: Code, words: &str) -> anyhow::Result<()> {
+        let perhaps_sent = self.ledger.keys_of(&run.id, KeyState::Intended)?;
+        if !perhaps_sent.is_empty() {
+            let evidence = "the run ended while the answer was awaited";
+            let mut from = 0;
+            loop {
+                let rows = self.ledger.pending_rows(&run.id, from, 1000)?;
+                let Some(last) = rows.last() else { break };
+                from = last.number + 1;
+                let (mut ends, mut keys) = (Vec::new(), Vec::new());
+                for row in rows {
+                    let of_row: Vec<&KeyNote> = perhaps_sent.iter().filter(|note| note.line == row.line).collect();
+                    if !of_row.is_empty() {
+                        keys.extend(of_row.iter().map(|note| KeyEnd {
+                            key: note.key,
+                            state: KeyState::InDoubt,
+                            evidence: evidence.into(),
+                        }));
+                        ends.push(apply::in_doubt(row, &of_row, evidence));
+                    }
+                }
+                self.ledger.end_rows(self.fence, &run.id, &run.account, &ends, &keys)?;
+            }
+        }
+        self.ledger.end_pending(self.fence, &run.id, Outcome::NotAttempted, &apply::not_attempted(code, words))?;
+        Ok(())
+    }
+
     /// Ends a run whose feed is gone. Its file stays where it is and no report can be written: the ledger alone tells.
     pub fn end_orphan(&self, run: &mut Run) -> anyhow::Result<()> {
-        let detail = apply::not_attempted(Code::RunStopped, "the feed is no longer in the configuration");
-        self.ledger.end_pending(self.fence, &run.id, Outcome::NotAttempted, &detail)?;
+        self.end_left(run, Code::RunStopped, "the feed is no longer in the configuration")?;
         run.state = State::Stopped;
         run.detail.cause = Some("its feed is no longer in the configuration".into());
         run.detail.tally = run.detail.counted.clone();
@@ -414,8 +442,10 @@ impl Road {
             dialect: &hand.dialect,
             pool: &self.pool,
             today: (Utc::now().timestamp() / 86_400) as u16,
+            seen_at: run.detail.seen_at,
             stop,
             behind: &behind,
+            heed_seeds: run.detail.approval.is_none(),
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
         let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total };
@@ -475,7 +505,7 @@ impl Road {
         let (problems, by_column, operations) = (&mut run.detail.problems, &mut run.detail.problems_by_column, &mut run.detail.operations);
         problems.clear();
         by_column.clear();
-        operations.clear();
+        operations.clone_from(&run.detail.counted_operations);
         let outcomes: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Superseded).collect();
         self.ledger.rows(&run.id, &outcomes, &mut |row| {
             for problem in &row.detail.problems {
@@ -483,6 +513,10 @@ impl Road {
                 if let Some(label) = problem.column.and_then(|column| labels.get(column as usize)) {
                     *by_column.entry(label.clone()).or_default().entry(problem.code.as_str().to_owned()).or_default() += 1;
                 }
+            }
+            // A plain success keeps no notes.
+            if let Some(add) = row.verb.add().filter(|_| row.detail.operations.is_empty() && row.outcome == Some(Outcome::Applied)) {
+                operations.entry(add.to_string()).or_default().add(Outcome::Applied, 1);
             }
             for note in &row.detail.operations {
                 operations.entry(note.operation.clone()).or_insert_with(Tally::default).add(note.outcome, 1);

@@ -1,6 +1,7 @@
 //! The ledger in one SQLite file, for one worker and any number of readers.
 
 mod baseline;
+mod keys;
 mod rows;
 mod runs;
 mod schema;
@@ -13,9 +14,12 @@ use bstr::BStr;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter, SourceNote, Touch, Wish};
+use super::{
+    Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter,
+    Settlement, Settling, SourceNote, Touch, Wish,
+};
 use crate::outcome::{Outcome, Problem, Tally};
-use crate::row::{PassKey, Verb};
+use crate::row::{AddKey, PassKey, Verb};
 
 pub struct Sqlite {
     path: PathBuf,
@@ -286,10 +290,50 @@ impl Ledger for Sqlite {
         rows::pending_of(&*self.reader()?, runs)
     }
 
-    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()> {
+    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd], keys: &[KeyEnd]) -> Result<()> {
         self.write(fence, |work| {
             rows::end(work, runs::seq(work, run)?, ends)?;
+            keys::end(work, keys)?;
             baseline::learn(work, baseline::account(work, account)?, ends)
+        })
+    }
+
+    fn intend(&self, fence: Fence, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>> {
+        self.write(fence, |work| keys::intend(work, account, run, intents))
+    }
+
+    fn keys(&self, wanted: &[AddKey]) -> Result<Vec<Option<KeyNote>>> {
+        let reader = self.reader()?;
+        wanted.iter().map(|&key| keys::one(&reader, key)).collect()
+    }
+
+    fn keys_of(&self, run: &str, state: KeyState) -> Result<Vec<KeyNote>> {
+        keys::of_run(&*self.reader()?, run, state)
+    }
+
+    fn keys_of_line(&self, run: &str, line: u64) -> Result<Vec<KeyNote>> {
+        keys::of_line(&*self.reader()?, run, line)
+    }
+
+    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
+        self.write_unfenced(|work| keys::ask(work, run, line, settlement))
+    }
+
+    fn to_settle(&self) -> Result<Vec<Settling>> {
+        keys::asked(&*self.reader()?)
+    }
+
+    fn settle(&self, fence: Fence, settling: &Settling, account: &str, keys: &[(AddKey, KeyState)], end: Option<&RowEnd>) -> Result<()> {
+        self.write(fence, |work| {
+            for &(key, state) in keys {
+                keys::settle(work, key, state, &settling.settlement)?;
+            }
+            if let Some(end) = end {
+                let ends = std::slice::from_ref(end);
+                rows::end(work, runs::seq(work, &settling.run)?, ends)?;
+                baseline::learn(work, baseline::account(work, account)?, ends)?;
+            }
+            keys::answered(work, settling.number)
         })
     }
 

@@ -9,7 +9,8 @@ use super::storage;
 const APPLICATION_ID: i32 = 0x7061_7373;
 
 /// One step a version; the ledger's format is their number. Steps are never changed once released.
-const STEPS: &[&str] = &[r"
+const STEPS: &[&str] = &[
+    r"
     CREATE TABLE lead(fence INTEGER NOT NULL) STRICT;
     INSERT INTO lead VALUES (0);
 
@@ -88,7 +89,41 @@ const STEPS: &[&str] = &[r"
         trouble       TEXT,
         trouble_since TEXT
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    r"
+    -- Which of a row's adds are still to be sent, one bit each.
+    ALTER TABLE row ADD COLUMN adds INTEGER NOT NULL DEFAULT 0;
+
+    -- Keys of adds outlive their runs. The intent is written before the request leaves.
+    CREATE TABLE add_key(
+        row_key   BLOB NOT NULL,
+        kind      TEXT NOT NULL,
+        account   TEXT NOT NULL,
+        pass_high INTEGER NOT NULL,
+        pass_low  INTEGER NOT NULL,
+        run       TEXT NOT NULL,
+        line      INTEGER NOT NULL,
+        amount    TEXT NOT NULL,
+        print     INTEGER NOT NULL,
+        state     TEXT NOT NULL,
+        at        TEXT NOT NULL,
+        evidence  TEXT NOT NULL,
+        before    TEXT,
+        settled   TEXT,
+        PRIMARY KEY (row_key, kind)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX add_key_doubt ON add_key(account, pass_high, pass_low) WHERE state = 'in-doubt';
+    CREATE INDEX add_key_run ON add_key(run, line);
+
+    -- Decisions of people that wait for whoever leads.
+    CREATE TABLE settling(
+        number     INTEGER PRIMARY KEY AUTOINCREMENT,
+        run        TEXT NOT NULL,
+        line       INTEGER NOT NULL,
+        settlement TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut.
 pub fn prepare(connection: &Connection) -> Result<()> {

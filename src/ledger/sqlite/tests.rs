@@ -1,6 +1,6 @@
 use super::*;
 use crate::ledger::run::{Detail, RunKind, State, WishKind};
-use crate::ledger::{FieldState, Mark};
+use crate::ledger::{Ended, FieldState, Mark};
 use crate::row::Verb;
 
 fn ledger() -> (tempfile::TempDir, Sqlite, Fence) {
@@ -38,6 +38,7 @@ fn row(number: u64, pass: u128) -> Row {
         pass: Some(PassKey(pass)),
         verb: Verb::Update,
         mask: 1 << 63 | 1,
+        adds: 0,
         deferred: false,
         outcome: None,
         detail: RowDetail::default(),
@@ -46,7 +47,15 @@ fn row(number: u64, pass: u128) -> Row {
 
 fn end(number: u64, pass: u128, outcome: Outcome, known: &[u16]) -> RowEnd {
     let known = known.iter().map(|&field| FieldState { field, mark: Mark::EMPTY, day: 1 }).collect();
-    RowEnd { number, outcome, detail: RowDetail::default(), pass: Some(PassKey(pass)), known, unknown: vec![], forget: false }
+    RowEnd {
+        number,
+        outcome: Ended::As(outcome),
+        detail: RowDetail::default(),
+        pass: Some(PassKey(pass)),
+        known,
+        unknown: vec![],
+        forget: false,
+    }
 }
 
 #[test]
@@ -66,7 +75,7 @@ fn outcomes_and_baseline_are_one() {
     let run = ledger.open_run(fence, run("a.csv")).unwrap();
     let high = u128::MAX - 5;
     ledger.add_rows(fence, &run.id, &[row(0, 1), row(1, high), row(2, 7)]).unwrap();
-    ledger.end_rows(fence, &run.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0, 1]), end(1, high, Outcome::Applied, &[2])]).unwrap();
+    ledger.end_rows(fence, &run.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0, 1]), end(1, high, Outcome::Applied, &[2])], &[]).unwrap();
     assert_eq!(ledger.tally(&run.id).unwrap().get(Outcome::Applied), 2);
     assert_eq!(ledger.pending_rows(&run.id, 0, 10).unwrap().len(), 1);
     let mut seen = Vec::new();
@@ -81,7 +90,7 @@ fn passes_that_may_have_been_sent_are_distrusted() {
     let (_folder, ledger, fence) = ledger();
     let first = ledger.open_run(fence, run("a.csv")).unwrap();
     ledger.add_rows(fence, &first.id, &[row(0, 1), row(1, 2)]).unwrap();
-    ledger.end_rows(fence, &first.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0]), end(1, 2, Outcome::Applied, &[0])]).unwrap();
+    ledger.end_rows(fence, &first.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0]), end(1, 2, Outcome::Applied, &[0])], &[]).unwrap();
     let second = ledger.open_run(fence, run("b.csv")).unwrap();
     ledger.add_rows(fence, &second.id, &[row(0, 2)]).unwrap();
     let mut pending = Vec::new();
