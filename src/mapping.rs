@@ -19,6 +19,7 @@ pub use adds::Place;
 use adds::{AddRules, Consenting};
 
 mod adds;
+mod stamp;
 
 /// A feed's mapped fields are told apart by one bit each.
 pub const FIELDS_MAX: usize = 64;
@@ -34,6 +35,7 @@ pub struct Mapping {
     fields: Vec<MappedField>,
     adds: Option<AddRules>,
     consent: Option<Consenting>,
+    updated_at: Option<usize>,
     templates: Environment<'static>,
     timezone: Tz,
 }
@@ -101,6 +103,7 @@ impl Mapping {
                 Operation::Column { field, words }
             }),
         };
+        let updated_at = feed.updated_at.as_ref().and_then(|column| field_named("updated_at", column));
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
@@ -133,6 +136,11 @@ impl Mapping {
         }
         let (adds, consent) = adds::rules(feed, schema, &platform, &fields, &mut templates, &mut field_named, &mut more_faults);
         faults.extend(more_faults);
+        if let Some(field) = updated_at.map(|index| &schema.fields()[index])
+            && !stamp::KINDS.contains(&field.kind)
+        {
+            faults.push(format!("updated_at: {} is a column of type {}; it must be a datetime, a date or an integer", field.name, field.kind));
+        }
         if feed.fields.len() > FIELDS_MAX {
             faults.push(format!("fields: {} pass fields are mapped, at most {FIELDS_MAX} can be", feed.fields.len()));
         }
@@ -146,6 +154,7 @@ impl Mapping {
                 fields,
                 adds,
                 consent,
+                updated_at,
                 templates,
                 timezone: feed.timezone,
             }),
@@ -238,8 +247,15 @@ impl Mapping {
             }
         }
         let adds = self.adds(add, amounts, &mut withheld, columns, cells, values, place, problems);
+        let stamp = match self.stamp(verb, values) {
+            Ok(stamp) => stamp,
+            Err(message) => {
+                problems.push(Problem::new(Code::MappingError, self.updated_at.and_then(column_of), message));
+                None
+            }
+        };
         match (target, verb) {
-            (Some(target), Some(verb)) if problems.len() == before => Some(Update { target, verb, wanted, adds, withheld }),
+            (Some(target), Some(verb)) if problems.len() == before => Some(Update { target, verb, wanted, adds, withheld, stamp }),
             _ => None,
         }
     }

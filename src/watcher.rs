@@ -132,6 +132,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
     // Each inbox is looked at until what was there at the start has been quiet for long enough, or has proved not to be.
     let mut troubled: BTreeMap<&str, anyhow::Error> = BTreeMap::new();
     let mut lame: BTreeMap<&str, anyhow::Error> = BTreeMap::new();
+    let mut waiting: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for looks in 1.. {
         let mut wait: Option<Duration> = None;
         for (source, matchers, observations) in &mut sources {
@@ -141,6 +142,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
             match look(road, source, matchers, observations) {
                 Ok(look) => {
                     wait = [wait, look.again].into_iter().flatten().min();
+                    waiting.insert(&source.name, look.waiting);
                     if let Some(fault) = look.fault {
                         lame.insert(&source.name, fault);
                     }
@@ -164,6 +166,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
             }
         }
     }
+    sweep.later.extend(waiting.into_values().flatten());
     for (source, fault) in troubled.into_iter().chain(lame) {
         sweep.trouble = sweep.trouble.max(Some(Trouble::of(&fault)));
         sweep.later.push(format!("source {source}: {fault:#}"));
@@ -265,12 +268,17 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
     let (never_sends, never) = bounded::<()>(0);
     let woken: &Receiver<()> = events.as_ref().map_or(&never, |(woken, _)| woken);
     let mut reachable = true;
+    let mut told: Vec<String> = Vec::new();
     while !stop.is_draining() {
         for (key, (size, mtime)) in road.own_reports() {
             observations.note_ours(key.0.as_bstr(), key.1.as_bstr(), size, mtime);
         }
         let again = match look(road, source, &matchers, &mut observations) {
-            Ok(Look { feeds, again, fault }) => {
+            Ok(Look { feeds, again, fault, waiting }) => {
+                for words in waiting.iter().filter(|words| !told.contains(*words)) {
+                    warn!(source = source.name, "{words}");
+                }
+                told = waiting;
                 let fault_free = fault.is_none();
                 match fault {
                     Some(fault) if reachable => warn!(source = source.name, "an inbox cannot be listed: {fault:#}"),
@@ -345,7 +353,7 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
             return Err(fault.into());
         }
     };
-    let fault = discovered.faults.first().map(ToString::to_string);
+    let fault = discovered.faults.first().map(ToString::to_string).or_else(|| discovered.waiting.first().cloned());
     road.ledger.note_source(&source.name, fault.as_deref())?;
     let mut feeds = HashSet::new();
     for delivery in discovered.complete {
@@ -353,7 +361,7 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
         register(road, delivery)?;
     }
     let fault = discovered.faults.into_iter().next().map(anyhow::Error::from);
-    Ok(Look { feeds, again: discovered.look_again, fault })
+    Ok(Look { feeds, again: discovered.look_again, fault, waiting: discovered.waiting })
 }
 
 /// What a look at a source gave.
@@ -364,10 +372,12 @@ struct Look {
     again: Option<Duration>,
     /// One of its inboxes could not be listed; the others were.
     fault: Option<anyhow::Error>,
+    /// Files that wait for others, in words.
+    waiting: Vec<String>,
 }
 
 fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
-    let Delivery { feed, entry, proof } = delivery;
+    let Delivery { feed, entry, proof, stamp: _ } = delivery;
     let run = Run {
         id: String::new(),
         feed: feed.name.clone(),

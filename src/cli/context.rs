@@ -149,8 +149,7 @@ pub fn find_run(ledger: &dyn Ledger, wanted: &str) -> anyhow::Result<Run> {
 
 /// Who gives the command, for the log of decisions.
 pub fn who() -> String {
-    use std::os::unix::fs::MetadataExt;
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     // Services and containers often set none of them.
-    named.unwrap_or_else(|| std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |me| format!("uid {}", me.uid())))
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

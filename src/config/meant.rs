@@ -168,6 +168,8 @@ pub struct Feed {
     /// Octal mode of report files; default 0640.
     pub report_mode: u32,
     pub order: FileOrder,
+    /// The column that says when a row's state was true.
+    pub updated_at: Option<String>,
     pub duplicates: Duplicates,
     /// Send an unchanged value again when it was last sent longer ago than this; none means never.
     pub unchanged_max_age: Option<Duration>,
@@ -371,11 +373,32 @@ pub struct ReportPlace {
 }
 
 /// In which order complete files of one feed run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileOrder {
     /// By mtime at the server, then by name.
     Mtime,
     Name,
+    Stamp(NameStamp),
+}
+
+/// A date or a number in a file's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameStamp {
+    /// A regular expression with one group.
+    pub pattern: String,
+    /// How a date is written; without it digits are a number, all else is text.
+    pub format: Option<String>,
+    pub gap: Gap,
+}
+
+/// What becomes of a file whose number does not follow the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    Ignore,
+    /// Said in the file's report.
+    Warn,
+    /// The file waits for those before it.
+    Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

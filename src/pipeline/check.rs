@@ -15,7 +15,7 @@ use super::report::RowSource;
 use super::road::{Prepared, Road, Station};
 use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
-use super::{apply::not_attempted, kept_back, open_text};
+use super::{apply::not_attempted, kept_back, open_text, sequence};
 use crate::config::meant::{Content, Feed, Mode};
 use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
 use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
@@ -117,6 +117,7 @@ fn compare(
         account: &feed.platform.name,
         mapping: &prepared.mapping,
         field_ids: &prepared.field_ids,
+        clock: prepared.clock,
         duplicates: feed.duplicates,
         today,
         max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),
@@ -146,6 +147,13 @@ fn compare(
         kind: run.kind,
     };
     run.detail.verdicts = guard::judge(feed, &totals, &*road.ledger)?;
+    let of_order = sequence::judge(feed, run, &*road.ledger)?;
+    for verdict in of_order.iter().filter(|verdict| !verdict.held) {
+        tracing::warn!(guard = verdict.guard, "{}", verdict.evidence);
+        run.detail.warnings.push(verdict.evidence.clone());
+    }
+    run.detail.verdicts.splice(0..0, of_order);
+    run.detail.verdicts.sort_by_key(|verdict| !verdict.held);
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
     let guarded = feed.mode != Mode::Plan && run.detail.approval.is_none() && run.kind != RunKind::Retry;
     // A delivery that is odd in itself asks for a person even when it would change nothing.
@@ -155,6 +163,9 @@ fn compare(
     }
     for verdict in &mut run.detail.verdicts {
         verdict.held &= run.detail.approval.is_some();
+    }
+    if prepared.clock.is_some() {
+        road.ledger.keep_stamps_of_unchanged(road.fence, &run.id)?;
     }
     run.state = State::Checked;
     road.save(run)?;

@@ -11,7 +11,8 @@ use bstr::{BStr, BString, ByteSlice};
 use globset::{GlobBuilder, GlobMatcher};
 use tracing::{info, warn};
 
-use crate::config::meant::{After, Complete, Feed, FileOrder};
+use super::sequence::{Stamp, Stamps};
+use crate::config::meant::{After, Complete, Feed, FileOrder, Gap};
 use crate::ledger::Ledger;
 use crate::source::link::Link;
 use crate::source::{Entry, EntryKind, Result, SourceError, name_fault};
@@ -23,6 +24,8 @@ pub struct Delivery {
     pub entry: Entry,
     /// How its completeness was proved, for the report.
     pub proof: String,
+    /// What its name says of its place among others.
+    pub stamp: Option<Stamp>,
 }
 
 /// What one look at a source's inboxes gave.
@@ -34,19 +37,24 @@ pub struct Discovered {
     pub look_again: Option<Duration>,
     /// Inboxes that could not be listed, while others could.
     pub faults: Vec<SourceError>,
+    /// Feeds whose files wait for others that must come before them, in words.
+    pub waiting: Vec<String>,
 }
 
 /// A feed and its name pattern, ready to match.
 pub struct Matcher {
     pub feed: Arc<Feed>,
     glob: GlobMatcher,
+    /// Where names say the order.
+    stamps: Option<Stamps>,
 }
 
 impl Matcher {
     /// Fails on a pattern that the configuration should have refused.
     pub fn new(feed: Arc<Feed>) -> anyhow::Result<Matcher> {
         let glob = GlobBuilder::new(&feed.pattern).literal_separator(true).empty_alternates(true).build()?.compile_matcher();
-        Ok(Matcher { feed, glob })
+        let stamps = Stamps::of(&feed)?;
+        Ok(Matcher { feed, glob, stamps })
     }
 
     pub fn matches(&self, name: &BStr) -> bool {
@@ -119,6 +127,7 @@ pub fn discover(
     now: Instant,
 ) -> Result<Discovered> {
     let mut discovered = Discovered::default();
+    let mut incomplete: Vec<(String, Stamp)> = Vec::new();
     let mut inboxes: Vec<&BString> = matchers.iter().map(|matcher| &matcher.feed.inbox).collect();
     inboxes.sort();
     inboxes.dedup();
@@ -138,7 +147,8 @@ pub fn discover(
         observations.seen.retain(|(folder, name), _| folder != inbox || here.contains(name));
         let feeds: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.feed.inbox == *inbox).collect();
         for entry in &entries {
-            let Some(feed) = wanted(entry, inbox.as_bstr(), &feeds, observations) else { continue };
+            let Some(matcher) = wanted(entry, inbox.as_bstr(), &feeds, observations) else { continue };
+            let feed = &matcher.feed;
             let delivered = ledger
                 .run_of_delivery(&feed.source.name, inbox.as_bstr(), entry.name.as_bstr(), entry.size, entry.mtime)
                 .map_err(unavailable)?;
@@ -149,26 +159,77 @@ pub fn discover(
             match proof(feed, entry, inbox.as_bstr(), &times, observations, now) {
                 Ok(proof) => {
                     info!(feed = feed.name, name = %entry.name.escape_ascii(), bytes = entry.size, "file is complete: {proof}");
-                    discovered.complete.push(Delivery { feed: Arc::clone(feed), entry: entry.clone(), proof });
+                    discovered.complete.push(Delivery {
+                        feed: Arc::clone(feed),
+                        entry: entry.clone(),
+                        proof,
+                        stamp: matcher.stamps.as_ref().and_then(|stamps| stamps.read(entry.name.as_bstr())),
+                    });
                 }
-                Err(Some(wait)) => discovered.look_again = Some(discovered.look_again.map_or(wait, |known| known.min(wait))),
-                Err(None) => {}
+                Err(wait) => {
+                    if let Some(wait) = wait {
+                        discovered.look_again = Some(discovered.look_again.map_or(wait, |known| known.min(wait)));
+                    }
+                    let stamp = matcher.stamps.as_ref().and_then(|stamps| stamps.read(entry.name.as_bstr()));
+                    incomplete.extend(stamp.map(|stamp| (feed.name.clone(), stamp)));
+                }
             }
         }
     }
+    // Names that say the order say so of files that are still on their way, too.
+    discovered.complete.retain(|delivery| {
+        let before = |(feed, stamp): &(String, Stamp)| *feed == delivery.feed.name && Some(stamp) < delivery.stamp.as_ref();
+        !incomplete.iter().any(before)
+    });
     // Feed by feed, each in its own order.
     discovered.complete.sort_by(|a, b| {
         let by_name = || a.entry.name.cmp(&b.entry.name);
-        a.feed.name.cmp(&b.feed.name).then_with(|| match a.feed.order {
+        a.feed.name.cmp(&b.feed.name).then_with(|| match &a.feed.order {
             FileOrder::Mtime => a.entry.mtime.cmp(&b.entry.mtime).then_with(by_name),
             FileOrder::Name => by_name(),
+            FileOrder::Stamp(_) => a.stamp.cmp(&b.stamp).then_with(by_name),
         })
     });
+    for matcher in matchers {
+        hold_behind_gaps(matcher, ledger, &mut discovered).map_err(|fault| SourceError::Local(std::io::Error::other(fault)))?;
+    }
     Ok(discovered)
 }
 
+/// Leaves files of a feed in the inbox that come behind a number that has not come yet.
+fn hold_behind_gaps(matcher: &Matcher, ledger: &dyn Ledger, discovered: &mut Discovered) -> anyhow::Result<()> {
+    let Some(stamps) = matcher.stamps.as_ref().filter(|stamps| stamps.gap == Gap::Hold) else { return Ok(()) };
+    let ours = |delivery: &Delivery| delivery.feed.name == matcher.feed.name;
+    if !discovered.complete.iter().any(ours) {
+        return Ok(());
+    }
+    // The first file of a feed begins its numbers.
+    let mut last = match stamps.last(&matcher.feed, ledger)? {
+        Some(Stamp::Number(number)) => Some(number),
+        _ => None,
+    };
+    let mut missing = None;
+    discovered.complete.retain(|delivery| {
+        let (true, Some(Stamp::Number(number))) = (ours(delivery), &delivery.stamp) else { return true };
+        match last {
+            Some(before) if *number > before + 1 => {
+                missing.get_or_insert(before + 1);
+                false
+            }
+            _ => {
+                last = last.max(Some(*number));
+                true
+            }
+        }
+    });
+    if let Some(missing) = missing {
+        discovered.waiting.push(format!("feed {}: number {missing} has not come; what follows it waits in the inbox", matcher.feed.name));
+    }
+    Ok(())
+}
+
 /// The feed that a listed name belongs to, or none.
-fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: &mut Observations) -> Option<&'m Arc<Feed>> {
+fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: &mut Observations) -> Option<&'m Matcher> {
     let name = entry.name.as_bstr();
     if let Some(why) = name_fault(name) {
         observations.warn_once(inbox, name, why);
@@ -188,7 +249,15 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
         }
     }
     let ours = observations.ours.get(&(inbox.to_owned(), entry.name.clone()));
-    (ours != Some(&(entry.size, entry.mtime))).then_some(&matcher.feed)
+    // A correction has its place by the run that it corrects.
+    if let Some(stamps) = &matcher.stamps
+        && !is_errors_report(name)
+        && stamps.read(name).is_none()
+    {
+        observations.warn_once(inbox, name, "its name has no stamp that order.stamp finds");
+        return None;
+    }
+    (ours != Some(&(entry.size, entry.mtime))).then_some(*matcher)
 }
 
 /// The proof that a file is complete, or how long to wait before another look may give one.

@@ -20,6 +20,7 @@ pub mod pending;
 pub mod report;
 pub mod resolve;
 pub mod road;
+pub mod sequence;
 pub mod spill;
 pub mod validate;
 

@@ -54,6 +54,8 @@ pub struct Prepared {
     pub schema: Schema,
     pub mapping: Mapping,
     pub field_ids: Vec<u16>,
+    /// The ledger's number of the feed's clock, where a column says how new a row is.
+    pub clock: Option<u16>,
     pub account: Account,
 }
 
@@ -109,7 +111,8 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
         .map_err(|faults| faulty(faults.iter().map(|fault| format!("schema: {}: {}", fault.path, fault.message)).collect()))?;
     let mapping = Mapping::new(feed, &schema, Arc::clone(account)).map_err(faulty)?;
     let field_ids = mapping.fields().iter().map(|field| field_id(&field.name)).collect::<anyhow::Result<_>>()?;
-    Ok(Prepared { schema, mapping, field_ids, account: Arc::clone(account) })
+    let clock = mapping.clock_name(&feed.name, &schema).map(|name| field_id(&name)).transpose()?;
+    Ok(Prepared { schema, mapping, field_ids, clock, account: Arc::clone(account) })
 }
 
 impl Road {
