@@ -60,7 +60,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     context::feed(&config, &parent.feed)?;
     let owner = spool_owner(&*ledger, &parent)?;
     if !Spool::open(&config.state)?.data(&owner.id).exists() {
-        let words = format!("the file of run {} is no longer kept here: deliver {} again", parent.id, parent.shown_name());
+        let why = owner.detail.removed.as_ref().map(|removed| format!(" ({})", removed.told())).unwrap_or_default();
+        let words = format!("the file of run {} is no longer kept here{why}: deliver {} again", parent.id, parent.shown_name());
         return Err(Failure::new(Exit::NoInput, words).into());
     }
     let picked = pick(&*ledger, &parent, args)?;

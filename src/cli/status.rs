@@ -12,6 +12,7 @@ use super::told::{RunLine, needing_person};
 use super::{Exit, Global, context, out};
 use crate::config::meant::{Config, Mode, Wake};
 use crate::ledger::{Ledger, RunFilter, SourceNote, State};
+use crate::space::Room;
 use crate::watcher::{InUse, in_use};
 
 /// Show one screen: sources, feeds, what runs, what waits, what needs you
@@ -28,6 +29,8 @@ pub struct Args {
 struct Status {
     /// Does a daemon or a sweep work with the state directory?
     running: bool,
+    /// What keeps everything from going on, in words.
+    alerts: Vec<String>,
     /// The configuration that the daemon works with, where one runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     configuration: Option<Configuration>,
@@ -138,6 +141,7 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
     Ok(Status {
         running,
         configuration: in_use.map(|in_use| Configuration { current: in_use.hash == config.hash, in_use }),
+        alerts: alerts(config),
         sources: sources.collect(),
         feeds,
         applying: in_states(&[State::Applying])?,
@@ -150,12 +154,21 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
     })
 }
 
+fn alerts(config: &Config) -> Vec<String> {
+    // Before the first start there is no reserve, and nobody misses it.
+    let led_before = config.state.join("lock").exists();
+    Room::new(&config.state, config.reserve, config.space_factor).alert().filter(|_| led_before).into_iter().collect()
+}
+
 fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyhow::Result<()> {
     let state = config.state.display();
     if status.running {
         writeln!(out, "{} with {state}", "running".green())?;
     } else {
         writeln!(out, "{} with {state}; start it with: passferry run, or sweep with: passferry once", "nobody works".yellow())?;
+    }
+    for alert in &status.alerts {
+        writeln!(out, "{} {alert}", "alert:".red())?;
     }
     if let Some(configuration) = &status.configuration {
         let since = out::ago(configuration.in_use.since);

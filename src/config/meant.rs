@@ -20,10 +20,18 @@ pub struct Config {
     pub sources: BTreeMap<String, Arc<Source>>,
     pub platforms: BTreeMap<String, Arc<Platform>>,
     pub feeds: BTreeMap<String, Arc<Feed>>,
+    /// Room that a file takes on its road, as a multiple of its size. Default 4.
+    pub space_factor: f64,
+    /// Bytes kept in reserve on the disk of `state`. Default 8 MiB; 0 keeps none.
+    pub reserve: u64,
+    /// The state may be on a network file system.
+    pub network_state: bool,
     /// How long a stop may take before requests in flight are abandoned. Default 30 s.
     pub drain: Duration,
     /// Rayon threads for validation; 0 means one per core.
     pub workers: usize,
+    /// How long personal data of runs that are over is kept here. Default 90 days.
+    pub retention: Duration,
     /// SHA-256 of the file's bytes, in hex, kept with each run.
     pub hash: String,
 }
@@ -185,6 +193,13 @@ pub struct Feed {
     pub limits: Limits,
     /// Digest of all that makes this feed's meaning (schema, mapping, platform, operation): a change holds the next file.
     pub fingerprint: String,
+}
+
+impl Feed {
+    /// Does it add: is there an operation among its own that must not be repeated?
+    pub fn adds(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

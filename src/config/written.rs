@@ -208,8 +208,16 @@ pub struct Config {
     pub state: Option<String>,
     /// How long a stop waits for requests in flight before they are abandoned (they are then taken up at the next start). Default `"30s"`.
     pub drain: Option<Span>,
+    /// Room that a file takes on its road, as a multiple of its size: it is fetched only when the disk of `state` has that much. Default 4.
+    pub space_factor: Option<f64>,
+    /// Room kept in reserve on the disk of `state`, so that what is on its way is still written down when the disk is full. Default `"8MiB"`.
+    pub reserve: Option<Size>,
+    /// Allows `state` on a network file system, where SQLite's locks cannot be relied on. Default false.
+    pub network_state: Option<bool>,
     /// Threads that validate rows; 0 means one per core. Default 0.
     pub workers: Option<u16>,
+    /// How long copies of files, and what the ledger quotes of them, are kept after a run is over. Default `"90d"`.
+    pub retention: Option<Span>,
     /// Where files arrive.
     #[serde(default)]
     pub source: BTreeMap<String, Table<Source>>,

@@ -3,6 +3,7 @@
 //! One interface with stated contracts. SQLite implements it here for one worker; PostgreSQL can implement the same for several, so
 //! nothing of a database leaks out: no row ids, no paths, no connections, and every write of a worker names its [`Fence`].
 
+pub mod keeping;
 pub mod key;
 pub mod mark;
 pub mod run;
@@ -18,8 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey, Verb};
+use crate::space::Trouble;
 
 pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
+pub use keeping::Keeping;
 pub use mark::{FieldState, Mark};
 pub use run::{Run, RunKind, State, Wish};
 
@@ -171,12 +174,18 @@ pub enum LedgerError {
         "the ledger was written by a newer passferry (format {found}, this program knows {known}); run that version, or restore a backup"
     )]
     TooNew { found: u32, known: u32 },
-    #[error("{path} is damaged: {what}; stop passferry and restore the ledger from a backup")]
+    #[error(
+        "{path} is damaged: {what}; stop passferry, move ledger.sqlite, ledger.sqlite-wal and ledger.sqlite-shm out of the state directory, \
+         copy a backup (passferry backup makes them) to its place as ledger.sqlite, and start; README, \"Backup and restore\", tells the rest"
+    )]
     Damaged { path: String, what: String },
     #[error("another passferry has taken over this state directory")]
     Fenced,
     #[error("no run {0}")]
     NoRun(String),
+    /// The disk under it is full, read-only, or fails.
+    #[error("ledger: {what}")]
+    Disk { trouble: Trouble, what: String },
     #[error("ledger: {0}")]
     Storage(String),
 }
@@ -184,8 +193,8 @@ pub enum LedgerError {
 pub type Result<T> = std::result::Result<T, LedgerError>;
 
 /// The ledger. Every method is one transaction: it happened durably when it returned, or not at all.
-pub trait Ledger: Send + Sync {
-    /// Takes the lead. All earlier fences are refused from now on.
+pub trait Ledger: Keeping + Send + Sync {
+    /// Takes the lead. All earlier fences are refused from now on, and what earlier writers left unfinished on the disk is brought in.
     fn lead(&self) -> Result<Fence>;
 
     /// Registers a run under a new id. `run.id` is ignored and given back filled in.

@@ -7,6 +7,7 @@ use bstr::BString;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::keeping::Removed;
 use crate::outcome::{Code, Tally};
 
 /// Where a run is on its road.
@@ -203,6 +204,31 @@ pub struct Detail {
     pub picked: Vec<u64>,
     /// Equal to the latest cleanly finished run: answered at once.
     pub nothing_new: bool,
+    /// The copy of its file was deleted, and perhaps what its rows quoted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removed>,
+}
+
+impl Detail {
+    /// Takes out every text that may quote a file's cells. Names of columns are among them: a file without a header has cells for labels.
+    pub fn remove_words(&mut self) {
+        self.labels.clear();
+        self.problems_by_column.clear();
+        self.moves.samples.clear();
+        self.warnings.clear();
+        self.waits = None;
+        self.cause = None;
+        if let Some(fault) = &mut self.fault {
+            fault.message = "what was said here was removed".into();
+            fault.suggestion = None;
+        }
+        if let Some(approval) = &mut self.approval {
+            approval.reason = None;
+        }
+        for verdict in &mut self.verdicts {
+            verdict.evidence.clear();
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -17,6 +17,7 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text, sequence};
 use crate::config::meant::{Content, Feed, Mode};
+use crate::keeping::unknown;
 use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
 use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
@@ -56,13 +57,15 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         Ok(known) => known,
         Err(fault) => return Ok(Checked::Bad(fault)),
     };
+    run.detail.warnings.clone_from(&hand.columns.warnings);
     if let Some(correction) = &mut hand.correction
         && run.kind == RunKind::Correction
         && let Err(error) = note_originals(road, correction)
     {
-        tracing::warn!("identifiers cannot be compared with those of the corrected file: {error:#}");
+        let words = format!("identifiers that lost their zeros are not noticed: {error:#}");
+        tracing::warn!("{words}");
+        run.detail.warnings.push(words);
     }
-    run.detail.warnings.clone_from(&hand.columns.warnings);
     let picked: HashSet<u64> = run.detail.picked.iter().copied().collect();
     let pick = |record: u64| picked.contains(&record);
     let rules = Rules {
@@ -154,11 +157,16 @@ fn compare(
     }
     run.detail.verdicts.splice(0..0, of_order);
     run.detail.verdicts.sort_by_key(|verdict| !verdict.held);
+    let unknown = unknown::verdict(&road.unknown_reports(feed)?);
+    let is_forgetful = unknown.is_some();
+    run.detail.verdicts.splice(..0, unknown);
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
-    let guarded = feed.mode != Mode::Plan && run.detail.approval.is_none() && run.kind != RunKind::Retry;
+    let guarded = run.detail.approval.is_none() && run.kind != RunKind::Retry;
     // A delivery that is odd in itself asks for a person even when it would change nothing.
     let holds = |verdict: &Verdict| verdict.held && (diffed.pending > 0 || guard::is_of_delivery(&verdict.guard));
-    if guarded && run.detail.verdicts.iter().any(holds) {
+    let holds = guarded && run.detail.verdicts.iter().any(holds);
+    // An approval was of what its person was shown; these reports are accepted when they were.
+    if feed.mode != Mode::Plan && (holds || (is_forgetful && diffed.pending > 0)) {
         return Ok(Checked::Held);
     }
     for verdict in &mut run.detail.verdicts {
@@ -167,6 +175,7 @@ fn compare(
     if prepared.clock.is_some() {
         road.ledger.keep_stamps_of_unchanged(road.fence, &run.id)?;
     }
+    road.spool.keep_text(&road.spool_owner(run))?;
     run.state = State::Checked;
     road.save(run)?;
     supersede_older(road, run, feed, validated)?;
@@ -374,6 +383,10 @@ fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) ->
 fn note_originals(road: &Road, correction: &mut Correction) -> anyhow::Result<()> {
     let Some(parent) = road.ledger.run(&correction.parent)? else { return Ok(()) };
     let feed = road.feed(&parent.feed)?;
+    if parent.detail.removed.is_some() {
+        // Its labels may be gone as well, without which nothing of it can be read.
+        anyhow::bail!("{}", super::told_lost(&parent.id, Some(&parent)));
+    }
     let Ok(hand) = FileInHand::open(road, &parent, &feed)? else { return Ok(()) };
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person()).collect();
     let mapping = &hand.prepared().mapping;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use bstr::{BString, ByteSlice};
 use chrono::Utc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
@@ -15,6 +15,7 @@ use super::pending::PendingPasses;
 use super::report::{self, Names, RowSource};
 use crate::config::meant::{Config, Feed, Source, SourceKind};
 use crate::dispatch::{Dispatch, Health};
+use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
@@ -26,6 +27,7 @@ use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
 use crate::source::sftp::SftpConnect;
 use crate::source::{Connect, EntryKind, SourceError, join};
+use crate::space::{self, Room, Trouble};
 use crate::spool::Spool;
 use crate::stop::Stop;
 
@@ -64,9 +66,12 @@ pub struct Road {
     pub ledger: Arc<dyn Ledger>,
     pub fence: Fence,
     pub spool: Spool,
+    pub room: Room,
     pub pool: rayon::ThreadPool,
     /// Send rows even if the baseline says that nothing changes.
     pub force: bool,
+    /// The last leader did not end in order: copies in the spool are compared with their hashes before they are used.
+    pub unclean: bool,
     prepared: BTreeMap<String, Arc<Prepared>>,
     links: BTreeMap<String, Arc<Link>>,
     accounts: BTreeMap<String, (Account, Arc<Dispatch>)>,
@@ -76,6 +81,9 @@ pub struct Road {
     /// Feeds whose runs may still be under way as an earlier configuration had them: their rows' fields are numbered otherwise.
     handed_over: Mutex<HashSet<String>>,
     stops: Mutex<HashMap<String, Stop>>,
+    /// Why everything must end, once storage failed.
+    broken: Arc<Mutex<Option<String>>>,
+    unknown: unknown::Looks,
     progress: Arc<dyn Progress>,
 }
 
@@ -117,6 +125,10 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
 
 impl Road {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>) -> anyhow::Result<Road> {
+        let room = Room::new(&config.state, config.reserve, config.space_factor);
+        if !room.regain() {
+            warn!("{}", Trouble::Full.words(&config.state));
+        }
         let fence = ledger.lead()?;
         Road::build(config, ledger, fence, progress, None)
     }
@@ -176,12 +188,18 @@ impl Road {
         let before = earlier.map(|earlier| earlier.config.feeds.keys()).into_iter().flatten();
         let handed_over: HashSet<String> = config.feeds.keys().chain(before).filter(changed).cloned().collect();
         Ok(Road {
-            spool: Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
+            spool: match earlier {
+                Some(earlier) => earlier.spool.clone(),
+                None => Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
+            },
             pool: pool(config.workers)?,
             links: config.sources.iter().map(link).collect(),
             force: earlier.is_some_and(|earlier| earlier.force),
+            unclean: false,
             own_reports: earlier.map(|earlier| Arc::clone(&earlier.own_reports)).unwrap_or_default(),
             handed_over: Mutex::new(handed_over),
+            room: Room::new(&config.state, config.reserve, config.space_factor),
+            broken: earlier.map(|earlier| Arc::clone(&earlier.broken)).unwrap_or_default(),
             config,
             ledger,
             fence,
@@ -189,6 +207,7 @@ impl Road {
             accounts,
             orders,
             stops: Mutex::default(),
+            unknown: unknown::Looks::default(),
             progress,
         })
     }
@@ -238,6 +257,28 @@ impl Road {
     pub fn account_order(&self, platform: &str) -> anyhow::Result<MutexGuard<'_, ()>> {
         let order = self.orders.get(platform).ok_or_else(|| anyhow!("platform {platform} is no longer in the configuration"))?;
         Ok(order.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a fault says of this machine's storage, if that is what it is about.
+    pub fn trouble(&self, fault: &anyhow::Error) -> Option<Trouble> {
+        space::trouble(fault, &self.config.state)
+    }
+
+    /// Ends everything after storage failed: nothing more is sent, and what is on its way is not waited for, since its answer could not
+    /// be written down.
+    pub fn break_off(&self, fault: &anyhow::Error) {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_none() {
+            error!("storage failed, everything stops; the next start verifies the ledger first: {fault:#}");
+            *broken = Some(format!("{fault:#}"));
+        }
+        drop(broken);
+        self.stop_all(true);
+    }
+
+    /// Why everything was ended, if it was.
+    pub fn broken(&self) -> Option<String> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn save(&self, run: &Run) -> anyhow::Result<()> {
@@ -318,6 +359,19 @@ impl Road {
             }
             _ => run.id.clone(),
         }
+    }
+
+    /// Reports of ours that this ledger does not know, as far as a feed has to mind them: those of feeds that add.
+    pub fn unknown_reports(&self, feed: &Feed) -> anyhow::Result<Vec<UnknownReport>> {
+        if !feed.adds() {
+            return Ok(Vec::new());
+        }
+        Ok(self.unknown.of(feed, &*self.ledger, self.link(&feed.reports.source.name)?)?)
+    }
+
+    /// Somebody approved a file that was held for such reports.
+    pub fn accept_reports(&self, feed: &Feed, by: &str) -> anyhow::Result<()> {
+        self.unknown.accept(feed, &*self.ledger, self.fence, self.link(&feed.reports.source.name)?, by)
     }
 
     /// Runs of the account, other than this one, that have rows on their way.
@@ -451,7 +505,7 @@ impl Road {
             heed_seeds: run.detail.approval.is_none(),
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
-        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total };
+        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop };
         let applied = apply::apply(&work, &watcher);
         let told = watcher.run.into_inner().unwrap_or_else(PoisonError::into_inner);
         (run.state, run.detail.cause) = (told.state, told.detail.cause);
@@ -582,6 +636,7 @@ struct ApplyWatch<'a> {
     run: Mutex<Run>,
     done: std::sync::atomic::AtomicU64,
     total: u64,
+    stop: &'a Stop,
 }
 
 /// An outage shorter than this is not worth a state of its own.
@@ -594,6 +649,10 @@ impl Watch for ApplyWatch<'_> {
     }
 
     fn health(&self, health: &Health) {
+        // What is on its way goes into the reserve; nothing new is sent.
+        if self.road.room.is_short() {
+            self.stop.drain();
+        }
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, cause) = match health {
             Health::Out { reason, since } if *since >= OUTAGE_SHOWN_AFTER => (State::Paused, Some(reason.clone())),

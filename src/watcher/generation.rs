@@ -9,6 +9,7 @@ use crossbeam_channel::bounded;
 use tracing::error;
 
 use super::{hand, lookout, take_over, under_way};
+use crate::keeping::retention;
 use crate::pipeline::Road;
 use crate::stop::Stop;
 
@@ -22,6 +23,8 @@ enum Post {
     Hand(String),
     /// Lists a source.
     Lookout(String),
+    /// Deletes what was kept for long enough.
+    Keeper,
 }
 
 /// Who is still at work.
@@ -119,6 +122,15 @@ impl Generation {
                 lookout(&road, &source, &wakers, &retired);
             })?;
         }
+        let keeper = before(vec![Post::Keeper]);
+        let manned = Manned::new(&generation.posts, Post::Keeper);
+        let (road, retired, wide) = (Arc::clone(&generation.road), generation.retired.clone(), stop.clone());
+        Builder::new().name("keeper".into()).spawn_scoped(scope, move || {
+            let _manned = manned;
+            if keeper.is_none_or(|(posts, wanted)| posts.wait_for(&wanted, &wide)) {
+                retention::keep(&road.config, &*road.ledger, road.fence, &road.spool, &retired);
+            }
+        })?;
         let gone = earlier.into_iter().flat_map(|earlier| earlier.road.config.feeds.keys());
         for name in gone.filter(|name| !generation.road.config.feeds.contains_key(*name)).cloned() {
             let before = before(vec![Post::Hand(name.clone())]);

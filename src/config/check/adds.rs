@@ -88,9 +88,9 @@ impl Check<'_> {
     }
 
     /// What only shows once the parts are known.
-    pub(super) fn adds_fit(&mut self, key: &Key, feed: &Feed) {
+    pub(super) fn adds_fit(&mut self, key: &Key, feed: &Feed, written: &written::Feed) {
         let names_add = feed.operation.names_add();
-        if (names_add || feed.notify.is_some()) && feed.adds.is_none() && !self.document.pruned_within(&key.child("add")) {
+        if (names_add || feed.notify.is_some()) && written.add.is_none() && !self.document.pruned_within(&key.child("add")) {
             let message = "is missing, and rows of this feed add: a row must be known again wherever it turns up. \
                            Write add = { transaction_id = \"COLUMN\" } (recommended), or add = { dedupe = \"file\" }";
             self.fault(&key.child("add"), message.into());

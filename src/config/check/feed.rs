@@ -64,7 +64,7 @@ impl Check<'_> {
         let limits = self.limits(&key.child("limits"), feed);
 
         let (schema_path, schema_text, _) = schema?;
-        let mut feed = Feed {
+        let mut meant = Feed {
             name: name.to_owned(),
             source: source?,
             inbox: BString::from(inbox?),
@@ -114,9 +114,9 @@ impl Check<'_> {
             limits,
             fingerprint: String::new(),
         };
-        self.adds_fit(&key, &feed);
-        feed.fingerprint = fingerprint(&feed);
-        Some(feed)
+        self.adds_fit(&key, &meant, feed);
+        meant.fingerprint = fingerprint(&meant);
+        Some(meant)
     }
 
     /// What a key names in another section; a name that is not there is a fault, a faulty section is that section's.

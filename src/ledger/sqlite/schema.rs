@@ -1,7 +1,10 @@
 //! Tables and their migrations.
 
+use std::path::{Path, PathBuf};
+
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::super::keeping::OLD_FORMAT;
 use super::super::{LedgerError, Result};
 use super::storage;
 
@@ -124,6 +127,14 @@ const STEPS: &[&str] = &[
     ) STRICT;
 ",
     r"
+    -- Reports of runs that this ledger never knew, and that somebody looked at before rows that add went on.
+    CREATE TABLE accepted_report(
+        run TEXT PRIMARY KEY,
+        by  TEXT NOT NULL,
+        at  TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    r"
     -- When the state was true that a row brings, and the newest that was applied to a pass: exact, unlike the baseline, which may be forgotten.
     CREATE TABLE row_stamp(
         run    INTEGER NOT NULL,
@@ -144,21 +155,27 @@ const STEPS: &[&str] = &[
 ",
 ];
 
-/// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut.
+/// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted
+/// is overwritten, since rows may quote personal values.
 pub fn prepare(connection: &Connection) -> Result<()> {
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = ON;
-             PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = 4000;",
+             PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = 4000; PRAGMA secure_delete = ON;",
         )
         .map_err(storage)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
 
-/// Brings the tables to this program's format, in one transaction. A newer format is refused.
-pub fn migrate(connection: &mut Connection) -> Result<()> {
-    let known = STEPS.len() as u32;
+/// Brings the tables to this program's format, in one transaction. A newer format is refused. A ledger of an older format is copied
+/// beside it first: [`old_format`] is what the program that wrote it can be started with again.
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    migrate_by(connection, path, STEPS)
+}
+
+pub fn migrate_by(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<()> {
+    let known = steps.len() as u32;
     let found = format(connection)?;
     if found > known {
         return Err(LedgerError::TooNew { found, known });
@@ -168,11 +185,22 @@ pub fn migrate(connection: &mut Connection) -> Result<()> {
     }
     let work = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(storage)?;
     // Another process may have migrated while this one waited for the lock.
-    for step in &STEPS[format(&work)? as usize..] {
+    let found = format(&work)?;
+    if (1..known).contains(&found) {
+        // Nobody writes now, and a connection that writes cannot be copied from.
+        let reader = Connection::open(path).map_err(storage)?;
+        super::keeping::copy_over(&reader, &old_format(path, found))?;
+    }
+    for step in &steps[found as usize..] {
         work.execute_batch(step).map_err(storage)?;
     }
     work.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {known};")).map_err(storage)?;
     work.commit().map_err(storage)
+}
+
+/// Where a ledger is copied to before its format changes.
+pub fn old_format(ledger: &Path, format: u32) -> PathBuf {
+    ledger.with_file_name(format!("{OLD_FORMAT}{format}.sqlite"))
 }
 
 fn format(connection: &Connection) -> Result<u32> {

@@ -11,7 +11,7 @@ use super::fields::{self, EXPIRY, FIELDS, Field, POINTS, TIER};
 use super::find::READS;
 use super::judge::{WEB_PAGE, clean, message};
 use super::wire::{BODY_BYTES_MAX, Member};
-use super::{Scope, bodies::all_say_something};
+use super::{Scope, bodies::all_say_something, strict};
 use crate::outcome::{Code, Outcome};
 use crate::platform::{Answer, ChangeResult, Conversation, OperationResult, Request, Step};
 use crate::row::{Change, Target, Verb};
@@ -325,7 +325,7 @@ impl Apply {
             }
             return Ok(());
         }
-        let Ok(Json::Object(answer)) = serde_json::from_slice::<Json>(body) else {
+        let Some(Json::Object(answer)) = strict::read(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         if !matches!(call, Call::Delete) {

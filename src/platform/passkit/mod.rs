@@ -1,7 +1,7 @@
 //! PassKit members: loyalty cards and memberships.
 //!
-//! `fields` knows what a member can hold, `token` signs, `judge` reads answers, `wire` writes bodies and reads members; `find`, `apply` and
-//! `probe` are the conversations.
+//! `fields` knows what a member can hold, `token` signs, `judge` and `strict` read answers, `wire` writes bodies and reads members; `find`,
+//! `apply` and `probe` are the conversations.
 
 mod adds;
 mod apply;
@@ -10,6 +10,7 @@ mod fields;
 mod find;
 mod judge;
 mod probe;
+mod strict;
 #[cfg(test)]
 mod tests;
 mod token;

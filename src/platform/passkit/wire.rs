@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
-use super::Scope;
+use super::{Scope, strict};
 use crate::platform::Request;
 use crate::row::Target;
 
@@ -20,8 +20,8 @@ pub(super) struct Member(pub Map<String, Json>);
 impl Member {
     /// Reads an answer. None unless it is an object with an ID.
     pub(super) fn parse(body: &[u8]) -> Option<Member> {
-        match serde_json::from_slice(body) {
-            Ok(Json::Object(member)) => Some(Member(member)).filter(|member| !member.id().is_empty()),
+        match strict::read(body) {
+            Some(Json::Object(member)) => Some(Member(member)).filter(|member| !member.id().is_empty()),
             _ => None,
         }
     }
@@ -86,7 +86,7 @@ pub(super) fn parse_lines(body: &[u8]) -> Result<Vec<Map<String, Json>>, BrokenL
         if line.is_empty() {
             continue;
         }
-        let Ok(Json::Object(mut line_json)) = serde_json::from_slice(line) else { return Err(BrokenList::Cut) };
+        let Some(Json::Object(mut line_json)) = strict::read(line) else { return Err(BrokenList::Cut) };
         if line_json.contains_key("error") {
             return Err(BrokenList::Told(super::judge::message(line)));
         }
