@@ -168,7 +168,7 @@ fn today(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool, stop
         warn!("what was deleted is out of every table, but its bytes may still be in the ledger's file, which cannot be compacted: {error}");
     }
     if !stop.is_draining()
-        && let Err(error) = fs::write(config.state.join(MARK), told(config))
+        && let Err(error) = private_file(&config.state.join(MARK)).and_then(|mut mark| mark.write_all(told(config).as_ref()))
     {
         warn!("that retention was looked after cannot be noted: {error}");
     }

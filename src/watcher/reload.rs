@@ -1,8 +1,6 @@
 //! Another configuration without a restart: all of it or nothing, and the answer where people look.
 
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +15,7 @@ use super::generation::{self, Generation};
 use crate::config::meant::Config;
 use crate::pipeline::Road;
 use crate::service;
+use crate::spool::private_file;
 use crate::stop::Stop;
 
 /// Where a daemon's configuration comes from, and who asks for it to be read again.
@@ -122,7 +121,7 @@ impl Note {
         let text = serde_json::to_vec(&*self.now.lock().unwrap_or_else(PoisonError::into_inner))?;
         let what = || format!("cannot note in {} which configuration is in use", self.state.display());
         let temporary = self.state.join(format!("{NAME}.part"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).with_context(what)?;
+        let mut file = private_file(&temporary).with_context(what)?;
         file.write_all(&text).with_context(what)?;
         std::fs::rename(temporary, self.state.join(NAME)).with_context(what)
     }

@@ -6,6 +6,7 @@
 mod content;
 mod data_cells;
 mod data_files;
+mod data_order;
 mod data_rows;
 mod delivery;
 mod http_answers;

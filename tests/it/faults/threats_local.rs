@@ -60,6 +60,9 @@ fn planted_secrets_are_found_nowhere_but_where_they_were_planted() {
 fn the_state_is_closed_to_others_whatever_the_umask() {
     let harbour = harbour().start();
     harbour.deliver("points.csv", snapshot(1..=9, 10) + "C-1,many\n");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, b"id,points\nC-1,many\n").unwrap();
+    harbour.deliver("packed.csv.gz", gzip.finish().unwrap());
     let program = env!("CARGO_BIN_EXE_passferry");
     let ran = harbour.command(&[]);
     let mut shell = std::process::Command::new("sh");
@@ -72,7 +75,7 @@ fn the_state_is_closed_to_others_whatever_the_umask() {
         assert_eq!(mode(&folder), 0o700, "{}", folder.display());
     }
     let all = files(&harbour.state());
-    assert!(all.iter().any(|file| file.ends_with("ledger.sqlite")) && all.len() > 2, "{all:?}");
+    assert!(all.iter().any(|file| file.ends_with("ledger.sqlite")) && all.iter().any(|file| file.extension().is_some_and(|ending| ending == "text")), "{all:?}");
     for file in all {
         assert_eq!(mode(&file) & 0o077, 0, "{}", file.display());
     }
@@ -84,7 +87,7 @@ fn the_state_is_closed_to_others_whatever_the_umask() {
 fn no_core_file_is_written_and_nobody_looks_into_the_process() {
     let harbour = harbour().start();
     let daemon = harbour.start(&["run"]);
-    wait_until("it works", || harbour.ledger_is_there());
+    wait_until("it works", || passferry::watcher::in_use(&harbour.state()).is_some());
     let process = format!("/proc/{}", daemon.id());
     let limits = fs::read_to_string(format!("{process}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
@@ -98,6 +101,7 @@ fn no_core_file_is_written_and_nobody_looks_into_the_process() {
     assert!(dump.is_err() || numbers == ["0", "0"]);
     assert_eq!(daemon.terminate(), 0);
     // A crash leaves nothing behind, however it comes.
+    fs::remove_file(harbour.state().join("in-use.json")).unwrap();
     let crashing = harbour.start(&["run"]);
     wait_until("it works again", || passferry::watcher::in_use(&harbour.state()).is_some());
     let killed = std::process::Command::new("kill").args(["-ABRT", &crashing.id().to_string()]).status().unwrap();
@@ -217,8 +221,14 @@ fn an_identifier_of_another_program_changes_nothing() {
     assert_eq!(told["applied"], 1, "{told}");
     assert_eq!(harbour.points("C-1"), 0.0);
     assert_eq!(harbour.points("C-9"), 9.0);
-    let others: Vec<String> = harbour.writes_by_pass().into_keys().filter(|pass| pass != "C-9").collect();
-    assert!(others.is_empty(), "written to {others:?}");
+    // Whatever was asked for by such a name was asked of our own programme, and not one of these requests did anything.
+    for entry in harbour.sandbox.requests().select(|entry| entry.external_id.as_deref() != Some("C-9")) {
+        assert!(!entry.path.contains("C-1"), "{entry:?}");
+        let body = entry.body.clone().unwrap_or_default();
+        assert!(body.is_empty() || body.contains("sandbox-program"), "{entry:?}");
+        let reading = entry.method == "GET" || entry.path.contains("/list");
+        assert!(reading || entry.status == Some(404), "{entry:?}");
+    }
     check_promises(&harbour);
 }
 
@@ -262,7 +272,7 @@ fn the_bundled_libssh2_is_told_and_not_below_the_floor() {
 #[test]
 fn names_of_files_and_columns_are_told_escaped_in_reports() {
     let harbour: Harbour = harbour().feed("pattern", "\"*\"").start();
-    harbour.deliver("a<script>alert(1)<\\script>.csv", "id,points\nC-1,x\n");
+    harbour.deliver("a<script>alert(1)&.csv", "id,points\nC-1,x\n");
     harbour.once().exits(1);
     let names: Vec<String> = harbour.tree();
     assert!(names.iter().any(|name| name.contains("report.json")), "{names:?}");
