@@ -28,6 +28,7 @@ pub mod keeping;
 pub mod dispatch;
 pub mod platform;
 pub mod source;
+pub mod clock;
 pub mod stop;
 
 pub mod cli;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{Datelike, FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
+use minijinja::value::{Rest, ValueOrKwargs};
 use minijinja::{Environment, UndefinedBehavior};
 use rust_decimal::Decimal;
 
@@ -26,6 +27,13 @@ pub const FIELDS_MAX: usize = 64;
 
 /// Steps a template may take; a loop that needs more is a mistake.
 const TEMPLATE_FUEL: u64 = 20_000;
+
+/// Text that a template may make, and that one cell may bring into it; no platform's field holds as much.
+const TEMPLATE_BYTES_MAX: usize = 64 << 10;
+const TEMPLATE_CELL_MAX: usize = 16 << 10;
+
+/// Numbers of a range, so that joining them by a cell stays small.
+const TEMPLATE_RANGE_MAX: usize = 1000;
 
 pub struct Mapping {
     platform: Account,
@@ -104,10 +112,7 @@ impl Mapping {
             }),
         };
         let updated_at = feed.updated_at.as_ref().and_then(|column| field_named("updated_at", column));
-        let mut templates = Environment::new();
-        templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        templates.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        templates.set_fuel(Some(TEMPLATE_FUEL));
+        let mut templates = environment();
         let mut fields = Vec::new();
         let mut more_faults = Vec::new();
         for (name, mapping) in &feed.fields {
@@ -290,6 +295,10 @@ impl Mapping {
                 if fields.iter().all(|&index| values[index].is_none()) && !fields.is_empty() {
                     return Ok(None);
                 }
+                let long = |&index: &usize| matches!(&values[index], Some(Value::Text(text) | Value::Big(text)) if text.len() > TEMPLATE_CELL_MAX);
+                if fields.iter().any(long) {
+                    return Err(format!("a cell has more than {TEMPLATE_CELL_MAX} bytes, too many for a template"));
+                }
                 let text = self.render(name, fields, values)?;
                 if text.trim().is_empty() {
                     return Ok(None);
@@ -302,13 +311,20 @@ impl Mapping {
     fn render(&self, name: &str, fields: &[usize], values: &[Option<Value<'_>>]) -> Result<String, String> {
         let template = self.templates.get_template(name).map_err(|error| error.to_string())?;
         // Variables were resolved to fields in this order when the template was loaded.
-        let names = sorted_variables(&template);
+        let names = columns_of(&self.templates, &template);
         let row: BTreeMap<String, minijinja::Value> =
             names.into_iter().zip(fields.iter().map(|&index| template_value(values[index].as_ref()))).collect();
-        template.render(minijinja::Value::from(row)).map_err(|error| {
-            let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-            format!("the template cannot be filled: {}{detail}", error.kind())
-        })
+        let mut text = Bounded(Vec::new());
+        match template.render_captured_to(minijinja::Value::from(row), &mut text) {
+            Ok(_) => String::from_utf8(text.0).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == minijinja::ErrorKind::WriteFailure => {
+                Err(format!("the template makes more than {TEMPLATE_BYTES_MAX} bytes of text"))
+            }
+            Err(error) => {
+                let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+                Err(format!("the template cannot be filled: {}{detail}", error.kind()))
+            }
+        }
     }
 
     /// The change that is left of an update's fields, given which are still to be sent. None when only adds are left.
@@ -381,15 +397,88 @@ fn template_source(
     }
 }
 
-/// Loads a template and lists the columns it uses, in the order in which they are filled in.
-fn used_columns(templates: &mut Environment<'static>, name: &str, text: &str) -> Result<Vec<String>, String> {
-    templates.add_template_owned(name.to_owned(), text.to_owned()).map_err(|error| format!("the template is wrong: {error}"))?;
-    let template = templates.get_template(name).map_err(|error| error.to_string())?;
-    Ok(sorted_variables(&template))
+/// What templates may use. A cell may reach a filter as a number: those that make as much text as a number says are left out.
+fn environment() -> Environment<'static> {
+    let mut templates = Environment::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    templates.set_fuel(Some(TEMPLATE_FUEL));
+    for filter in ["indent", "tojson", "pprint", "batch", "slice"] {
+        templates.remove_filter(filter);
+    }
+    templates.add_filter("format", format);
+    templates.add_function("range", range);
+    // What it holds outlives a turn of a loop, so that a text could double with each.
+    templates.remove_global("namespace");
+    templates
 }
 
-fn sorted_variables(template: &minijinja::Template<'_, '_>) -> Vec<String> {
-    template.undeclared_variables(false).into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+/// The engine's own, but for widths and precisions that are large or come from a cell.
+fn format(
+    state: &mut minijinja::State<'_, '_>,
+    form: &minijinja::Value,
+    values: Rest<ValueOrKwargs>,
+) -> Result<minijinja::Value, minijinja::Error> {
+    let text = form.as_str().unwrap_or_default();
+    if text.contains('*') || text.as_bytes().windows(4).any(|four| four.iter().all(u8::is_ascii_digit)) {
+        return Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "a width of format is a number below 1000"));
+    }
+    minijinja::filters::format(state, form, values)
+}
+
+/// The engine's own, but shorter.
+fn range(lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<minijinja::Value, minijinja::Error> {
+    let range = minijinja::functions::range(lower, upper, step)?;
+    if range.len().is_some_and(|length| length <= TEMPLATE_RANGE_MAX) {
+        Ok(range)
+    } else {
+        let message = format!("a range has at most {TEMPLATE_RANGE_MAX} numbers");
+        Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
+    }
+}
+
+/// The columns that a template uses, in order, or what is wrong with it.
+pub fn template_columns(text: &str) -> Result<Vec<String>, String> {
+    used_columns(&mut environment(), "template", text)
+}
+
+/// Loads a template and lists the columns it uses, in the order in which they are filled in.
+fn used_columns(templates: &mut Environment<'static>, name: &str, text: &str) -> Result<Vec<String>, String> {
+    if text.contains("{%") && text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "recursive") {
+        return Err("a template may not call itself; leave out `recursive`".into());
+    }
+    templates.add_template_owned(name.to_owned(), text.to_owned()).map_err(|error| {
+        let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        format!("is not a template: {detail}; write such as \"{{{{ COLUMN }}}} points\"")
+    })?;
+    let template = templates.get_template(name).map_err(|error| error.to_string())?;
+    Ok(columns_of(templates, &template))
+}
+
+/// Names that nothing in the template gives a value to, but for the engine's own functions.
+fn columns_of(templates: &Environment<'_>, template: &minijinja::Template<'_, '_>) -> Vec<String> {
+    let mut names: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
+    for (function, _) in templates.globals() {
+        names.remove(function);
+    }
+    names.into_iter().collect()
+}
+
+/// What a template says, up to a limit.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + piece.len() > TEMPLATE_BYTES_MAX {
+            return Err(std::io::Error::other("too much text"));
+        }
+        self.0.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whole numbers can be reckoned with; decimals are text, since templates know only binary floats. Empty cells are empty text.

@@ -245,6 +245,8 @@ codes! {
     KeyConflict = "key-conflict", false, "The same transaction was applied or is on its way with another amount, pass or text.", "Find out which of the two is right; a correction of what was applied is a transaction of its own.";
     AddInDoubt = "add-in-doubt", false, "An add was sent and nothing proves whether the platform applied it.", "Look at the pass, then decide by passferry settle RUN:LINE applied, not-applied or resend.";
     PassInDoubt = "pass-in-doubt", false, "An earlier add of the same pass is in doubt, and this one comes after it.", "Settle the earlier one; this row is then taken up by itself.";
+    SettledNotApplied = "settled-not-applied", false, "It was in doubt, and a person decided that it was not applied and shall not be.", "Nothing.";
+    SettledResend = "settled-resend", true, "It was in doubt, and a person decided that it be sent again: a run of its own does that.", "Nothing; the newer run tells how it ended.";
     NotificationExpired = "notification-expired", false, "The notification waited longer than the feed allows.", "Nothing, or deliver it again with a new transaction.";
     SeedFailed = "seed-failed", true, "A seed of the notification failed, so that nobody else was notified.", "Look at the seed's row, then retry the run.";
     // Corrections
@@ -258,6 +260,7 @@ codes! {
     Conflict = "conflict", true, "Another writer kept changing the pass while we tried.", "Retry the row.";
     RetriesExhausted = "retries-exhausted", true, "This row kept failing while others succeeded.", "Retry the row later; ask the platform if it fails again.";
     AnswerUnreadable = "answer-unreadable", true, "The platform's answer could not be understood, so nothing proves the change.", "Retry the row; check what stands between here and the platform.";
+    InternalError = "internal-error", true, "passferry itself failed at this row; the others went on.", "Report it with the log; the row can be retried once it is repaired.";
     RunStopped = "run-stopped", true, "The run was stopped before this row.", "Use passferry retry, or drop the error report back.";
     NotInCanary = "not-in-canary", true, "The feed is in canary mode and this row is outside the canary.", "Set mode = live, then retry the run.";
     PlanOnly = "plan-only", true, "The feed is in plan mode: nothing is sent.", "Set mode = live, then retry the run.";

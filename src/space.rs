@@ -284,11 +284,14 @@ fn mount_kind<'m>(mounts: &'m str, path: &Path) -> Option<&'m str> {
         path.starts_with(&place).then_some((place.len(), after.split(' ').next()?))
     };
     // Of mounts over one another the last counts.
-    mounts.lines().filter_map(of_line).fold(None, |best: Option<(usize, &str)>, (length, kind)| match best {
-        Some((longest, _)) if longest > length => best,
-        _ => Some((length, kind)),
-    })
-    .map(|(_, kind)| kind)
+    mounts
+        .lines()
+        .filter_map(of_line)
+        .fold(None, |best: Option<(usize, &str)>, (length, kind)| match best {
+            Some((longest, _)) if longest > length => best,
+            _ => Some((length, kind)),
+        })
+        .map(|(_, kind)| kind)
 }
 
 #[cfg(test)]

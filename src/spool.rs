@@ -209,13 +209,13 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Creates a file that must not exist, for this user only.
-pub /// An empty file that nobody else may read, whatever the umask. One that is there is emptied.
+/// An empty file for this user only, whatever the umask. One that is there is emptied.
 pub fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-fn create_private(path: &Path) -> io::Result<File> {
+/// Creates a file that must not exist, for this user only.
+pub fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 

@@ -28,6 +28,7 @@ mod retry;
 mod run;
 mod runs;
 mod sandbox;
+mod settle;
 mod show;
 mod status;
 mod told;
@@ -102,6 +103,7 @@ enum Command {
     /// Example: passferry stop loyalty_0611.csv
     Stop(decide::Args),
     Retry(retry::Args),
+    Settle(settle::Args),
     /// Begin no file of a feed until it is resumed
     ///
     /// Files are still noticed, in their order.
@@ -181,6 +183,7 @@ pub fn main() -> ExitCode {
         Command::Discard(args) => decide::run(&global, &args, WishKind::Discard),
         Command::Stop(args) => decide::run(&global, &args, WishKind::Stop),
         Command::Retry(args) => retry::run(&global, &args),
+        Command::Settle(args) => settle::run(&global, &args),
         Command::Pause(args) => pause::run(&global, &args, true),
         Command::Resume(args) => pause::run(&global, &args, false),
         Command::Baseline(args) => baseline::run(&global, &args),

@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use chrono::Utc;
 use serde::Serialize;
 
 use super::told::spool_owner;
 use super::{Exit, Failure, Global, context, out};
-use crate::ledger::run::Detail;
 use crate::ledger::{Ledger, Row, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::spool::Spool;
@@ -66,19 +64,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     let picked = pick(&*ledger, &parent, args)?;
     let rows = picked.len() as u64;
-    let run = ledger.request_run(Run {
-        id: String::new(),
-        state: State::Complete,
-        kind: RunKind::Retry,
-        parent: Some(parent.id.clone()),
-        detail: Detail {
-            seen_at: Utc::now(),
-            proof: format!("{} of run {}, by {}", out::counted(rows, "row"), parent.id, context::who()),
-            picked: picked.into_iter().collect(),
-            ..Detail::default()
-        },
-        ..parent.clone()
-    })?;
+    let proof = format!("{} of run {}, by {}", out::counted(rows, "row"), parent.id, context::who());
+    let run = ledger.request_run(parent.again(picked.into_iter().collect(), proof))?;
     let running = context::somebody_leads(&config.state);
     let mut out = out::stdout();
     if args.json {

@@ -98,7 +98,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             if !args.line.is_empty() && !args.line.contains(&row.line) {
                 return Ok(());
             }
-            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref()), args.json)
+            let keys = ledger.keys_of_line(&run.id, row.line)?;
+            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref(), keys), args.json)
         })?;
     }
     out.flush()?;
@@ -266,6 +267,9 @@ pub fn write_moves(out: &mut impl Write, moves: &crate::ledger::run::Moves) -> a
         (moves.perhaps_created, "passes may be created"),
         (moves.requests, "requests, at most"),
     ];
+    for (kind, count) in &moves.adds {
+        writeln!(out, "{:>10}  rows {kind}", out::count(*count))?;
+    }
     for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(out, "{:>10}  {what}", out::count(count))?;
     }

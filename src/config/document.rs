@@ -83,7 +83,9 @@ impl<'t> Document<'t> {
             let message = format!("is not TOML here: {}", error.message());
             document.fault_at(String::new(), error.span().unwrap_or(0..0), message)
         });
-        Err(faults.collect())
+        let mut faults: Vec<Fault> = faults.collect();
+        faults.sort_by_key(|fault| (fault.line, fault.column));
+        Err(faults)
     }
 
     /// Reads the document as `T`. A value of the wrong type and a key that is unknown are faults, and are left out of what is read.

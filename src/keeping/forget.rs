@@ -78,7 +78,9 @@ pub fn forget(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool,
     }
     for id in super::in_use(ledger)? {
         if copies.iter().any(|copy| copy.run.as_ref() == Some(&id)) && named.iter().any(|run| run.id == id && run.state.is_over()) {
-            needed.push(format!("an unfinished retry or correction needs the file of run {id}, which names one of them: wait until it is over"));
+            needed.push(format!(
+                "an unfinished retry or correction needs the file of run {id}, which names one of them: wait until it is over"
+            ));
         }
     }
     if !needed.is_empty() {

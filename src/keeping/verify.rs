@@ -38,7 +38,7 @@ fn is_same(a: &Finding, b: &Finding) -> bool {
 }
 
 fn look(config: &Config, ledger: &dyn Ledger, leads: bool) -> anyhow::Result<(Audit, Vec<Finding>)> {
-    let mut audit = ledger.audit()?;
+    let mut audit = ledger.audit(super::ago(config.key_retention))?;
     let mut findings = std::mem::take(&mut audit.findings);
     for run in audit.runs.iter().filter(|run| !run.state.is_over() && !config.feeds.contains_key(&run.feed)) {
         let what = format!("is {} and its feed {} is not in the configuration: nothing happens to it", run.state, run.feed);
@@ -160,8 +160,7 @@ fn reports(feed: &Feed, ledger: &dyn Ledger, runs: &[&Run], findings: &mut Vec<F
         Err(SourceError::NotFound(_)) => Vec::new(),
         other => other?,
     };
-    let there: BTreeMap<String, &Entry> =
-        entries.iter().filter(is_file).map(|entry| (show_name(&entry.name), entry)).collect();
+    let there: BTreeMap<String, &Entry> = entries.iter().filter(is_file).map(|entry| (show_name(&entry.name), entry)).collect();
     for run in runs {
         for report in &run.detail.reports {
             let place = format!("{} at source {}", join(folder, report.name.as_bytes().as_bstr()), feed.reports.source.name);
@@ -170,7 +169,9 @@ fn reports(feed: &Feed, ledger: &dyn Ledger, runs: &[&Run], findings: &mut Vec<F
                 findings.push(Finding { finding: name, run, place: place.clone(), what: what.into(), cure: cure.into() });
             };
             match there.get(&report.name) {
-                None => found("report-missing", "is not there", "fine if somebody tidied it away; passferry show RUN --rows shows the same"),
+                None => {
+                    found("report-missing", "is not there", "fine if somebody tidied it away; passferry show RUN --rows shows the same")
+                }
                 Some(entry) if !is_as_written(&mut *source, feed, entry, report)? => found(
                     "report-changed",
                     "is not what was written",
@@ -220,7 +221,9 @@ fn inputs(feed: &Feed, runs: &[&Run], findings: &mut Vec<Finding>) -> Result<(),
         let inbox = join(run.folder.as_bstr(), run.name.as_bstr());
         let still = source.stat(inbox.as_bstr())?.is_some_and(|entry| (entry.size, entry.mtime) == (run.size, run.mtime));
         match source.stat(to.as_bstr())? {
-            None if still => found("input-not-moved", &inbox, "is still in the inbox, and its run is over", "it would be taken again; move it away"),
+            None if still => {
+                found("input-not-moved", &inbox, "is still in the inbox, and its run is over", "it would be taken again; move it away")
+            }
             None => found("input-missing", to, "is not where the input was put", "fine if somebody tidied it away"),
             Some(entry) if entry.size != run.size => {
                 found("input-changed", to, "has another size than the input had", "somebody changed or replaced it; nothing here is wrong");

@@ -21,8 +21,8 @@ use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey, Verb};
 use crate::space::Trouble;
 
-pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use keeping::Keeping;
+pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use mark::{FieldState, Mark};
 pub use run::{Run, RunKind, State, Wish};
 
@@ -273,6 +273,9 @@ pub trait Ledger: Keeping + Send + Sync {
 
     /// Keys of the adds of one row of a run.
     fn keys_of_line(&self, run: &str, line: u64) -> Result<Vec<KeyNote>>;
+
+    /// The first add of a pass that is in doubt.
+    fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
 
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
     fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()>;

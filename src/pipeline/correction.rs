@@ -59,9 +59,10 @@ impl Correction {
         (!names.is_empty()).then(|| format!("columns that the corrected file has not are ignored: {}", names.join(", ")))
     }
 
-    /// The labels that belong to the data.
+    /// The labels that belong to the data, the protection off.
     pub fn data_labels(&self, labels: &[String]) -> Vec<String> {
-        labels.iter().enumerate().filter(|(index, _)| !self.reserved.contains(index)).map(|(_, label)| label.clone()).collect()
+        let own = labels.iter().enumerate().filter(|(index, _)| !self.reserved.contains(index));
+        own.map(|(_, label)| unprotect(label).unwrap_or(label).to_owned()).collect()
     }
 
     /// Notes the identifier that a record of the corrected run had.

@@ -7,6 +7,7 @@ use super::{Check, Key, field_fault, needed_to_create, schema_fields};
 use crate::config::meant::{FieldMapping, OperationChoice, PassColumn, Platform};
 use crate::config::value::{choices, instead, quoted};
 use crate::config::written::{self, TextOr};
+use crate::mapping::template_columns;
 use crate::row::Verb;
 
 /// Fields a feed may map: the ledger counts them in a byte and keeps a bit of each.
@@ -139,17 +140,8 @@ impl Check<'_> {
 
     /// A template may name columns alone.
     fn template(&mut self, key: &Key, text: &str, columns: &Columns) {
-        let environment = minijinja::Environment::new();
-        let mut names: Vec<String> = match environment.template_from_str(text) {
-            Ok(template) => template.undeclared_variables(false).into_iter().collect(),
-            Err(error) => {
-                let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-                self.fault(key, format!("is not a template: {detail}; write such as \"{{{{ COLUMN }}}} points\""));
-                return;
-            }
-        };
-        names.retain(|name| !environment.globals().any(|(global, _)| global == name));
-        names.sort_unstable();
+        let names = template_columns(text);
+        let Some(names) = self.good(key, names) else { return };
         for name in names {
             self.column(key, &name, columns);
         }

@@ -85,7 +85,7 @@ pub fn one(connection: &Connection, key: AddKey) -> Result<Option<KeyNote>> {
 }
 
 /// The first add of a pass that is in doubt.
-fn doubtful(connection: &Connection, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
+pub fn doubtful(connection: &Connection, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM add_key WHERE account = ?1 AND pass_high = ?2 AND pass_low = ?3 AND state = 'in-doubt' ORDER BY at LIMIT 1"

@@ -390,6 +390,10 @@ impl Ledger for Sqlite {
         keys::of_line(&*self.reader()?, run, line)
     }
 
+    fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
+        keys::doubtful(&*self.reader()?, account, pass)
+    }
+
     fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
         self.write_unfenced(|work| keys::ask(work, run, line, settlement))
     }

@@ -163,7 +163,13 @@ fn a_ledger_of_an_older_format_is_copied_before_it_is_changed() {
     assert!(matches!(Sqlite::open(&path), Err(LedgerError::TooNew { .. })), "the older program refuses the newer ledger");
     let old = Sqlite::open(&copy).unwrap();
     assert_eq!(old.runs(&RunFilter::default()).unwrap().len(), 1, "and goes on with the copy");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ending| ending == "new")).count(), 0);
+    assert_eq!(
+        std::fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ending| ending == "new"))
+            .count(),
+        0
+    );
 }
 
 #[test]

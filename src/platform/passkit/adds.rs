@@ -12,6 +12,7 @@ use super::bodies::{self, Known, Part};
 use super::fields::Field;
 use super::find::READS;
 use super::judge::{clean, message};
+use super::strict;
 use super::wire::{BODY_BYTES_MAX, BrokenList, Member, parse_lines, send};
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
@@ -65,7 +66,7 @@ impl Give {
 
     /// The pass that the answer names, when it is the one that was meant.
     fn echoed(&self, body: &Bytes) -> Result<String, String> {
-        let Ok(Json::Object(answer)) = serde_json::from_slice::<Json>(body) else {
+        let Some(answer) = strict::object(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         let text = |name: &str| answer.get(name).and_then(Json::as_str).unwrap_or_default();
@@ -213,12 +214,12 @@ impl Look {
             let id = event.get("id").and_then(Json::as_str).unwrap_or_default();
             return Step::Done(Proof::Applied(format!("the pass has event {} with this key", clean(id))));
         }
-        if events.len() >= EVENTS_PAGE {
+        // A page may hold fewer than were asked for: only one without any is behind the last.
+        if !events.is_empty() {
             self.offset += events.len();
             return Step::Send(self.ask());
         }
-        let seen = self.offset + events.len();
-        self.absent(&format!("none of the pass's {seen} events has this key"))
+        self.absent(&format!("none of the pass's {} events has this key", self.offset))
     }
 
     /// That nothing is there proves something only where the configuration says so.

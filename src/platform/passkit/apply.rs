@@ -10,7 +10,7 @@ use super::bodies::{self, Known, Part};
 use super::fields::{self, EXPIRY, FIELDS, Field, POINTS, TIER};
 use super::find::READS;
 use super::judge::{WEB_PAGE, clean, message};
-use super::wire::{BODY_BYTES_MAX, Member};
+use super::wire::{BODY_BYTES_MAX, Member, is_segment};
 use super::{Scope, bodies::all_say_something, strict};
 use crate::outcome::{Code, Outcome};
 use crate::platform::{Answer, ChangeResult, Conversation, OperationResult, Request, Step};
@@ -325,7 +325,7 @@ impl Apply {
             }
             return Ok(());
         }
-        let Some(Json::Object(answer)) = strict::read(body) else {
+        let Some(answer) = strict::object(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         if !matches!(call, Call::Delete) {
@@ -429,6 +429,10 @@ impl Conversation<ChangeResult> for Apply {
             self.hear(&call, answer);
         }
         while let Some(call) = self.todo.pop_front() {
+            if matches!(call, Call::Read) && !is_segment(self.target.text()) {
+                self.refuse(&call, Code::MappingError, "PassKit cannot be asked about this identifier: it would change the address");
+                continue;
+            }
             match self.request(&call) {
                 None => self.refuse(
                     &call,

@@ -79,7 +79,11 @@ fn forget_leaves_no_byte_of_an_identifier_and_every_count() {
     }
     let (exit, told) = ask(&harbour, &["show", "faulty.csv", "--rows"], b"");
     assert!(exit == 0 && told.contains("a person named in it was forgotten"), "{told}");
-    harbour.run(&["retry", "faulty.csv", "--line", "4"]).exits(66).says("a person named in it was forgotten").says("deliver faulty.csv again");
+    harbour
+        .run(&["retry", "faulty.csv", "--line", "4"])
+        .exits(66)
+        .says("a person named in it was forgotten")
+        .says("deliver faulty.csv again");
     let (exit, told) = ask(&harbour, &["show", "others.csv", "--rows"], b"");
     assert!(exit == 0 && told.contains("silver-of-others"), "what names nobody forgotten stays: {told}");
     let (exit, told) = ask(&harbour, &["verify", "--reach"], b"");

@@ -3,17 +3,22 @@
 // Balances are whole numbers here, and files are small.
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
+mod adds;
 mod content;
 mod data_cells;
 mod data_files;
 mod data_order;
 mod data_rows;
+mod crash_points;
 mod delivery;
+mod disk_broken;
+mod disk_clock;
+mod disk_full;
+mod disk_power;
+mod disk_full;
 mod http_answers;
 mod http_outage;
 mod http_tls;
-mod disk_broken;
-mod disk_full;
 mod keep_backup;
 mod keep_forget;
 mod keep_verify;
@@ -26,3 +31,8 @@ mod platform;
 mod privacy;
 mod samples;
 mod threats_local;
+mod sftp_claim;
+mod sftp_hostile;
+mod sftp_inbox;
+mod sftp_network;
+mod sftp_rights;

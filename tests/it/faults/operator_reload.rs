@@ -215,18 +215,15 @@ fn a_rotated_login_key_is_taken_up_without_a_restart() {
 #[test]
 fn a_reload_tries_a_refused_login_at_once_again() {
     let harbour = harbour().start();
-    let rotated = harbour.sshd.rotate_client_key();
+    harbour.sshd.rotate_client_key();
     let daemon = harbour.start(&["run"]);
     harbour.deliver("points.csv", snapshot(1..=9, 10));
     wait_until("it works", || in_use(&harbour.state()).is_some());
     // From the third refusal on, minutes lie between two logins: vendors lock accounts.
     let trouble = || harbour.ledger().source_notes().unwrap().into_iter().find_map(|note| note.trouble).unwrap_or_default();
-    wait_until("it tries rarely", || {
-        let told = trouble();
-        let seconds = told.split("next attempt in ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
-        seconds.is_some_and(|seconds| seconds > 60)
-    });
-    write_private(&harbour.sshd.client_key("ed25519"), &fs::read_to_string(rotated).unwrap());
+    wait_until("it tries rarely", || trouble().contains("Refused 3 times"));
+    // Repaired at the server: the credential here is the same, so only a word can tell.
+    harbour.sshd.let_in("ed25519");
     hang_up(&daemon);
     wait_until("the file is done", || harbour.state_of("points.csv") == Some(State::Done));
     assert_eq!(daemon.terminate(), 0);

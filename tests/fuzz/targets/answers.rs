@@ -1,0 +1,437 @@
+//! Answers of a platform that may be broken, hostile, or something else altogether.
+//!
+//! The first part says what is asked, in words; each further part is one answer: a line with the status and headers parted by `|`, then the
+//! body. `exhausted`, `stopped` and `lost` stand for answers that never came.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use passferry::config::meant::{Passkit as Settings, PlatformKind};
+use passferry::mapping::coerce;
+use passferry::outcome::Outcome;
+use passferry::platform::{Account, Answer, ChangeResult, Conversation, Finding, RawAnswer, Request, Step, Verdict, of_kind};
+use passferry::row::{Change, FieldChange, Found, Target, Verb};
+use passferry::schema::value::Value;
+use passferry::secret::{Secret, SecretPlace};
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::parts;
+
+const PROGRAM: &str = "prog";
+/// Requests of one conversation beyond which it is taken for endless.
+const REQUESTS_MAX: usize = 300;
+/// Content of one update (contract 3.3).
+const BODY_MAX: usize = 10_000;
+const MESSAGE_MAX: usize = 300;
+
+pub fn target(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut parts = parts(text);
+    let asked: Vec<&str> = parts.next().unwrap_or_default().split_whitespace().collect();
+    let answers: Vec<&str> = parts.collect();
+    let account = of_kind(&PlatformKind::Passkit(Settings {
+        base_url: "https://passes.example".to_owned(),
+        key: Secret::new(SecretPlace::Env("K".to_owned())),
+        secret: Secret::new(SecretPlace::Env("S".to_owned())),
+        program: PROGRAM.to_owned(),
+        tier: asked.contains(&"tier").then(|| "base".to_owned()),
+        bearer: true,
+    }));
+    let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
+    match asked.first() {
+        Some(&"find") => find(&mut talk, &asked[1..]),
+        Some(&"probe") => {
+            let reach = talk.hold(account.probe());
+            assert!(!reach.message.chars().any(char::is_control), "{reach:?}");
+            assert!(!reach.ok || talk.said.iter().filter(|(_, heard)| heard.is_success()).count() == 2, "reached without an answer");
+        }
+        Some(&"pages") => pages(&mut talk),
+        Some(_) => apply(&mut talk, &asked),
+        None => {}
+    }
+}
+
+/// What was heard to a request, once judged.
+#[derive(Clone, Debug)]
+enum Heard {
+    Final(u16, Bytes),
+    /// No answer that may be taken for one.
+    Nothing,
+}
+
+impl Heard {
+    fn is_success(&self) -> bool {
+        matches!(self, Heard::Final(200..=299, _))
+    }
+
+    /// The object that a success proved something by.
+    fn object(&self) -> Option<Map<String, Json>> {
+        let Heard::Final(200..=299, body) = self else { return None };
+        object(body)
+    }
+}
+
+/// A JSON object whose names occur once each, all the way down.
+fn object(body: &[u8]) -> Option<Map<String, Json>> {
+    match serde_json::from_slice::<Strict>(body) {
+        Ok(Strict(Json::Object(object))) => Some(object),
+        _ => None,
+    }
+}
+
+struct Strict(Json);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Strict, D::Error> {
+        struct Visit;
+        impl<'de> serde::de::Visitor<'de> for Visit {
+            type Value = Strict;
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("JSON")
+            }
+            fn visit_unit<E>(self) -> Result<Strict, E> {
+                Ok(Strict(Json::Null))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
+                Ok(Strict(value.into()))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Strict, A::Error> {
+                let mut items = Vec::new();
+                while let Some(Strict(item)) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Strict(items.into()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
+                let mut object = Map::new();
+                while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+                    if object.insert(name, value).is_some() {
+                        return Err(serde::de::Error::custom("a name twice"));
+                    }
+                }
+                Ok(Strict(object.into()))
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+struct Talk<'a> {
+    account: &'a Account,
+    answers: Vec<&'a str>,
+    /// The answers come again and again.
+    endless: bool,
+    next: usize,
+    said: Vec<(Request, Heard)>,
+    stopped: bool,
+}
+
+impl Talk<'_> {
+    fn hold<T>(&mut self, mut conversation: Box<dyn Conversation<T>>) -> T {
+        let mut answer = None;
+        loop {
+            match conversation.next(answer.take()) {
+                Step::Done(result) => return result,
+                Step::Send(request) => {
+                    assert!(!self.stopped, "sends {request:?} though the run was stopped");
+                    assert!(self.said.len() < REQUESTS_MAX, "never ends");
+                    check_request(&request);
+                    let (given, heard) = self.answer(&request);
+                    self.said.push((request, heard));
+                    answer = Some(given);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> (Answer, Heard) {
+        if self.endless && !self.answers.is_empty() {
+            self.next %= self.answers.len();
+        }
+        let text = self.answers.get(self.next).copied().unwrap_or("stopped");
+        self.next += 1;
+        let (head, body) = text.split_once('\n').unwrap_or((text, ""));
+        let mut head = head.split('|');
+        let status = match head.next().unwrap_or_default().trim() {
+            "exhausted" => return (Answer::Exhausted { tries: 5, message: body.to_owned() }, Heard::Nothing),
+            "lost" => return self.stop(true),
+            text => match text.parse::<u16>() {
+                Ok(status) if (100..=999).contains(&status) => status,
+                _ => return self.stop(false),
+            },
+        };
+        let mut headers = HeaderMap::new();
+        for header in head {
+            let Some((name, value)) = header.split_once(':') else { continue };
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.trim().as_bytes()), HeaderValue::from_bytes(value.trim().as_bytes())) {
+                headers.insert(name, value);
+            }
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let verdict = self.account.judge(request, &RawAnswer { status, headers: &headers, body: &body });
+        check_verdict(status, &body, &verdict);
+        match verdict {
+            Verdict::Final => (Answer::Http { status, body: body.clone() }, Heard::Final(status, body)),
+            Verdict::Again { reason } => (Answer::Exhausted { tries: 5, message: reason }, Heard::Nothing),
+            Verdict::SlowDown { .. } | Verdict::Reauthorize { .. } | Verdict::Outage { .. } => self.stop(true),
+        }
+    }
+
+    fn stop(&mut self, sent: bool) -> (Answer, Heard) {
+        self.stopped = true;
+        (Answer::Stopped { sent }, Heard::Nothing)
+    }
+}
+
+/// Failure model 4.4: what is final, what may be repeated, what stops the account.
+fn check_verdict(status: u16, body: &[u8], verdict: &Verdict) {
+    let page = body.trim_ascii_start().starts_with(b"<");
+    match (status, verdict) {
+        (200..=299, Verdict::Again { .. }) => {}
+        (200..=299, Verdict::Final) => assert!(!page, "a web page is taken for an answer"),
+        (300..=399 | 407, Verdict::Outage { .. })
+        | (401, Verdict::Reauthorize { .. })
+        | (403, Verdict::Final | Verdict::Outage { .. })
+        | (408 | 425 | 499 | 500..=599, Verdict::Again { .. })
+        | (429, Verdict::SlowDown { .. }) => {}
+        (300..=399 | 401 | 403 | 407 | 408 | 425 | 429 | 499 | 500..=599, other) => panic!("{status} is {other:?}"),
+        (_, other) => assert_eq!(*other, Verdict::Final, "{status}"),
+    }
+    match verdict {
+        Verdict::Again { reason } | Verdict::Reauthorize { reason } | Verdict::Outage { reason } => {
+            assert!(!reason.chars().any(char::is_control), "{reason:?}");
+            assert!(reason.chars().count() <= MESSAGE_MAX + 200, "{reason:?}");
+        }
+        Verdict::SlowDown { after } => assert!(after.is_none_or(|after| SystemTime::now().checked_add(after).is_some() && after < Duration::MAX)),
+        Verdict::Final => {}
+    }
+}
+
+fn check_request(request: &Request) {
+    let Request { path, body, method, .. } = request;
+    assert!(path.starts_with('/'), "{path:?}");
+    assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\\"<>".contains(&byte)), "{path:?}");
+    assert!(path.split('/').skip(1).all(|part| !matches!(part, "" | "." | "..")), "{path:?} leads elsewhere");
+    let changes = !path.starts_with("/members/member/list/") && *method != Method::GET;
+    if let Some(body) = body {
+        assert!(object(body).is_some(), "what is sent is an object");
+        assert!(!changes || body.len() <= BODY_MAX, "{} bytes are more than PassKit takes", body.len());
+    }
+}
+
+fn identifier<'a>(words: &[&'a str]) -> &'a str {
+    words.iter().find_map(|word| word.strip_prefix("id:")).unwrap_or("C-1")
+}
+
+fn target_of(words: &[&str]) -> Target {
+    let identifier = identifier(words).to_owned();
+    if words.contains(&"pass") { Target::Pass(identifier) } else { Target::External(identifier) }
+}
+
+fn apply(talk: &mut Talk<'_>, words: &[&str]) {
+    let Some(verb) = words.first().and_then(|word| Verb::parse(word)) else { return };
+    let mut fields: Vec<FieldChange> = Vec::new();
+    for word in &words[1..] {
+        let (name, text) = word.split_once('=').map_or((*word, None), |(name, text)| (name, Some(text)));
+        let Ok(rule) = talk.account.field(name) else { continue };
+        let value = match text {
+            None if rule.clearable => None,
+            None => continue,
+            Some(text) => match coerce(Value::Text(text.into()), rule.kind, chrono_tz::UTC) {
+                Ok(value) if talk.account.check_value(name, &value).is_ok() => Some(value.into_owned()),
+                _ => continue,
+            },
+        };
+        if fields.len() < 32 && fields.iter().all(|field| *field.name != *name) {
+            fields.push(FieldChange { field: fields.len() as u8, name: name.into(), value });
+        }
+    }
+    let found = words.contains(&"found").then(|| Found {
+        pass_id: if words.contains(&"pass") { identifier(words).to_owned() } else { "p1".to_owned() },
+        state: json!({ "tierId": "base", "metaData": { "kept": "yes", "a": "old" }, "person": { "surname": "Old" } }),
+    });
+    let change = Change { row: 1, target: target_of(words), verb, fields, found, reference: "k7f2m9:2".to_owned() };
+    let most = talk.account.requests(&change);
+    assert!(most >= 1 || change.fields.is_empty(), "a change costs something");
+    let result = talk.hold(talk.account.apply(change.clone()));
+    check_change(&change, &result, &talk.said);
+}
+
+/// Nothing counts as applied that no answer proved.
+fn check_change(change: &Change, result: &ChangeResult, said: &[(Request, Heard)]) {
+    assert!(!result.operations.is_empty(), "a change ends somehow");
+    let mut carried: Vec<u8> = result.operations.iter().flat_map(|operation| operation.fields.clone()).collect();
+    carried.sort_unstable();
+    if matches!(change.verb, Verb::Update | Verb::Upsert) {
+        let all: Vec<u8> = change.fields.iter().map(|field| field.field).collect();
+        assert_eq!(carried, all, "each field ends in one operation: {result:?}");
+    }
+    let meant = match (&change.target, &change.found) {
+        (Target::Pass(id), _) => Some(id.clone()),
+        (Target::External(_), found) => found.as_ref().map(|found| found.pass_id.clone()),
+    };
+    for operation in &result.operations {
+        assert!(operation.message.chars().count() <= MESSAGE_MAX, "{operation:?}");
+        assert!(!operation.message.chars().any(char::is_control), "{operation:?}");
+        let proved = |request: &Request, heard: &Heard| {
+            proves(request, heard, change, meant.as_deref(), said) && carries(request, &operation.operation, change, &operation.fields)
+        };
+        match operation.outcome {
+            Outcome::Applied | Outcome::Created => {
+                assert_eq!(operation.code, None, "{operation:?}");
+                assert!(said.iter().any(|(request, heard)| proved(request, heard)), "{operation:?} without proof in {said:?}");
+                let created = said.iter().any(|(request, heard)| request.method == Method::POST && heard.is_success());
+                assert!(operation.outcome != Outcome::Created || created, "{operation:?}");
+            }
+            Outcome::Unchanged => assert!(change.fields.is_empty(), "{operation:?}"),
+            _ => assert!(operation.code.is_some(), "{operation:?} says no reason"),
+        }
+    }
+}
+
+/// Does the answer prove that the request was carried out on the pass that was meant (contract 2 and 4)?
+fn proves(request: &Request, heard: &Heard, change: &Change, meant: Option<&str>, said: &[(Request, Heard)]) -> bool {
+    let delete = request.method == Method::DELETE;
+    if delete && matches!(heard, Heard::Final(404 | 410, _)) {
+        return true;
+    }
+    let Some(answer) = heard.object() else { return false };
+    if delete {
+        return true;
+    }
+    let text = |name: &str| answer.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
+    let tier = request.path == "/members/member/tier";
+    let id = if tier {
+        text("memberId").or_else(|| answer.get("member").and_then(|member| member.get("id")).and_then(Json::as_str))
+    } else {
+        text("id")
+    };
+    if id.is_none() && !tier {
+        return false;
+    }
+    // The pass may have been found under another ID on the way.
+    let read = said.iter().filter(|(request, _)| request.method == Method::GET).filter_map(|(_, heard)| heard.object());
+    let known: Vec<String> =
+        read.filter_map(|member| member.get("id").and_then(Json::as_str).map(str::to_owned)).chain(meant.map(str::to_owned)).collect();
+    let right = id.is_none_or(|id| known.is_empty() || known.iter().any(|known| known == id));
+    let external = match &change.target {
+        Target::External(external) if request.path == "/members/member/points/set" => text("externalId").is_none_or(|echoed| echoed == external),
+        _ => true,
+    };
+    right && external
+}
+
+/// Does the request carry this operation's fields?
+fn carries(request: &Request, operation: &str, change: &Change, fields: &[u8]) -> bool {
+    let Some(body) = request.body.as_ref().and_then(|body| object(body)) else { return false };
+    match (operation, request.method.as_str(), request.path.as_str()) {
+        ("void", "DELETE", "/members/member") | ("create", "POST", "/members/member") => true,
+        ("expire", "PUT", "/members/member/updateExpiry") => body.contains_key("expiryDate"),
+        ("points" | "tier" | "expiry" | "fields", "PUT", path) => {
+            let own = match path {
+                "/members/member" => true,
+                "/members/member/points/set" => operation == "points",
+                "/members/member/tier" => operation == "tier",
+                "/members/member/updateExpiry" => operation == "expiry",
+                _ => false,
+            };
+            own && change.fields.iter().filter(|field| fields.contains(&field.field)).all(|field| says(&body, path, field))
+        }
+        _ => false,
+    }
+}
+
+fn says(body: &Map<String, Json>, path: &str, field: &FieldChange) -> bool {
+    let name = &*field.name;
+    if let Some(key) = name.strip_prefix("metaData.") {
+        // A cleared key is left out, and with the last of them the whole map may be.
+        return body.get("metaData").map_or(field.value.is_none(), |meta| meta.get(key).is_some() == field.value.is_some());
+    }
+    if let Some(key) = name.strip_prefix("person.") {
+        return body.get("person").is_some_and(|person| person.get(key).is_some());
+    }
+    let reset = match name {
+        "secondaryPoints" => "resetSecondaryPoints",
+        "tierPoints" => "resetTierPoints",
+        _ => "resetPoints",
+    };
+    body.contains_key(name) || (path == "/members/member/points/set" && body.get(reset) == Some(&Json::Bool(true)))
+}
+
+fn find(talk: &mut Talk<'_>, words: &[&str]) {
+    let targets: Vec<Target> =
+        words.iter().filter_map(|word| word.strip_prefix("id:").map(|id| Target::External(id.to_owned())).or_else(|| word.strip_prefix("pass:").map(|id| Target::Pass(id.to_owned())))).take(100).collect();
+    let findings = talk.hold(talk.account.find(&targets));
+    assert_eq!(findings.len(), targets.len(), "a finding for each target");
+    for (target, finding) in targets.iter().zip(&findings) {
+        match finding {
+            Finding::Found(found) => {
+                assert!(!found.pass_id.is_empty());
+                assert!(members(&talk.said).any(|member| is(&member, target) && member["id"] == *found.pass_id && live(&member)), "{target:?} {finding:?}");
+            }
+            Finding::Several(ids) => {
+                assert!(ids.len() > 1 && ids.iter().all(|id| members(&talk.said).any(|member| is(&member, target) && member["id"] == **id)), "{finding:?}");
+            }
+            Finding::Absent => {
+                let asked = |request: &Request| request.method == Method::GET || request.path.contains("/list/");
+                let told = |heard: &Heard| matches!(heard, Heard::Final(200..=299 | 404 | 410, _));
+                assert!(talk.said.iter().any(|(request, heard)| asked(request) && told(heard)), "{target:?} is absent without a word");
+            }
+            Finding::Failed { message, .. } => {
+                assert!(message.chars().count() <= MESSAGE_MAX + 100 && !message.chars().any(char::is_control), "{finding:?}");
+            }
+            Finding::NotAttempted => assert!(talk.stopped, "given up without being stopped"),
+        }
+    }
+}
+
+/// Members in good answers: alone, or the lines of a listing.
+fn members(said: &[(Request, Heard)]) -> impl Iterator<Item = Json> + '_ {
+    said.iter().filter(|(_, heard)| heard.is_success()).flat_map(|(request, heard)| {
+        let Heard::Final(_, body) = heard else { return Vec::new() };
+        if request.method == Method::GET {
+            return object(body).map(Json::Object).into_iter().collect();
+        }
+        body.split(|byte| *byte == b'\n').filter_map(object).filter_map(|mut line| line.remove("result")).collect()
+    })
+}
+
+fn is(member: &Json, target: &Target) -> bool {
+    match target {
+        Target::External(external) => member["externalId"] == **external || (external.is_empty() && member.get("externalId").is_none()),
+        Target::Pass(id) => member["id"] == **id,
+    }
+}
+
+fn live(member: &Json) -> bool {
+    let program = member["programId"].as_str().unwrap_or_default();
+    member["status"] != "DELETED" && (program.is_empty() || program == PROGRAM)
+}
+
+fn pages(talk: &mut Talk<'_>) {
+    let page = talk.hold(talk.account.pages(0));
+    assert!(page.fault.is_none() || page.passes.is_empty(), "half a page");
+    assert!(page.fault.is_some() || talk.said.iter().any(|(_, heard)| heard.is_success()), "a page without an answer");
+    for pass in &page.passes {
+        assert!(!pass.pass_id.is_empty());
+        for (name, value) in &pass.fields {
+            assert!(talk.account.field(name).is_ok(), "{name}");
+            let _ = value.canonical();
+        }
+    }
+}
