@@ -40,7 +40,14 @@ pub struct Told {
 
 impl Told {
     fn row(&self, record: u64) -> String {
-        format!("record {record} of {} ({}, run {}): {:?}: {:?}", self.name, self.feed.name(), self.id, self.cells[record as usize - 1], self.ended.get(&record))
+        format!(
+            "record {record} of {} ({}, run {}): {:?}: {:?}",
+            self.name,
+            self.feed.name(),
+            self.id,
+            self.cells[record as usize - 1],
+            self.ended.get(&record)
+        )
     }
 
     fn is_done(&self) -> bool {
@@ -89,7 +96,7 @@ pub fn judge(runs: &[Told], truth: &Truth) {
 
 fn files_end_as_they_must(run: &Told) {
     let known = run.cells.first().is_none_or(|cells| cells.contains_key("id"));
-    assert_eq!(run.state == State::Failed, !known, "{} is {}", run.name, run.state);
+    assert!(!run.state.is_over() || (run.state == State::Failed) != known, "{} is {}", run.name, run.state);
     assert!(
         run.state.is_over() || run.state == State::Held || matches!(run.state, State::Complete | State::Fetched),
         "{} came to rest as {}",
@@ -122,7 +129,8 @@ fn adds_agree(runs: &[Told], truth: &Truth) {
             if ended.is_none() && run.kind == RunKind::Retry {
                 continue;
             }
-            let content = cell(cells, "points").parse().ok().map(|amount| (cell(cells, "id").to_owned(), cell(cells, "move").to_owned(), amount));
+            let content =
+                cell(cells, "points").parse().ok().map(|amount| (cell(cells, "id").to_owned(), cell(cells, "move").to_owned(), amount));
             let end = ended.and_then(|ended| {
                 let note = ended.operations.iter().rev().find(|(operation, _)| is_add(operation)).map(|(_, outcome)| *outcome);
                 note.or(ended.outcome).map(|outcome| (outcome, &ended.codes[..]))
@@ -159,10 +167,15 @@ fn adds_agree(runs: &[Told], truth: &Truth) {
     }
     assert!(left.is_empty(), "effects that no row asks for: {left:?}");
     for (pass, cells) in truth.passes.iter().filter(|(pass, _)| pass.starts_with('M')) {
-        let sum: i64 = truth.effects.iter().filter(|((of, ..), _)| of == pass).map(|((_, way, amount), times)| {
-            let points = (*amount * *times) as i64;
-            if way == "burn" { -points } else { points }
-        }).sum();
+        let sum: i64 = truth
+            .effects
+            .iter()
+            .filter(|((of, ..), _)| of == pass)
+            .map(|((_, way, amount), times)| {
+                let points = (*amount * *times) as i64;
+                if way == "burn" { -points } else { points }
+            })
+            .sum();
         assert_eq!(cells["points"], (i64::from(BEGIN) + sum).to_string(), "points of {pass}");
     }
 }
@@ -258,9 +271,10 @@ fn sets_agree(runs: &[Told], truth: &Truth) {
             for field in fields {
                 let value = cell(cells, field);
                 let Some(now) = held.get_mut(&(pass.to_owned(), *field)).filter(|_| !value.is_empty()) else { continue };
-                let note = ended.and_then(|ended| ended.operations.iter().rev().find(|(operation, _)| !is_add(operation) && *operation != "withheld"));
-                let said = match (note, outcome) {
-                    (Some((_, outcome)), _) => Some(*outcome),
+                let notes = ended.into_iter().flat_map(|ended| &ended.operations).filter(|(operation, _)| !is_add(operation));
+                let worst = notes.map(|(_, outcome)| *outcome).max_by_key(|outcome| outcome.severity());
+                let said = match (worst, outcome) {
+                    (Some(outcome), _) => Some(outcome),
                     // A movement's own end says nothing of what it sets.
                     (None, Some(_)) if run.feed != Feed::Points => None,
                     (None, outcome) => outcome,
@@ -274,6 +288,7 @@ fn sets_agree(runs: &[Told], truth: &Truth) {
                     None | Some(Outcome::Applied | Outcome::Unchanged) => {
                         *now = Held { values: BTreeSet::from([value.to_owned()]), by: stands };
                     }
+                    Some(Outcome::Stale) => {}
                     Some(Outcome::NotAttempted) if ended.is_some_and(|ended| ended.codes.contains(&Code::Discarded)) => {}
                     Some(_) => {
                         now.values.insert(value.to_owned());

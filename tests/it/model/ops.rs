@@ -106,28 +106,51 @@ pub enum Change {
 
 #[derive(Clone, Debug)]
 pub enum Op {
-    Deliver { feed: Feed, text: String },
+    Deliver {
+        feed: Feed,
+        text: String,
+    },
     /// A delivery as it was, to the same feed or to the other one with the same transactions.
-    Again { which: usize, elsewhere: bool },
+    Again {
+        which: usize,
+        elsewhere: bool,
+    },
     /// An error report, mended and dropped back.
-    Correct { which: usize, mend: Mend },
+    Correct {
+        which: usize,
+        mend: Mend,
+    },
     Fault(Fault),
     Clear,
     /// A sweep; the platform may be out for so long.
-    Once { patience_ms: u32 },
+    Once {
+        patience_ms: u32,
+    },
     /// The daemon, ended after a while.
-    Run { ms: u32, death: Death },
+    Run {
+        ms: u32,
+        death: Death,
+    },
     /// A sweep, killed after a while unless it ends before.
-    OnceKilled { ms: u32 },
-    Settle { which: usize, resend: bool },
+    OnceKilled {
+        ms: u32,
+    },
+    Settle {
+        which: usize,
+        resend: bool,
+    },
     Pause(Feed),
     Resume(Feed),
     Approve,
     Discard,
-    Retry { which: usize },
+    Retry {
+        which: usize,
+    },
     Change(Change),
     /// Everything is taken to its end, and judged. Held files may stay held.
-    Check { leave_held: bool },
+    Check {
+        leave_held: bool,
+    },
 }
 
 /// A transaction's content is a function of its number and its variant, so that a repeat is a repeat and each effect is known by its
@@ -213,8 +236,8 @@ impl Drawn {
             };
             // Movements alone say what points these passes have.
             let points = match rng.random_range(0..20) {
-                0 => "x".to_owned(),
                 _ if pass.starts_with('M') => String::new(),
+                0 => "x".to_owned(),
                 1..4 => String::new(),
                 4..6 => "0".to_owned(),
                 6..10 => rng.random_range(1..4).to_string(),
@@ -254,9 +277,7 @@ fn decision(rng: &mut StdRng) -> Op {
         54..64 => Op::Approve,
         64..68 => Op::Discard,
         68..80 => Op::Retry { which },
-        _ => {
-            Op::Change([Change::Workers, Change::Allowance, Change::TimezoneOfWeb, Change::TimezoneOfTills][rng.random_range(0..4)])
-        }
+        _ => Op::Change([Change::Workers, Change::Allowance, Change::TimezoneOfWeb, Change::TimezoneOfTills][rng.random_range(0..4)]),
     }
 }
 

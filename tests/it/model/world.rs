@@ -160,12 +160,7 @@ impl World {
     /// The platform without faults.
     fn usual(&self) -> Faults {
         let unhelpful = !self.helps;
-        Faults {
-            latency: Latency::Fixed { ms: 4 },
-            no_events: unhelpful,
-            event_lists: unhelpful.then_some(501),
-            ..Faults::default()
-        }
+        Faults { latency: Latency::Fixed { ms: 4 }, no_events: unhelpful, event_lists: unhelpful.then_some(501), ..Faults::default() }
     }
 
     pub fn figures(mut self) -> Figures {
@@ -431,7 +426,10 @@ impl World {
                 let report = run.detail.reports.iter().find(|report| report.name.ends_with(".errors.csv") && run.state.is_over());
                 let lines = report.map(|report| {
                     let path = self.harbour.root.join(feed.folder()).join("reports").join(&report.name);
-                    records(&fs::read(path).unwrap()).iter().map(|line| (line["_record"].parse().unwrap(), line["_outcome"].clone())).collect()
+                    records(&fs::read(path).unwrap())
+                        .iter()
+                        .map(|line| (line["_record"].parse().unwrap(), line["_outcome"].clone()))
+                        .collect()
                 });
                 Told {
                     id: run.id.clone(),
