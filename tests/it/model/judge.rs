@@ -303,7 +303,7 @@ fn sets_agree(runs: &[Told], truth: &Truth) {
             let rows = runs.iter().flat_map(|run| (1..).zip(&run.cells).map(move |(record, cells)| (run, record, cells)));
             let about = rows.filter(|(.., cells)| cell(cells, "id") == pass && !cell(cells, field).is_empty());
             let story: Vec<String> =
-                about.map(|(run, record, _)| format!("{} {}: {}", run.kind.as_str(), run.state, run.row(record))).collect();
+                about.map(|(run, record, _)| format!("{:?} {}: {}", run.kind, run.state, run.row(record))).collect();
             panic!("{field} of {pass} is {really:?} and must be {:?}\n{}", held.values, story.join("\n"));
         }
     }

@@ -302,9 +302,13 @@ impl World {
 
     /// Decides about a row in doubt as somebody would who looks at the platform.
     fn settle(&mut self, which: usize, resend: bool) {
+        let runs = self.harbour.runs();
+        if runs.is_empty() {
+            return;
+        }
         let ledger = self.harbour.ledger();
         let mut doubtful = Vec::new();
-        for run in self.harbour.runs() {
+        for run in runs {
             let cells = self.cells_of(&run);
             ledger
                 .rows(&run.id, &[Outcome::InDoubt], &mut |row| {
