@@ -267,7 +267,11 @@ fn sets_agree(runs: &[Told], truth: &Truth) {
                 continue;
             }
             let pass = cell(cells, "id");
-            let fields: &[&str] = if run.feed == Feed::Points { &["points", "store"] } else { &["till"] };
+            let fields: &[&str] = match run.feed {
+                Feed::Points => &["points", "store"],
+                Feed::Tills => &["till"],
+                Feed::Web => &[],
+            };
             for field in fields {
                 let value = cell(cells, field);
                 let Some(now) = held.get_mut(&(pass.to_owned(), *field)).filter(|_| !value.is_empty()) else { continue };
@@ -302,8 +306,7 @@ fn sets_agree(runs: &[Told], truth: &Truth) {
         if !held.values.contains(really) {
             let rows = runs.iter().flat_map(|run| (1..).zip(&run.cells).map(move |(record, cells)| (run, record, cells)));
             let about = rows.filter(|(.., cells)| cell(cells, "id") == pass && !cell(cells, field).is_empty());
-            let story: Vec<String> =
-                about.map(|(run, record, _)| format!("{:?} {}: {}", run.kind, run.state, run.row(record))).collect();
+            let story: Vec<String> = about.map(|(run, record, _)| format!("{:?} {}: {}", run.kind, run.state, run.row(record))).collect();
             panic!("{field} of {pass} is {really:?} and must be {:?}\n{}", held.values, story.join("\n"));
         }
     }
