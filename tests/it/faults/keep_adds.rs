@@ -136,7 +136,7 @@ fn a_restored_ledger_adds_nothing_that_its_own_reports_tell_of() {
     assert_eq!(harbour.points("C-100"), 15.0);
     let run = harbour.run_of("monday.csv");
     assert_eq!((run.state, run.detail.tally.total()), (State::Discarded, u64::from(PASSES) + 1));
-    assert!(run.detail.tally.get(Outcome::Duplicate) >= 20 && run.detail.tally.get(Outcome::Applied) == 0, "{:?}", run.detail.tally);
+    assert!(run.detail.tally.get(Outcome::Applied) >= 20, "what is known to have ended stays so: {:?}", run.detail.tally);
     let (exit, said) = ask(&harbour, &["verify"], b"");
     assert_eq!(exit, 0, "{said}");
     nothing_was_added_twice(&harbour);
