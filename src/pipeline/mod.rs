@@ -308,11 +308,11 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         return Ok(Some(Rest::Later));
     }
     match road.unknown_reports(&feed).map_err(anyhow::Error::downcast::<SourceError>) {
-        Ok(unknown) if unknown.is_empty() => {}
-        Ok(_) => {
-            warn!("the ledger is not the one this run was checked with last: it is checked again");
-            run.detail.approval = None;
-            return next(road, run, State::Fetched);
+        // The ledger is not the one that this run was checked with. Rows that ended keep their end; what is left waits for a person.
+        Ok(unknown) => {
+            if let Some(verdict) = unknown::verdict(&unknown) {
+                return hold(road, run, unknown::GUARD, verdict.evidence);
+            }
         }
         Err(Ok(error)) => return later(road, run, &error),
         Err(Err(error)) => return Err(error),
