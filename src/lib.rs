@@ -3,7 +3,8 @@
 //! A file arrives at a [`source`]. The [`watcher`] wakes, finds it complete and starts a run; the [`pipeline`] takes it down its road:
 //! discover, fetch, decode, validate, diff, guard, resolve, apply, report, archive. Its rows are checked against a [`schema`], turned by
 //! the [`mapping`] into what each asks of a pass, compared with what the [`ledger`] knows was applied, and what is left goes through
-//! [`dispatch`] to the [`platform`]. How each row ended is an [`outcome`]; the ledger and the [`spool`] hold all that a report needs.
+//! [`dispatch`] to the [`platform`]. How each row ended is an [`outcome`]; the ledger and the [`spool`] hold all that a report needs, and
+//! [`keeping`] sees to it that they hold it no longer than they should, and fit together.
 //!
 //! Modules in reading order.
 
@@ -16,10 +17,13 @@ pub mod row;
 pub mod schema;
 
 pub mod ledger;
+pub mod space;
 pub mod spool;
 
 pub mod pipeline;
 pub mod watcher;
+
+pub mod keeping;
 
 pub mod dispatch;
 pub mod platform;

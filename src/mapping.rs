@@ -16,6 +16,10 @@ use crate::platform::{Account, FieldKind, FieldRule};
 use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
 use crate::schema::value::Value;
 use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage};
+pub use adds::Place;
+use adds::{AddRules, Consenting};
+
+mod adds;
 
 /// A feed's mapped fields are told apart by one bit each.
 pub const FIELDS_MAX: usize = 64;
@@ -36,6 +40,8 @@ pub struct Mapping {
     by_external_id: bool,
     operation: Operation,
     fields: Vec<MappedField>,
+    adds: Option<AddRules>,
+    consent: Option<Consenting>,
     templates: Environment<'static>,
     timezone: Tz,
 }
@@ -65,7 +71,13 @@ enum FieldSource {
 impl MappedField {
     /// The schema fields it is made from.
     fn inputs(&self) -> &[usize] {
-        match &self.source {
+        self.source.inputs()
+    }
+}
+
+impl FieldSource {
+    fn inputs(&self) -> &[usize] {
+        match self {
             FieldSource::Field(field) => std::slice::from_ref(field),
             FieldSource::Template { fields, .. } => fields,
         }
@@ -89,7 +101,8 @@ impl Mapping {
             OperationChoice::Always(verb) => Some(Operation::Always(*verb)),
             OperationChoice::Column { column, words } => field_named("operation.column", column).map(|field| {
                 let words = if words.is_empty() {
-                    Verb::ALL.into_iter().map(|verb| (verb.as_str().to_owned(), verb)).collect()
+                    let known = platform.verbs().iter().filter(|verb| feed.adds.is_some() || verb.add().is_none());
+                    known.map(|&verb| (verb.as_str().to_owned(), verb)).collect()
                 } else {
                     words.clone()
                 };
@@ -110,16 +123,7 @@ impl Mapping {
             };
             let source = match mapping {
                 FieldMapping::Column(column) => field_named(&key, column).map(FieldSource::Field),
-                FieldMapping::Template(text) => match used_columns(&mut templates, name, text) {
-                    Ok(columns) => {
-                        let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(&key, column)).collect();
-                        (indexes.len() == columns.len()).then(|| FieldSource::Template { name: name.clone(), fields: indexes })
-                    }
-                    Err(fault) => {
-                        more_faults.push(format!("{key}: {fault}"));
-                        None
-                    }
-                },
+                FieldMapping::Template(text) => template_source(&mut templates, name, text, &key, &mut field_named, &mut more_faults),
             };
             let Some(source) = source else { continue };
             let mut field = MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, personal: false };
@@ -132,6 +136,7 @@ impl Mapping {
             }
             fields.push(field);
         }
+        let (adds, consent) = adds::rules(feed, schema, &platform, &fields, &mut templates, &mut field_named, &mut more_faults);
         faults.extend(more_faults);
         if feed.fields.len() > FIELDS_MAX {
             faults.push(format!("fields: {} pass fields are mapped, at most {FIELDS_MAX} can be", feed.fields.len()));
@@ -144,6 +149,8 @@ impl Mapping {
                 by_external_id: matches!(feed.pass, PassColumn::ExternalId(_)),
                 operation,
                 fields,
+                adds,
+                consent,
                 templates,
                 timezone: feed.timezone,
             }),
@@ -175,6 +182,7 @@ impl Mapping {
         columns: &Columns,
         cells: &[Cow<'_, str>],
         values: &[Option<Value<'v>>],
+        place: &Place<'_>,
         problems: &mut Vec<Problem>,
     ) -> Option<Update<'v>> {
         let before = problems.len();
@@ -189,11 +197,21 @@ impl Mapping {
             Some(_) => {}
         }
         let verb = self.verb(column_of, values, problems);
+        let add = verb.and_then(Verb::add);
+        let mut withheld = self.withheld(values);
+        let mut amounts = Vec::new();
         let mut wanted = Vec::with_capacity(self.fields.len());
         for (index, field) in self.fields.iter().enumerate() {
             let column = field.inputs().first().and_then(|&input| column_of(input));
             // A column that the file lacks never changes anything.
-            if field.inputs().iter().all(|&input| column_of(input).is_none()) {
+            if !field.inputs().is_empty() && field.inputs().iter().all(|&input| column_of(input).is_none()) {
+                withheld.fields &= !(1 << index);
+                continue;
+            }
+            if withheld.fields & (1 << index) != 0 {
+                if self.consent.as_ref().is_some_and(|consent| consent.clear) {
+                    wanted.push(Wanted { field: index as u8, value: None });
+                }
                 continue;
             }
             let value = match self.value(field, values) {
@@ -204,6 +222,15 @@ impl Mapping {
                 }
             };
             match (value, field.empty) {
+                (Some(value), _) if add.is_some() && field.rule.balance => match adds::amount(&value) {
+                    Ok(amount) => match self.platform.check_value(&field.name, &value) {
+                        Ok(()) => amounts.extend((!amount.is_zero()).then_some((index as u8, amount))),
+                        Err(fault) => problems.push(Problem::new(fault.code, column, format!("{}: {}", field.name, fault.message))),
+                    },
+                    Err(message) => problems.push(Problem::new(Code::MappingError, column, message)),
+                },
+                // An amount that is not given adds nothing, and never takes anything away.
+                (None, Empty::Keep | Empty::Clear) if add.is_some() && field.rule.balance => {}
                 (Some(value), _) => match self.platform.check_value(&field.name, &value) {
                     Ok(()) => wanted.push(Wanted { field: index as u8, value: Some(value) }),
                     Err(fault) => problems.push(Problem::new(fault.code, column, format!("{}: {}", field.name, fault.message))),
@@ -213,8 +240,9 @@ impl Mapping {
                 (None, Empty::Reject) => problems.push(Problem::new(Code::EmptyRejected, column, "the cell is empty")),
             }
         }
+        let adds = self.adds(add, amounts, &mut withheld, columns, cells, values, place, problems);
         match (target, verb) {
-            (Some(target), Some(verb)) if problems.len() == before => Some(Update { target, verb, wanted }),
+            (Some(target), Some(verb)) if problems.len() == before => Some(Update { target, verb, wanted, adds, withheld }),
             _ => None,
         }
     }
@@ -235,7 +263,12 @@ impl Mapping {
     }
 
     fn value<'v>(&self, field: &MappedField, values: &[Option<Value<'v>>]) -> Result<Option<Value<'v>>, String> {
-        let value = match &field.source {
+        let value = self.source_value(&field.source, values)?;
+        value.map(|value| coerce(value, field.rule.kind, self.timezone)).transpose()
+    }
+
+    fn source_value<'v>(&self, source: &FieldSource, values: &[Option<Value<'v>>]) -> Result<Option<Value<'v>>, String> {
+        Ok(Some(match source {
             FieldSource::Field(index) => match &values[*index] {
                 Some(value) => value.clone(),
                 None => return Ok(None),
@@ -254,8 +287,7 @@ impl Mapping {
                 }
                 Value::Text(Cow::Owned(text))
             }
-        };
-        coerce(value, field.rule.kind, self.timezone).map(Some)
+        }))
     }
 
     fn render(&self, name: &str, fields: &[usize], values: &[Option<Value<'_>>]) -> Result<String, String> {
@@ -277,8 +309,12 @@ impl Mapping {
         }
     }
 
-    /// The change that is left of an update, given which fields are still to be sent.
-    pub fn change(&self, row: u64, reference: String, update: Update<'_>, mask: u64) -> Change {
+    /// The change that is left of an update's fields, given which are still to be sent. None when only adds are left.
+    pub fn change(&self, row: u64, reference: String, update: Update<'_>, mask: u64) -> Option<Change> {
+        let verb = if update.verb.add().is_some() { Verb::Update } else { update.verb };
+        if verb == Verb::Update && mask == 0 {
+            return None;
+        }
         let fields = update
             .wanted
             .into_iter()
@@ -289,7 +325,7 @@ impl Mapping {
                 value: wanted.value.map(Value::into_owned),
             })
             .collect();
-        Change { row, target: update.target, verb: update.verb, fields, found: None, reference }
+        Some(Change { row, target: update.target, verb, fields, found: None, reference })
     }
 
     /// Requests that a change costs at most, and whether its pass must be found first.
@@ -367,6 +403,27 @@ pub fn template_columns(text: &str) -> Result<Vec<String>, String> {
     used_columns(&mut environment(), "template", text)
 }
 
+/// A template whose columns are fields of the schema.
+fn template_source(
+    templates: &mut Environment<'static>,
+    name: &str,
+    text: &str,
+    key: &str,
+    field_named: &mut dyn FnMut(&str, &str) -> Option<usize>,
+    faults: &mut Vec<String>,
+) -> Option<FieldSource> {
+    match used_columns(templates, name, text) {
+        Ok(columns) => {
+            let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(key, column)).collect();
+            (indexes.len() == columns.len()).then(|| FieldSource::Template { name: name.to_owned(), fields: indexes })
+        }
+        Err(fault) => {
+            faults.push(format!("{key}: {fault}"));
+            None
+        }
+    }
+}
+
 /// Loads a template and lists the columns it uses, in the order in which they are filled in.
 fn used_columns(templates: &mut Environment<'static>, name: &str, text: &str) -> Result<Vec<String>, String> {
     if text.contains("{%") && text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "recursive") {
@@ -377,11 +434,7 @@ fn used_columns(templates: &mut Environment<'static>, name: &str, text: &str) ->
         format!("is not a template: {detail}; write such as \"{{{{ COLUMN }}}} points\"")
     })?;
     let template = templates.get_template(name).map_err(|error| error.to_string())?;
-    let columns = columns_of(templates, &template);
-    if columns.is_empty() {
-        return Err("the template uses no column; write a column as {{ COLUMN }}".into());
-    }
-    Ok(columns)
+    Ok(columns_of(templates, &template))
 }
 
 /// Names that nothing in the template gives a value to, but for the engine's own functions.

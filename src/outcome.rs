@@ -241,6 +241,14 @@ codes! {
     ValueTooLarge = "value-too-large", false, "The platform cannot hold the value.", "Shorten the value or use a smaller number.";
     ValueInexact = "value-inexact", false, "The platform stores this number as a 32-bit float and would change it.", "Use at most seven significant digits.";
     DuplicateKey = "duplicate-key", false, "Several records name the same pass and the feed refuses that.", "Send one record per pass, or choose another policy in feed.duplicates.";
+    // Adds
+    KeyConflict = "key-conflict", false, "The same transaction was applied or is on its way with another amount, pass or text.", "Find out which of the two is right; a correction of what was applied is a transaction of its own.";
+    AddInDoubt = "add-in-doubt", false, "An add was sent and nothing proves whether the platform applied it.", "Look at the pass, then decide by passferry settle RUN:LINE applied, not-applied or resend.";
+    PassInDoubt = "pass-in-doubt", false, "An earlier add of the same pass is in doubt, and this one comes after it.", "Settle the earlier one; this row is then taken up by itself.";
+    SettledNotApplied = "settled-not-applied", false, "It was in doubt, and a person decided that it was not applied and shall not be.", "Nothing.";
+    SettledResend = "settled-resend", true, "It was in doubt, and a person decided that it be sent again: a run of its own does that.", "Nothing; the newer run tells how it ended.";
+    NotificationExpired = "notification-expired", false, "The notification waited longer than the feed allows.", "Nothing, or deliver it again with a new transaction.";
+    SeedFailed = "seed-failed", true, "A seed of the notification failed, so that nobody else was notified.", "Look at the seed's row, then retry the run.";
     // Corrections
     CorrectionStale = "correction-stale", false, "A later run changed this pass after the report was written.", "Check that the correction is still wanted and deliver it as a new file.";
     CorrectionUnknown = "correction-unknown", false, "The line does not belong to a report of ours, or it was edited in a reserved column.", "Keep the reserved columns as they are.";

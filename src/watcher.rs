@@ -16,12 +16,15 @@ use tracing::{error, info, warn};
 
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::dispatch::Health;
+use crate::keeping::retention;
 use crate::ledger::run::Detail;
 use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
+use crate::pipeline::settle::settle;
 use crate::pipeline::{Rest, Road, process};
 use crate::service;
 use crate::source::{SourceError, folder};
+use crate::space::Trouble as Storage;
 use crate::stop::Stop;
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.
@@ -67,14 +70,15 @@ pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
         for feed in road.config.feeds.values() {
             let (wake, woken) = bounded::<()>(1);
             wakers.insert(feed.name.clone(), wake);
-            let name = format!("feed-{}", feed.name);
-            std::thread::Builder::new().name(name).spawn_scoped(scope, move || hand(road, feed, &woken, stop))?;
+            thread(&format!("feed-{}", feed.name)).spawn_scoped(scope, move || hand(road, feed, &woken, stop))?;
         }
         for source in road.config.sources.values() {
             let wakers = wakers.clone();
-            let name = format!("look-{}", source.name);
-            std::thread::Builder::new().name(name).spawn_scoped(scope, move || lookout(road, source, &wakers, stop))?;
+            thread(&format!("look-{}", source.name)).spawn_scoped(scope, move || lookout(road, source, &wakers, stop))?;
         }
+        std::thread::Builder::new()
+            .name("keeper".into())
+            .spawn_scoped(scope, || retention::keep(&road.config, &*road.ledger, road.fence, &road.spool, stop))?;
         service::ready();
         let watchdog = service::watchdog_interval();
         let mut alive = Instant::now();
@@ -87,6 +91,9 @@ pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
             service::status(&status_line(road));
         }
         service::stopping();
+        if road.broken().is_some() {
+            return Ok(());
+        }
         info!("stopping: no new work, requests in flight have {:?}", road.config.drain);
         road.stop_all(false);
         let deadline = Instant::now() + road.config.drain;
@@ -101,6 +108,27 @@ pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
         });
         Ok(())
     })
+    .and_then(|()| unbroken(road))
+}
+
+fn thread(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
+}
+
+/// Fails once storage did.
+fn unbroken(road: &Road) -> anyhow::Result<()> {
+    let Some(what) = road.broken() else { return Ok(()) };
+    Err(LedgerError::Disk { trouble: Storage::Broken, what: format!("{what}; the next start verifies it") }.into())
+}
+
+/// A fault of storage that nothing goes on after: everything is stopped. True when it is one.
+fn ends_everything(road: &Road, fault: &anyhow::Error, stop: &Stop) -> bool {
+    let broken = road.trouble(fault) == Some(Storage::Broken);
+    if broken {
+        road.break_off(fault);
+        stop.drain();
+    }
+    broken
 }
 
 /// One sweep: every inbox once, waiting out one quiet period, and every unfinished run as far as it goes.
@@ -129,6 +157,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
                         lame.insert(&source.name, fault);
                     }
                 }
+                Err(fault) if ends_everything(road, &fault, stop) => return Err(fault),
                 Err(fault) => {
                     warn!(source = source.name, "cannot list: {fault:#}");
                     troubled.insert(&source.name, fault);
@@ -149,31 +178,59 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
         }
     }
     for (source, fault) in troubled.into_iter().chain(lame) {
+        if let Some(storage) = road.trouble(&fault) {
+            sweep.later.push(storage.words(road.room.state()));
+            continue;
+        }
         sweep.trouble = sweep.trouble.max(Some(Trouble::of(&fault)));
         sweep.later.push(format!("source {source}: {fault:#}"));
     }
     let over = Stop::new();
     let results = std::thread::scope(|scope| {
-        let guard = scope.spawn(|| give_up_on_outages(road, &over, stop, patience));
-        let hands: Vec<_> = road.config.feeds.values().map(|feed| scope.spawn(move || work_off(road, feed, stop))).collect();
-        let results: Vec<_> =
-            hands.into_iter().map(|hand| hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked")))).collect();
+        let guard = thread("outages").spawn_scoped(scope, || give_up_on_outages(road, &over, stop, patience));
+        let hands: Vec<_> = road
+            .config
+            .feeds
+            .values()
+            .map(|feed| thread(&format!("feed-{}", feed.name)).spawn_scoped(scope, move || work_off(road, feed, stop)))
+            .collect();
+        let results: Vec<_> = hands
+            .into_iter()
+            .map(|hand| match hand {
+                Ok(hand) => hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked"))),
+                Err(error) => Err(error.into()),
+            })
+            .collect();
         over.drain();
-        let _ = guard.join();
+        let _ = guard.map(std::thread::ScopedJoinHandle::join);
         results
     });
+    if !road.room.regain() {
+        sweep.later.push(Storage::Full.words(road.room.state()));
+    }
+    unbroken(road)?;
     for result in results {
         let worked = result?;
         sweep.rested.extend(worked.rested);
         sweep.later.extend(worked.later);
     }
+    retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
     Ok(sweep)
 }
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
+    if let Err(fault) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
+        warn!("what was left over cannot be deleted: {fault:#}");
+    }
     let unfinished =
         road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
+    if let Err(error) = road.spool.sweep() {
+        warn!("half copies stay in the spool: {error}");
+    }
+    if road.unclean {
+        discard_damaged_copies(road)?;
+    }
     for mut run in unfinished {
         road.ledger.distrust_pending(road.fence, &run.id, &run.account)?;
         // Numbers in its rows mean the mapping it was checked under.
@@ -193,6 +250,19 @@ fn recover(road: &Road) -> anyhow::Result<()> {
     }
     for feed in road.config.feeds.values() {
         road.sweep_leftovers(feed);
+    }
+    Ok(())
+}
+
+/// Throws away copies that are not what the ledger says, which a power cut can leave of them. Their files are fetched again.
+fn discard_damaged_copies(road: &Road) -> anyhow::Result<()> {
+    let states = vec![State::Fetched, State::Checked, State::Held, State::Applying, State::Paused];
+    for run in road.ledger.runs(&RunFilter { states, ..RunFilter::default() })? {
+        let Some(sha256) = run.sha256.as_ref().filter(|_| run.kind != RunKind::Retry) else { continue };
+        if !road.spool.is_whole(&run.id, sha256)? {
+            warn!(run = run.id, "the copy in the spool is not what was fetched: it is thrown away");
+            road.spool.remove(&run.id)?;
+        }
     }
     Ok(())
 }
@@ -219,7 +289,8 @@ fn status_line(road: &Road) -> String {
     let count = |states: Vec<State>| road.ledger.runs(&RunFilter { states, ..RunFilter::default() }).map_or(0, |runs| runs.len());
     let applying = count(vec![State::Applying]);
     let waiting = count(vec![State::Held, State::Paused]);
-    format!("{} feeds, {applying} runs applying, {waiting} waiting", road.config.feeds.len())
+    let alert = road.room.alert().map(|alert| format!("{alert}; ")).unwrap_or_default();
+    format!("{alert}{} feeds, {applying} runs applying, {waiting} waiting", road.config.feeds.len())
 }
 
 fn matchers(road: &Road, source: &Source) -> anyhow::Result<Vec<Matcher>> {
@@ -261,30 +332,45 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
                 again
             }
             Err(fault) => {
-                if reachable {
+                if !ends_everything(road, &fault, stop) && reachable {
                     warn!(source = source.name, "cannot list: {fault:#}");
                 }
                 reachable = false;
                 None
             }
         };
-        let pause = [Some(until_next(&source.wake)), again].into_iter().flatten().min().unwrap_or(TICK);
-        wait(pause, woken, stop, || road.link(&source.name).map(|link| link.keep_alive(Duration::from_secs(30))).unwrap_or_default());
+        let keep_alive = || road.link(&source.name).map(|link| link.keep_alive(Duration::from_secs(30))).unwrap_or_default();
+        match &source.wake {
+            Wake::Every(interval) => {
+                wait(again.map_or(*interval, |again| again.min(*interval)), woken, stop, keep_alive);
+            }
+            Wake::Schedule { cron, timezone } => {
+                let due = || next_time(cron, *timezone);
+                let before = due();
+                // Whatever the clock does meanwhile: once another time is the next, this one has come.
+                let end = again.map(|again| Instant::now() + again);
+                while !stop.is_draining() && due() == before && end.is_none_or(|end| Instant::now() < end) {
+                    if wait(TICK, woken, stop, keep_alive) {
+                        break;
+                    }
+                }
+            }
+        }
     }
     drop(never_sends);
 }
 
-/// Waits for time, an event or the stop; does `meanwhile` now and then.
-fn wait(pause: Duration, woken: &Receiver<()>, stop: &Stop, meanwhile: impl Fn()) {
+/// Waits for time, an event or the stop; does `meanwhile` now and then. True when it was an event.
+fn wait(pause: Duration, woken: &Receiver<()>, stop: &Stop, meanwhile: impl Fn()) -> bool {
     let end = Instant::now() + pause;
     while !stop.is_draining() {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return;
+            return false;
         }
         let slice = left.min(Duration::from_millis(200));
         match woken.recv_timeout(slice) {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
             // No events here: the timer alone.
             Err(crossbeam_channel::RecvTimeoutError::Disconnected) => {
@@ -293,28 +379,25 @@ fn wait(pause: Duration, woken: &Receiver<()>, stop: &Stop, meanwhile: impl Fn()
         }
         meanwhile();
     }
+    false
 }
 
-/// How long until the source is to be listed again.
-fn until_next(wake: &Wake) -> Duration {
-    match wake {
-        Wake::Every(interval) => *interval,
-        Wake::Schedule { cron, timezone } => {
-            let now = Utc::now().with_timezone(timezone);
-            cron.parse::<croner::Cron>()
-                .ok()
-                .and_then(|cron| cron.find_next_occurrence(&now, false).ok())
-                .and_then(|next| (next - now).to_std().ok())
-                .unwrap_or(Duration::from_mins(1))
-        }
-    }
+/// The next time that a schedule names, by the wall clock as it is now.
+fn next_time(cron: &str, timezone: chrono_tz::Tz) -> Option<chrono::DateTime<chrono_tz::Tz>> {
+    let now = Utc::now().with_timezone(&timezone);
+    cron.parse::<croner::Cron>().ok()?.find_next_occurrence(&now, false).ok()
 }
 
 /// Lists a source's inboxes and registers what is complete.
 fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut Observations) -> anyhow::Result<Look> {
+    if !road.room.regain() {
+        // A file that is registered is a promise to write more.
+        return Ok(Look { feeds: HashSet::new(), again: None, fault: None });
+    }
     let link = road.link(&source.name)?;
     let discovered = match discover(matchers, link, &*road.ledger, observations, Instant::now()) {
         Ok(discovered) => discovered,
+        Err(SourceError::Local(fault)) => return Err(fault.into()),
         Err(fault) => {
             road.ledger.note_source(&source.name, Some(&fault.to_string()))?;
             return Err(fault.into());
@@ -375,7 +458,7 @@ fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
             Ok(_) => LATER,
             Err(fault) => {
                 error!("{fault:#}");
-                if matches!(fault.downcast_ref(), Some(LedgerError::Fenced)) {
+                if !ends_everything(road, &fault, stop) && matches!(fault.downcast_ref(), Some(LedgerError::Fenced)) {
                     stop.drain();
                 }
                 LATER
@@ -389,6 +472,7 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
     let mut sweep = Sweep::default();
     let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
     loop {
+        settle(road, &feed.name)?;
         let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
         runs.reverse();
         let mut advanced = false;
@@ -409,7 +493,9 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
             let span = crate::logging::run(&run.id);
             let rest = span.in_scope(|| process(road, &mut run, &run_stop));
             road.forget_stop(&run.id);
-            if let Err(fault) = &rest {
+            if let Err(fault) = &rest
+                && !ends_everything(road, fault, stop)
+            {
                 run.detail.waits = Some(format!("{fault:#}"));
                 road.save(&run).unwrap_or_default();
             }

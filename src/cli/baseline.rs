@@ -60,8 +60,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let What::Seed(seed) = &args.what;
     let config = context::config(global)?;
     let feed = context::feed(&config, &seed.feed)?;
-    let _lead = context::Lead::take(&config.state)?;
-    let ledger = context::ledger(&config)?;
+    let lead = context::Lead::take(&config)?;
+    let ledger = lead.ledger(&config)?;
     let counts = read_all(&config, feed, &*ledger, ledger.lead()?)?;
     let mut out = out::stdout();
     if seed.json {

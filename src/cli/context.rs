@@ -1,7 +1,7 @@
 //! What commands share: the configuration, the ledger, the lock on the state directory, signals.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use bstr::BStr;
 
 use super::{Exit, Failure, Global};
 use crate::config::meant::{Config, Feed};
-use crate::ledger::{self, Ledger, Run};
+use crate::ledger::{self, Ledger, LedgerError, Run};
+use crate::space::{self, Trouble};
 use crate::spool::private_folder;
 use crate::stop::Stop;
 
@@ -26,14 +27,34 @@ pub fn ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
 
 /// Held by the one process that takes files down the road. Released by the system when the process ends, however it ends.
 pub struct Lead {
-    _lock: File,
+    lock: File,
+    /// Whoever led before did not end in order: what is on the disk is looked at before it is believed.
+    unclean: bool,
 }
 
+/// What the lock says while somebody leads, and after an end in order. Of one length, so that no room is needed to change it.
+const IN_USE: &[u8] = b"in use\n";
+const CLOSED: &[u8] = b"closed\n";
+
+/// A ledger up to this size is verified at each start; a larger one after an end that was none, when it takes what it takes.
+const VERIFIED_ALWAYS: u64 = 64 << 20;
+
 impl Lead {
-    pub fn take(state: &Path) -> anyhow::Result<Lead> {
+    /// Fails when somebody else leads, or the state is on a network file system.
+    pub fn take(config: &Config) -> anyhow::Result<Lead> {
+        let state = &config.state;
+        if let Some(kind) = space::network_file_system(state).filter(|_| !config.network_state) {
+            let message = format!(
+                "state = {} is on a network file system ({kind}), where the ledger's locks do not keep two machines apart; \
+                 give it a folder of a local disk, or write network_state = true if it is known to lock right",
+                state.display()
+            );
+            return Err(Failure::new(Exit::Config, message).into());
+        }
         private_folder(state).with_context(|| format!("the state directory {}", state.display()))?;
         let path = state.join("lock");
         let lock = OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
@@ -49,7 +70,12 @@ impl Lead {
             locked = lock.try_lock();
         }
         match locked {
-            Ok(()) => Ok(Lead { _lock: lock }),
+            Ok(()) => {
+                let mut before = [0; IN_USE.len()];
+                let unclean = lock.read_exact_at(&mut before, 0).is_ok() && before == IN_USE;
+                lock.write_all_at(IN_USE, 0).and_then(|()| lock.sync_all()).with_context(|| format!("cannot write {}", path.display()))?;
+                Ok(Lead { lock, unclean })
+            }
             Err(std::fs::TryLockError::WouldBlock) => Err(Failure::new(
                 Exit::Later,
                 format!(
@@ -59,6 +85,41 @@ impl Lead {
             )
             .into()),
             Err(std::fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+}
+
+impl Lead {
+    /// The ledger, verified where the last leader did not end in order.
+    pub fn ledger(&self, config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
+        let path = config.state.join("ledger.sqlite");
+        let bytes = path.metadata().map_or(0, |meta| meta.len());
+        let ledger = ledger(config)?;
+        if self.unclean && bytes > 0 {
+            tracing::info!("the last passferry did not end in order: its ledger is verified");
+        }
+        if bytes > 0 && (self.unclean || bytes <= VERIFIED_ALWAYS) {
+            let faults = ledger.check()?;
+            if let Some(first) = faults.first() {
+                let what = format!("{first}{}", if faults.len() > 1 { format!(" and {} more", faults.len() - 1) } else { String::new() });
+                return Err(LedgerError::Damaged { path: path.display().to_string(), what }.into());
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// Did whoever led before leave without an end in order?
+    pub fn is_unclean(&self) -> bool {
+        self.unclean
+    }
+
+    /// Notes an end in order. After a fault of storage there is none.
+    pub fn close(&self, config: &Config, result: Option<&anyhow::Error>) {
+        if result.and_then(|fault| space::trouble(fault, &config.state)) == Some(Trouble::Broken) {
+            return;
+        }
+        if let Err(error) = self.lock.write_all_at(CLOSED, 0) {
+            tracing::debug!("the lock was not closed: {error}");
         }
     }
 }

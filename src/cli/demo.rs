@@ -34,8 +34,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let stop = context::stop_on_signals()?;
     let stage = Stage::set(&Options { folder: args.folder.clone(), passes: args.passes })?;
-    let _lead = context::Lead::take(&stage.config.state)?;
-    let ledger = context::ledger(&stage.config)?;
+    let lead = context::Lead::take(&stage.config)?;
+    let ledger = lead.ledger(&stage.config)?;
     let mut out = Out(anstream::stdout());
     out.introduce(&stage)?;
     let progress: Arc<dyn Progress> = if io::stderr().is_terminal() { progress::choose(true) } else { Arc::new(Plain::default()) };

@@ -77,6 +77,7 @@ impl std::error::Error for Failure {}
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     use crate::ledger::LedgerError;
     use crate::source::SourceError;
+    use crate::space::Trouble;
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.exit;
@@ -93,7 +94,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         match cause.downcast_ref::<LedgerError>() {
             Some(LedgerError::NoRun(_)) => return Exit::NoInput,
-            Some(LedgerError::Fenced) => return Exit::Later,
+            Some(LedgerError::Fenced | LedgerError::Disk { trouble: Trouble::Full | Trouble::Busy, .. }) => return Exit::Later,
             Some(_) => return Exit::Io,
             None => {}
         }

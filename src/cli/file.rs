@@ -51,6 +51,11 @@ impl InHand {
         }
     }
 
+    /// SHA-256 of the file as given, in hex.
+    pub fn sha256(&self) -> anyhow::Result<String> {
+        crate::spool::sha256_of(&self.path).with_context(|| self.path.display().to_string())
+    }
+
     /// Opens the text that a reader has decoded so far.
     pub fn text(reader: &Reader) -> anyhow::Result<File> {
         File::open(reader.text_path()).with_context(|| reader.text_path().display().to_string())

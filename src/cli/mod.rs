@@ -3,6 +3,7 @@
 // Comments on arguments are the help text, printed as they stand.
 #![allow(clippy::doc_markdown)]
 
+mod backup;
 mod baseline;
 mod check;
 mod codes;
@@ -15,6 +16,7 @@ mod demo;
 pub mod exit;
 mod explain;
 mod file;
+mod forget;
 mod man;
 mod once;
 mod out;
@@ -26,10 +28,12 @@ mod retry;
 mod run;
 mod runs;
 mod sandbox;
+mod settle;
 mod show;
 mod status;
 mod told;
 mod validate;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,6 +102,7 @@ enum Command {
     /// Example: passferry stop loyalty_0611.csv
     Stop(decide::Args),
     Retry(retry::Args),
+    Settle(settle::Args),
     /// Begin no file of a feed until it is resumed
     ///
     /// Files are still noticed, in their order.
@@ -109,12 +114,23 @@ enum Command {
     /// Example: passferry resume points
     Resume(pause::Args),
     Baseline(baseline::Args),
+    Verify(verify::Args),
+    Backup(backup::Args),
+    Forget(forget::Args),
     Codes(codes::Args),
     Config(config::Args),
     /// Stand-in pass platform on this machine
     Sandbox(sandbox::Args),
     Completions(completions::Args),
     Man(man::Args),
+}
+
+/// At the file-size limit (`ulimit -f`) the system kills without a word, unless somebody listens; then the write fails and is told.
+fn refuse_to_die_of_a_large_file() {
+    let heard = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, heard) {
+        tracing::debug!("no handler for SIGXFSZ: {error}");
+    }
 }
 
 fn exit_codes() -> String {
@@ -142,6 +158,7 @@ pub fn main() -> ExitCode {
         out::error(&format!("--log-level: {error:#}"));
         return Exit::Usage.into();
     }
+    refuse_to_die_of_a_large_file();
     let global = cli.global;
     let result = match cli.command {
         #[cfg(feature = "demo")]
@@ -160,9 +177,13 @@ pub fn main() -> ExitCode {
         Command::Discard(args) => decide::run(&global, &args, WishKind::Discard),
         Command::Stop(args) => decide::run(&global, &args, WishKind::Stop),
         Command::Retry(args) => retry::run(&global, &args),
+        Command::Settle(args) => settle::run(&global, &args),
         Command::Pause(args) => pause::run(&global, &args, true),
         Command::Resume(args) => pause::run(&global, &args, false),
         Command::Baseline(args) => baseline::run(&global, &args),
+        Command::Verify(args) => verify::run(&global, &args),
+        Command::Backup(args) => backup::run(&global, &args),
+        Command::Forget(args) => forget::run(&global, &args),
         Command::Codes(args) => codes::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),

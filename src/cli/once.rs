@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exit, Global, context, progress};
+use crate::config::meant::Config;
 use crate::ledger::{RunFilter, State};
 use crate::pipeline::Road;
 use crate::pipeline::report::json::needing_person;
@@ -21,11 +22,18 @@ pub struct Args {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
-    let _lead = context::Lead::take(&config.state)?;
-    let ledger = context::ledger(&config)?;
+    let lead = context::Lead::take(&config)?;
+    let swept = sweep(&config, &lead, args);
+    lead.close(&config, swept.as_ref().err());
+    swept
+}
+
+fn sweep(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Result<Exit> {
+    let ledger = lead.ledger(config)?;
     let stop = context::stop_on_signals()?;
-    let mut road = Road::new(config, Arc::clone(&ledger), progress::choose(true))?;
+    let mut road = Road::new(Arc::clone(config), Arc::clone(&ledger), progress::choose(true))?;
     road.force = args.force;
+    road.unclean = lead.is_unclean();
     let sweep = watcher::once(&Arc::new(road), &stop, args.patience)?;
     for reason in &sweep.later {
         tracing::warn!("left for the next sweep: {reason}");

@@ -17,6 +17,7 @@ use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};
 use crate::ledger::run::{Moves, Verdict};
 use crate::ledger::{Ledger, Mark, Row, RunKind};
+use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::reserved_columns;
 use crate::pipeline::decode::{DecodeError, Dialect, read_record, split_cells};
@@ -119,7 +120,15 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(faults) => return tell_header(&mut out, &args.file, 1, &faults, args.json),
     };
     let (dialect, text_path) = (reader.dialect().clone(), reader.text_path().to_owned());
-    let rules = Rules { schema: &prepared.schema, columns: &columns, mapping: Some(&prepared.mapping), correction: None, picked: None };
+    let file = hand.sha256()?;
+    let rules = Rules {
+        schema: &prepared.schema,
+        columns: &columns,
+        mapping: Some(&prepared.mapping),
+        correction: None,
+        file: &file,
+        picked: None,
+    };
     let pool = pool(config.workers)?;
     let (validated, duplicated) = match validate(reader, &rules, &hand.spool, &pool, &|_| (), &mut |_| Ok(())) {
         Ok(both) => both,
@@ -130,6 +139,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     ledger.pending_passes(&feed.platform.name, "", &mut |_, pass, _, _| pending.insert(pass, Verb::Void, std::iter::empty()))?;
     let against = Against {
         ledger: &*ledger,
+        run: "",
         account: &feed.platform.name,
         mapping: &prepared.mapping,
         field_ids: &prepared.field_ids,
@@ -237,7 +247,9 @@ fn change(row: &Row, told: &Told<'_>) -> anyhow::Result<ChangeLine> {
     let (mut cells, mut values, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     split_cells(&raw, told.dialect, &mut cells);
     schema.read(told.columns, &cells, &mut values, &mut problems);
-    let update = mapping.update(told.columns, &cells, &values, &mut problems);
+    // Identities of adds are not shown, so the file's does not matter here.
+    let place = Place { record: row.record, ..Place::default() };
+    let update = mapping.update(told.columns, &cells, &values, &place, &mut problems);
     let Some(update) = update else { anyhow::bail!("line {} changed while it was looked at", row.line) };
     let known = told.ledger.baseline_of(&told.feed.platform.name, &[update.target.key()])?.pop();
     let hide = |personal: bool| personal && !told.args.show_personal;

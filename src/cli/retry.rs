@@ -3,12 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use chrono::Utc;
 use serde::Serialize;
 
 use super::told::spool_owner;
 use super::{Exit, Failure, Global, context, out};
-use crate::ledger::run::Detail;
 use crate::ledger::{Ledger, Row, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::spool::Spool;
@@ -60,24 +58,14 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     context::feed(&config, &parent.feed)?;
     let owner = spool_owner(&*ledger, &parent)?;
     if !Spool::open(&config.state)?.data(&owner.id).exists() {
-        let words = format!("the file of run {} is no longer kept here: deliver {} again", parent.id, parent.shown_name());
+        let why = owner.detail.removed.as_ref().map(|removed| format!(" ({})", removed.told())).unwrap_or_default();
+        let words = format!("the file of run {} is no longer kept here{why}: deliver {} again", parent.id, parent.shown_name());
         return Err(Failure::new(Exit::NoInput, words).into());
     }
     let picked = pick(&*ledger, &parent, args)?;
     let rows = picked.len() as u64;
-    let run = ledger.request_run(Run {
-        id: String::new(),
-        state: State::Complete,
-        kind: RunKind::Retry,
-        parent: Some(parent.id.clone()),
-        detail: Detail {
-            seen_at: Utc::now(),
-            proof: format!("{} of run {}, by {}", out::counted(rows, "row"), parent.id, context::who()),
-            picked: picked.into_iter().collect(),
-            ..Detail::default()
-        },
-        ..parent.clone()
-    })?;
+    let proof = format!("{} of run {}, by {}", out::counted(rows, "row"), parent.id, context::who());
+    let run = ledger.request_run(parent.again(picked.into_iter().collect(), proof))?;
     let running = context::somebody_leads(&config.state);
     let mut out = out::stdout();
     if args.json {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Exit, Global, context, progress};
+use crate::config::meant::Config;
 use crate::pipeline::Road;
 use crate::watcher;
 
@@ -15,11 +16,18 @@ pub struct Args {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
-    let _lead = context::Lead::take(&config.state)?;
-    let ledger = context::ledger(&config)?;
+    let lead = context::Lead::take(&config)?;
+    let watched = watch(&config, &lead, args);
+    lead.close(&config, watched.as_ref().err());
+    watched
+}
+
+fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Result<Exit> {
+    let ledger = lead.ledger(config)?;
     let stop = context::stop_on_signals()?;
-    let mut road = Road::new(config, ledger, progress::choose(true))?;
+    let mut road = Road::new(Arc::clone(config), ledger, progress::choose(true))?;
     road.force = args.force;
+    road.unclean = lead.is_unclean();
     watcher::watch(&Arc::new(road), &stop)?;
     Ok(Exit::Ok)
 }

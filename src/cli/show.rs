@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::told::{Cells, RowLine, by_outcome, names, needing_person};
 use super::{Exit, Global, context, out};
+use crate::ledger::keeping::Removed;
 use crate::ledger::run::{ReportFile, Wish};
 use crate::ledger::{Ledger, Run, State};
 use crate::outcome::{Outcome, Tally};
@@ -55,6 +56,9 @@ struct Shown<'a> {
     reports: &'a [ReportFile],
     #[serde(skip_serializing_if = "Option::is_none")]
     archived: Option<String>,
+    /// The copy of its file was deleted: rows are shown without cells, and after retention without what was wrong with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<&'a Removed>,
     /// Asked for and not yet carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     wish: Option<Wish>,
@@ -74,6 +78,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             cause: run.detail.cause.as_deref(),
             reports: &run.detail.reports,
             archived: run.detail.archived.as_ref().map(crate::ledger::run::show_name),
+            removed: run.detail.removed.as_ref(),
             wish,
         };
         out::json(&mut out, &shown)?;
@@ -93,7 +98,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             if !args.line.is_empty() && !args.line.contains(&row.line) {
                 return Ok(());
             }
-            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref()), args.json)
+            let keys = ledger.keys_of_line(&run.id, row.line)?;
+            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref(), keys), args.json)
         })?;
     }
     out.flush()?;
@@ -147,6 +153,7 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     fact("size", format!("{} bytes", out::count(run.size)));
     fact("sha-256", run.sha256.clone().unwrap_or_default());
     fact("moved to", detail.archived.as_ref().map(crate::ledger::run::show_name).unwrap_or_default());
+    fact("file", detail.removed.as_ref().map(Removed::told).unwrap_or_default());
     if let Some(dialect) = &detail.dialect {
         let delimiter = if dialect.delimiter == "\t" { "tab" } else { &dialect.delimiter };
         fact("delimiter", format!("{delimiter} ({})", if dialect.pinned { "set" } else { &dialect.evidence }));
@@ -260,6 +267,9 @@ pub fn write_moves(out: &mut impl Write, moves: &crate::ledger::run::Moves) -> a
         (moves.perhaps_created, "passes may be created"),
         (moves.requests, "requests, at most"),
     ];
+    for (kind, count) in &moves.adds {
+        writeln!(out, "{:>10}  rows {kind}", out::count(*count))?;
+    }
     for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
         writeln!(out, "{:>10}  {what}", out::count(count))?;
     }

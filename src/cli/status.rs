@@ -12,6 +12,7 @@ use super::told::{RunLine, needing_person};
 use super::{Exit, Global, context, out};
 use crate::config::meant::{Config, Mode, Wake};
 use crate::ledger::{Ledger, RunFilter, SourceNote, State};
+use crate::space::Room;
 
 /// Show one screen: sources, feeds, what runs, what waits, what needs you
 ///
@@ -27,6 +28,8 @@ pub struct Args {
 struct Status {
     /// Does a daemon or a sweep work with the state directory?
     running: bool,
+    /// What keeps everything from going on, in words.
+    alerts: Vec<String>,
     sources: Vec<SourceNote>,
     feeds: Vec<FeedStatus>,
     applying: Vec<RunLine>,
@@ -113,6 +116,7 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
     }
     Ok(Status {
         running: context::somebody_leads(&config.state),
+        alerts: alerts(config),
         sources: sources.collect(),
         feeds,
         applying: in_states(&[State::Applying])?,
@@ -125,12 +129,21 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
     })
 }
 
+fn alerts(config: &Config) -> Vec<String> {
+    // Before the first start there is no reserve, and nobody misses it.
+    let led_before = config.state.join("lock").exists();
+    Room::new(&config.state, config.reserve, config.space_factor).alert().filter(|_| led_before).into_iter().collect()
+}
+
 fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyhow::Result<()> {
     let state = config.state.display();
     if status.running {
         writeln!(out, "{} with {state}", "running".green())?;
     } else {
         writeln!(out, "{} with {state}; start it with: passferry run, or sweep with: passferry once", "nobody works".yellow())?;
+    }
+    for alert in &status.alerts {
+        writeln!(out, "{} {alert}", "alert:".red())?;
     }
     out::heading(out, "sources")?;
     let mut sources = out::table(&[]);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::out;
 use super::preview::is_personal;
 use crate::config::meant::Config;
-use crate::ledger::{Ledger, OperationNote, Row, Run, RunKind, State};
+use crate::ledger::{KeyNote, KeyState, Ledger, OperationNote, Row, Run, RunKind, Settlement, State};
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::Correction;
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
@@ -145,6 +145,50 @@ pub struct RowLine {
     pub problems: Vec<ProblemLine>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<OperationNote>,
+    /// Its adds, as far as they were written down to be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adds: Vec<AddLine>,
+}
+
+/// An add, and what is known of its effect.
+#[derive(Serialize)]
+pub struct AddLine {
+    /// What the platform was given as the event's own identifier.
+    pub key: String,
+    pub amount: String,
+    pub state: KeyState,
+    pub at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settlement>,
+}
+
+impl AddLine {
+    fn of(note: KeyNote) -> AddLine {
+        AddLine {
+            key: note.key.to_string(),
+            amount: note.amount,
+            state: note.state,
+            at: note.at,
+            evidence: note.evidence,
+            settled: note.settled,
+        }
+    }
+
+    fn words(&self) -> String {
+        let amount = if self.amount.is_empty() { String::new() } else { format!(" {}", self.amount) };
+        let settled = self.settled.as_ref().map(|settled| {
+            format!(
+                "; settled {} by {} {}: {}",
+                settled.decision.as_str(),
+                settled.by,
+                out::time(settled.at),
+                settled.reason.escape_debug()
+            )
+        });
+        format!("{}{amount} {} {}{}", self.key, self.state.as_str(), out::time(self.at), settled.unwrap_or_default())
+    }
 }
 
 #[derive(Serialize)]
@@ -167,7 +211,7 @@ pub fn outcome(row: &Row) -> &'static str {
 }
 
 impl RowLine {
-    pub fn of(run: &str, row: Row, cells: Option<&Cells>) -> RowLine {
+    pub fn of(run: &str, row: Row, cells: Option<&Cells>, keys: Vec<KeyNote>) -> RowLine {
         let outcome = outcome(&row);
         let read = cells.and_then(|cells| cells.read(&row));
         let problems = row.detail.problems.into_iter().map(|problem| {
@@ -189,6 +233,7 @@ impl RowLine {
             outcome,
             problems: problems.collect(),
             operations: row.detail.operations,
+            adds: keys.into_iter().map(AddLine::of).collect(),
         }
     }
 
@@ -204,7 +249,7 @@ impl RowLine {
             let code = note.code.map(|code| format!(" {code}")).unwrap_or_default();
             format!("{} {}{code} {}", note.operation, note.outcome, note.message).trim_end().to_owned()
         });
-        problems.chain(operations).collect()
+        problems.chain(operations).chain(self.adds.iter().map(AddLine::words)).collect()
     }
 }
 

@@ -142,6 +142,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             Rest::Schema(_) => None,
         },
         correction: None,
+        file: "",
         picked: None,
     };
     let teller = Teller {

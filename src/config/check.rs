@@ -1,5 +1,6 @@
 //! As written → as meant: every check of the file, each on its own, so that one fault hides no other.
 
+mod adds;
 mod feed;
 mod fingerprint;
 mod mapping;
@@ -69,10 +70,18 @@ impl Check<'_> {
             self.fault(&state_key, "is empty; write a folder, such as \"/var/lib/passferry\"".into());
         }
         let drain = self.span(&Key::of(&["drain"]), file.drain.as_ref(), Duration::from_secs(30), Duration::ZERO);
+        let space_factor = file.space_factor.unwrap_or(4.0);
+        if !(0.0..=1000.0).contains(&space_factor) {
+            self.fault(&Key::of(&["space_factor"]), "is not a number from 0 (fetch whatever the room) to 1000".into());
+        }
+        let reserve = file.reserve.as_ref().and_then(|size| self.good(&Key::of(&["reserve"]), value::bytes(&size.0))).unwrap_or(8 << 20);
         let workers = file.workers.unwrap_or(0);
         if workers > 1024 {
             self.fault(&Key::of(&["workers"]), "is more than any machine has cores; write 0 for one thread per core".into());
         }
+
+        let (day, default) = (Duration::from_hours(24), Duration::from_hours(90 * 24));
+        let retention = self.span(&Key::of(&["retention"]), file.retention.as_ref(), default, day);
 
         let mut sources = BTreeMap::new();
         for (name, source) in self.section("source", &file.source) {
@@ -97,7 +106,11 @@ impl Check<'_> {
             platforms,
             feeds,
             drain,
+            space_factor,
+            reserve,
+            network_state: file.network_state.unwrap_or(false),
             workers: usize::from(workers),
+            retention,
             hash: hex(&Sha256::digest(text.as_bytes())),
         }
     }

@@ -50,9 +50,6 @@ impl fmt::Display for Key {
 /// Keys of sources and platforms that hold secrets.
 const SECRETS: [&str; 4] = ["key", "secret", "password", "passphrase"];
 
-/// Keys the design names that this version does not have. They are refused by name, never ignored.
-const NOT_YET: [&str; 2] = ["consent", "notify"];
-
 /// A file that is TOML. Its text is shown in faults but for lines that may hold a secret.
 pub(super) struct Document<'t> {
     text: &'t str,
@@ -236,9 +233,6 @@ fn explain(key: &Key, error: &Error) -> String {
     // serde lists what it expected between backticks, after the first one, which is what it found.
     let known: Vec<&str> = text.split('`').skip(3).step_by(2).collect();
     if text.starts_with("unknown field") {
-        if NOT_YET.contains(&key.last()) {
-            return "is not available in this version; remove it".into();
-        }
         return format!("is no key here; {}", value::instead(key.last(), &known));
     }
     if key.is_secret() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bstr::BString;
+use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 
 use crate::row::Verb;
@@ -19,10 +20,18 @@ pub struct Config {
     pub sources: BTreeMap<String, Arc<Source>>,
     pub platforms: BTreeMap<String, Arc<Platform>>,
     pub feeds: BTreeMap<String, Arc<Feed>>,
+    /// Room that a file takes on its road, as a multiple of its size. Default 4.
+    pub space_factor: f64,
+    /// Bytes kept in reserve on the disk of `state`. Default 8 MiB; 0 keeps none.
+    pub reserve: u64,
+    /// The state may be on a network file system.
+    pub network_state: bool,
     /// How long a stop may take before requests in flight are abandoned. Default 30 s.
     pub drain: Duration,
     /// Rayon threads for validation; 0 means one per core.
     pub workers: usize,
+    /// How long personal data of runs that are over is kept here. Default 90 days.
+    pub retention: Duration,
     /// SHA-256 of the file's bytes, in hex, kept with each run.
     pub hash: String,
 }
@@ -95,6 +104,8 @@ pub struct Platform {
     pub timeout: Option<Duration>,
     /// Tries of one request; none takes the platform's default.
     pub tries: Option<u32>,
+    /// How long after a lost answer the platform may still apply what it was asked; none takes the platform's default.
+    pub settling: Option<Duration>,
     /// A CA certificate file (PEM) to trust beside the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -122,6 +133,21 @@ pub struct Passkit {
     pub tier: Option<String>,
     /// `Authorization: Bearer <jwt>` (default) or the bare token.
     pub bearer: bool,
+    pub read_back: ReadBack,
+}
+
+/// What may be believed of an add whose answer was lost. PassKit does not say whether it keeps our identifiers of events (contract 4.2, M7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadBack {
+    /// An event with our identifier proves that the add was applied; that there is none proves nothing.
+    #[default]
+    Presence,
+    /// As said by the configuration, events carry our identifiers: that there is none proves that the add was not applied.
+    Events,
+    /// Nobody else changes balances, so that they prove what was applied.
+    Balance,
+    /// Nothing is asked.
+    Nothing,
 }
 
 #[derive(Clone, Debug)]
@@ -155,12 +181,23 @@ pub struct Feed {
     pub unchanged_max_age: Option<Duration>,
     /// Pass field to its mapping, in the order of the file. At most 64.
     pub fields: Vec<(String, FieldMapping)>,
+    /// What makes an add itself; always there when the feed can add.
+    pub adds: Option<Adds>,
+    pub consent: Option<Consent>,
+    pub notify: Option<Notify>,
     /// Zone of dates and local times in cells.
     pub timezone: Tz,
     pub guard: Guard,
     pub limits: Limits,
     /// Digest of all that makes this feed's meaning (schema, mapping, platform, operation): a change holds the next file.
     pub fingerprint: String,
+}
+
+impl Feed {
+    /// Does it add: is there an operation among its own that must not be repeated?
+    pub fn adds(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +210,13 @@ pub enum Content {
 pub enum PassColumn {
     ExternalId(String),
     PassId(String),
+}
+
+impl Feed {
+    /// Can a file of this feed do something that must not be done twice?
+    pub fn may_add(&self) -> bool {
+        self.adds.is_some()
+    }
 }
 
 impl PassColumn {
@@ -197,6 +241,87 @@ pub enum OperationChoice {
         column: String,
         words: BTreeMap<String, Verb>,
     },
+}
+
+impl OperationChoice {
+    /// Does it name an add? A column without `words` may say one only where the feed says what makes adds themselves.
+    pub fn names_add(&self) -> bool {
+        self.names(|verb| verb.add().is_some())
+    }
+
+    /// Does it name an add that takes an amount?
+    pub fn names_amount(&self) -> bool {
+        self.names(|verb| matches!(verb, Verb::Earn | Verb::Burn))
+    }
+
+    fn names(&self, wanted: impl Fn(Verb) -> bool) -> bool {
+        match self {
+            OperationChoice::Always(verb) => wanted(*verb),
+            OperationChoice::Column { words, .. } => words.values().any(|verb| wanted(*verb)),
+        }
+    }
+}
+
+/// What makes an add the same add wherever it turns up again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adds {
+    /// Keys are told apart by it; the feed's name unless several feeds carry the same transactions.
+    pub scope: String,
+    pub identity: Identity,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// The column with the transaction's own identifier.
+    Transaction(String),
+    /// The file's content and the record's number: the same transaction in another file is another one.
+    File,
+}
+
+/// Fields that need a holder's consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// A boolean column; anything but true keeps the fields back.
+    pub column: String,
+    pub fields: Vec<String>,
+    /// Clear what is kept back instead of leaving it alone.
+    pub clear: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    pub message: FieldMapping,
+    /// The pass field whose change tells the holder.
+    pub field: String,
+    pub kind: NotifyKind,
+    /// When notifications may be sent; always when none.
+    pub window: Option<Window>,
+    /// After this long since the file was seen they are dropped.
+    pub expires: Option<Duration>,
+    /// Identifiers of passes that are notified first.
+    pub seeds: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotifyKind {
+    /// Needs consent.
+    Marketing,
+    Transactional,
+}
+
+/// A time of day in a zone; over midnight when it ends before it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub from: NaiveTime,
+    pub to: NaiveTime,
+    pub zone: Tz,
+}
+
+impl Window {
+    pub fn is_open(&self, now: DateTime<Utc>) -> bool {
+        let time = now.with_timezone(&self.zone).time();
+        if self.from < self.to { self.from <= time && time < self.to } else { time >= self.from || time < self.to }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,5 +447,23 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits { file: 16 << 30, record: 1 << 20, cell: 256 << 10, cells: 4096, expansion: 100 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_may_go_over_midnight_and_keeps_its_zone() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let time = |text: &str| text.parse().unwrap();
+        let day = Window { from: time("08:00:00"), to: time("21:00:00"), zone: chrono_tz::Europe::Paris };
+        assert!(day.is_open(at("2026-07-01T06:00:00Z")), "08:00 in summer");
+        assert!(!day.is_open(at("2026-12-01T06:30:00Z")), "07:30 in winter");
+        assert!(!day.is_open(at("2026-07-01T19:00:00Z")), "21:00 is the end");
+        let night = Window { from: time("22:00:00"), to: time("06:00:00"), zone: chrono_tz::UTC };
+        assert!(night.is_open(at("2026-07-01T23:00:00Z")) && night.is_open(at("2026-07-01T05:59:59Z")));
+        assert!(!night.is_open(at("2026-07-01T12:00:00Z")));
     }
 }

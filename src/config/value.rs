@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Words of the design that this version refuses by name.
-pub(super) const LATER: [&str; 7] = ["thewalletcrew", "google_wallet", "apple_wallet", "http", "earn", "burn", "redeem"];
+pub(super) const LATER: [&str; 4] = ["thewalletcrew", "google_wallet", "apple_wallet", "http"];
 
 /// Keys of sources and platforms whose values may be shown.
 pub(super) fn harmless(key: &str) -> bool {
@@ -182,6 +182,20 @@ pub(super) fn folder(text: &str) -> Result<String, String> {
     let root = if text.starts_with('/') { "/" } else { "" };
     let path = format!("{root}{}", parts.join("/"));
     Ok(if path.is_empty() { ".".into() } else { path })
+}
+
+/// A time of day and a zone: `"08:00..21:00 Europe/Paris"`.
+pub(super) fn window(text: &str) -> Result<crate::config::meant::Window, String> {
+    let wrong = || format!("{} is not a window; write such as \"08:00..21:00 Europe/Paris\"", quoted(text));
+    let (times, zone) = text.split_once(' ').ok_or_else(wrong)?;
+    let (from, to) = times.split_once("..").ok_or_else(wrong)?;
+    let time = |text: &str| chrono::NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| wrong());
+    let (from, to) = (time(from)?, time(to)?);
+    let zone = zone.trim().parse().map_err(|_| format!("{} is not a time zone; write such as \"Europe/Paris\"", quoted(zone.trim())))?;
+    if from == to {
+        return Err(format!("{} is never open; write two times that differ, or remove it", quoted(text)));
+    }
+    Ok(crate::config::meant::Window { from, to, zone })
 }
 
 #[cfg(test)]

@@ -208,8 +208,16 @@ pub struct Config {
     pub state: Option<String>,
     /// How long a stop waits for requests in flight before they are abandoned (they are then taken up at the next start). Default `"30s"`.
     pub drain: Option<Span>,
+    /// Room that a file takes on its road, as a multiple of its size: it is fetched only when the disk of `state` has that much. Default 4.
+    pub space_factor: Option<f64>,
+    /// Room kept in reserve on the disk of `state`, so that what is on its way is still written down when the disk is full. Default `"8MiB"`.
+    pub reserve: Option<Size>,
+    /// Allows `state` on a network file system, where SQLite's locks cannot be relied on. Default false.
+    pub network_state: Option<bool>,
     /// Threads that validate rows; 0 means one per core. Default 0.
     pub workers: Option<u16>,
+    /// How long copies of files, and what the ledger quotes of them, are kept after a run is over. Default `"90d"`.
+    pub retention: Option<Span>,
     /// Where files arrive.
     #[serde(default)]
     pub source: BTreeMap<String, Table<Source>>,
@@ -326,6 +334,27 @@ pub struct Platform {
     pub tries: Option<u16>,
     /// PEM file of a CA to trust beside the system's.
     pub ca_file: Option<String>,
+    /// How long the platform may still apply a request after its answer was lost: only then an add that was lost is looked for.
+    /// At least the platform's own request limit. Default: the platform's own.
+    pub settling: Option<Span>,
+    /// What proves that an add whose answer was lost was applied or not. Default `"presence"`.
+    pub read_back: Option<ReadBack>,
+    /// Nobody but passferry changes balances of this program. Needed for `read_back = "balance"`. Default false.
+    pub sole_writer: Option<bool>,
+}
+
+/// What proves an add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadBack {
+    /// An event that carries our key proves that the add was applied; that there is none proves nothing.
+    Presence,
+    /// As `presence`; and your account is known to keep our keys, so that no event proves that the add was not applied.
+    Events,
+    /// The balance before and after.
+    Balance,
+    /// Nothing: every lost answer waits for a person.
+    Nothing,
 }
 
 /// Whose platform it is.

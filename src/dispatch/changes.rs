@@ -1,18 +1,31 @@
 //! The stream of changes between a run and the sending thread.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::engine::{Command, Job};
+use super::adds::AddFate;
+use super::engine::{Command, Job, Work};
 use crate::platform::ChangeResult;
-use crate::row::{Change, PassKey};
+use crate::row::{AddKey, Addition, Change, PassKey};
 use crate::stop::Stop;
 
 /// How long results gather before a thread that waits for them looks again.
 const GATHER: Duration = Duration::from_millis(1);
+
+/// What came back, for a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Came {
+    Change(u64, ChangeResult),
+    Add(u64, AddKey, AddFate),
+}
+
+/// Adds that wait for their platform to settle do not take room in the window, up to so many.
+const PARKED_MAX: usize = 10_000;
 
 /// Changes of one run on their way, and their results on the way back. Results come in the order in which changes end.
 pub struct Changes {
@@ -23,20 +36,20 @@ pub struct Changes {
 /// The half that hands changes over. Dropping it lets the receiver end after the last result.
 pub struct ChangeSender {
     commands: Option<UnboundedSender<Command>>,
-    results: Sender<(u64, ChangeResult)>,
+    results: Sender<Came>,
     window: Arc<Window>,
     stop: Stop,
 }
 
 /// The half that results come from.
 pub struct ChangeReceiver {
-    results: Receiver<(u64, ChangeResult)>,
+    results: Receiver<Came>,
 }
 
 impl Changes {
     pub(super) fn new(commands: Option<UnboundedSender<Command>>, stop: Stop, window: usize) -> Changes {
         let (results, received) = crossbeam_channel::unbounded();
-        let window = Arc::new(Window { outstanding: Mutex::new(0), room: Condvar::new(), size: window });
+        let window = Arc::new(Window { outstanding: Mutex::new(0), parked: AtomicUsize::new(0), room: Condvar::new(), size: window });
         Changes { sender: Some(ChangeSender { commands, results, window, stop }), receiver: ChangeReceiver { results: received } }
     }
 
@@ -53,11 +66,11 @@ impl Changes {
     }
 
     /// See [`ChangeReceiver::receive`]. Call [`Changes::close`] first, or it waits for changes that nobody sends.
-    pub fn receive(&self) -> Option<(u64, ChangeResult)> {
+    pub fn receive(&self) -> Option<Came> {
         self.receiver.receive()
     }
 
-    pub fn try_receive(&self) -> Option<(u64, ChangeResult)> {
+    pub fn try_receive(&self) -> Option<Came> {
         self.receiver.try_receive()
     }
 
@@ -73,23 +86,32 @@ impl ChangeSender {
     ///
     /// Changes of one key are carried out one after another in the order sent, across all streams of the account.
     pub fn send(&self, change: Change, key: PassKey) {
+        self.hand_over(Work::Change(change), key);
+    }
+
+    /// Hands an add over, in the same order as changes. Its intent must be written down.
+    pub fn add(&self, add: Addition, key: PassKey) {
+        self.hand_over(Work::Add(add), key);
+    }
+
+    fn hand_over(&self, work: Work, key: PassKey) {
         self.window.enter();
-        let done = Ending { row: change.row, results: self.results.clone(), window: self.window.clone() };
+        let done = Ending { results: self.results.clone(), window: self.window.clone(), parked: Cell::new(false) };
         if let Some(commands) = &self.commands {
             // After the thread ended the job is dropped, which makes room and lets the receiver end without its result.
-            let _ = commands.send(Command::Change(Box::new(Job { change, key, stop: self.stop.clone(), done })));
+            let _ = commands.send(Command::Job(Box::new(Job { work, key, stop: self.stop.clone(), done })));
         }
     }
 }
 
 impl ChangeReceiver {
     /// The next result; waits for it. None after the sender was dropped and the last result was received.
-    pub fn receive(&self) -> Option<(u64, ChangeResult)> {
+    pub fn receive(&self) -> Option<Came> {
         self.results.recv().ok()
     }
 
     /// The next result, if one comes within `time`. `Disconnected` after the last one.
-    pub fn receive_timeout(&self, time: Duration) -> Result<(u64, ChangeResult), RecvTimeoutError> {
+    pub fn receive_timeout(&self, time: Duration) -> Result<Came, RecvTimeoutError> {
         match self.results.try_recv() {
             Ok(result) => return Ok(result),
             Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
@@ -101,7 +123,7 @@ impl ChangeReceiver {
     }
 
     /// A result that is there already.
-    pub fn try_receive(&self) -> Option<(u64, ChangeResult)> {
+    pub fn try_receive(&self) -> Option<Came> {
         self.results.try_recv().ok()
     }
 }
@@ -109,6 +131,7 @@ impl ChangeReceiver {
 /// How many changes of a stream have not ended.
 struct Window {
     outstanding: Mutex<usize>,
+    parked: AtomicUsize,
     room: Condvar,
     size: usize,
 }
@@ -120,6 +143,20 @@ impl Window {
             outstanding = self.room.wait(outstanding).unwrap_or_else(PoisonError::into_inner);
         }
         *outstanding += 1;
+    }
+
+    /// True when the window has one place more from now on.
+    fn park(&self) -> bool {
+        if self.parked.fetch_add(1, Ordering::Relaxed) >= PARKED_MAX {
+            self.parked.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.leave();
+        true
+    }
+
+    fn unpark(&self) {
+        self.parked.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Wakes the sender only once a quarter of the window is free: a wake-up for every change costs more than the change.
@@ -134,20 +171,28 @@ impl Window {
 
 /// What happens at the end of a change, or when it is dropped on the way.
 pub(super) struct Ending {
-    row: u64,
-    results: Sender<(u64, ChangeResult)>,
+    results: Sender<Came>,
     window: Arc<Window>,
+    /// It has left the window before its end.
+    parked: Cell<bool>,
 }
 
 impl Ending {
-    pub(super) fn send(self, result: ChangeResult) {
+    pub(super) fn send(self, came: Came) {
         // Nobody receives only when the run was unwound.
-        let _ = self.results.send((self.row, result));
+        let _ = self.results.send(came);
+    }
+
+    /// Makes room for others while this one waits long for something that costs nothing.
+    pub(super) fn park(&self) {
+        if !self.parked.get() && self.window.park() {
+            self.parked.set(true);
+        }
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.window.leave();
+        if self.parked.get() { self.window.unpark() } else { self.window.leave() }
     }
 }

@@ -1,8 +1,8 @@
 //! Conversations, and the lanes that keep the changes of one pass in order. Runs on the sending thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashSet, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
-use super::changes::Ending;
+use super::changes::{Came, Ending};
 use super::client::{Client, Lost};
 use super::gate::{Failed, Gate};
 use crate::platform::{Account, Answer, Conversation, Limits, RawAnswer, Request, Step, Verdict};
-use crate::row::{Change, PassKey};
+use crate::row::{Addition, Change, PassKey};
 use crate::stop::Stop;
 
 /// Something to run on the sending thread, which alone may hold the engine.
@@ -26,14 +26,20 @@ pub(super) type Run = Box<dyn FnOnce(Rc<Engine>) -> Pin<Box<dyn Future<Output = 
 
 /// What the sending thread is asked to do.
 pub(super) enum Command {
-    Change(Box<Job>),
+    Job(Box<Job>),
     Run(Run),
     End,
 }
 
-/// A change and where its result goes.
+/// What a lane carries.
+pub(super) enum Work {
+    Change(Change),
+    Add(Addition),
+}
+
+/// Something to do to a pass, and where its result goes.
 pub(super) struct Job {
-    pub change: Change,
+    pub work: Work,
     pub key: PassKey,
     pub stop: Stop,
     pub done: Ending,
@@ -75,6 +81,8 @@ pub(super) struct Engine {
     shared: Arc<Shared>,
     /// The passes with a change under way, and the changes that wait for it.
     lanes: RefCell<HashMap<PassKey, VecDeque<Job>>>,
+    /// Passes with an add in doubt: later ones wait until a person has settled it.
+    doubtful: RefCell<HashSet<PassKey>>,
     asking: Cell<bool>,
     /// First changes of lanes that nobody carries out yet.
     fresh: RefCell<VecDeque<Job>>,
@@ -93,6 +101,7 @@ impl Engine {
             gate,
             shared,
             lanes: RefCell::default(),
+            doubtful: RefCell::default(),
             asking: Cell::new(false),
             fresh: RefCell::default(),
             idle: Cell::new(0),
@@ -105,7 +114,7 @@ impl Engine {
         tokio::task::spawn_local(self.gate.clone().timer());
         while let Some(command) = commands.recv().await {
             match command {
-                Command::Change(job) => self.enqueue(*job),
+                Command::Job(job) => self.enqueue(*job),
                 Command::Run(run) => drop(tokio::task::spawn_local(run(self.clone()))),
                 Command::End => return,
             }
@@ -144,15 +153,46 @@ impl Engine {
 
     async fn run_lane(self: &Rc<Self>, first: Job) {
         let mut next = Some(first);
-        while let Some(Job { change, key, stop, done }) = next {
-            let result = self.converse(self.account.apply(change), &Patience::Endless(stop)).await;
-            done.send(result);
+        while let Some(Job { work, key, stop, done }) = next {
+            match work {
+                Work::Change(change) => {
+                    let row = change.row;
+                    let result = self.converse(self.account.apply(change), &Patience::Endless(stop)).await;
+                    done.send(Came::Change(row, result));
+                }
+                Work::Add(add) => {
+                    let (row, add_key) = (add.row, add.key);
+                    let fate = self.add(add, key, stop, &done).await;
+                    done.send(Came::Add(row, add_key, fate));
+                }
+            }
             let mut lanes = self.lanes.borrow_mut();
             next = lanes.get_mut(&key).and_then(VecDeque::pop_front);
             if next.is_none() {
                 lanes.remove(&key);
             }
         }
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn is_doubtful(&self, pass: PassKey) -> bool {
+        self.doubtful.borrow().contains(&pass)
+    }
+
+    pub(super) fn doubt(&self, pass: PassKey) {
+        self.doubtful.borrow_mut().insert(pass);
+    }
+
+    /// A person has settled what was in doubt of this pass.
+    pub(super) fn undoubt(&self, pass: PassKey) {
+        self.doubtful.borrow_mut().remove(&pass);
     }
 
     pub(super) async fn converse<T>(self: &Rc<Self>, mut talk: Box<dyn Conversation<T>>, patience: &Patience) -> T {
@@ -219,7 +259,7 @@ impl Engine {
             };
             drop(permit);
             if unsure && !request.repeatable {
-                return Answer::Exhausted { tries: repeats, message: format!("{reason}; it must not be sent again") };
+                return Answer::Lost { message: reason };
             }
             let counts = failed == Failed::Counted || matches!(patience, Patience::Tries);
             tries += u32::from(counts);

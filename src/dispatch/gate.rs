@@ -410,6 +410,7 @@ mod tests {
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(8),
             answer_bytes_max: 1,
+            settling: Duration::ZERO,
         };
         Gate::new("test".to_owned(), &limits, Arc::default())
     }

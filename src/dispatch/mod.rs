@@ -6,6 +6,7 @@
 //! Callers see blocking calls. Behind them one thread runs everything: `engine` holds the conversations and the lanes, `gate` decides
 //! when a request may leave, `client` carries one try of it.
 
+mod adds;
 mod changes;
 mod client;
 mod engine;
@@ -24,12 +25,13 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::config::meant;
 use crate::outcome::Code;
 use crate::platform::{Account, Conversation, Finding, Limits, Page, Reach};
-use crate::row::Target;
+use crate::row::{PassKey, Target};
 use crate::stop::Stop;
 use client::Client;
 use engine::{Command, Engine, Patience};
 
-pub use changes::{ChangeReceiver, ChangeSender, Changes};
+pub use adds::AddFate;
+pub use changes::{Came, ChangeReceiver, ChangeSender, Changes};
 
 /// How the account is doing, for status lines and run states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +158,17 @@ impl Dispatch {
         Changes::new(self.commands.clone(), stop.clone(), self.limits.in_flight.saturating_mul(4).max(1))
     }
 
+    /// What was in doubt of a pass is settled: its adds go on.
+    pub fn settled(&self, pass: PassKey) {
+        if let Some(commands) = &self.commands {
+            let run = Box::new(move |engine: std::rc::Rc<Engine>| {
+                let run: std::pin::Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move { engine.undoubt(pass) });
+                run
+            });
+            let _ = commands.send(Command::Run(run));
+        }
+    }
+
     /// Tests credentials, region and rights, each request once: it reports trouble instead of waiting it out.
     pub fn probe(&self) -> Reach {
         let (result, received) = crossbeam_channel::bounded(1);
@@ -216,6 +229,8 @@ fn limits_of(platform: &Limits, settings: &meant::Platform) -> Limits {
         in_flight: settings.in_flight.unwrap_or(platform.in_flight).max(1),
         timeout: settings.timeout.unwrap_or(platform.timeout),
         tries: settings.tries.unwrap_or(platform.tries).max(1),
+        // What left here just before our own deadline may still arrive and be carried out.
+        settling: settings.settling.unwrap_or(platform.settling + settings.timeout.unwrap_or(platform.timeout)),
         ..platform.clone()
     }
 }

@@ -112,7 +112,8 @@ pub struct FieldState {
 }
 
 impl FieldState {
-    const BYTES: usize = 13;
+    /// Size of one in a baseline.
+    pub const BYTES: usize = 13;
 
     pub fn encode(fields: &[FieldState]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(fields.len() * FieldState::BYTES);

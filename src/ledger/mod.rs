@@ -3,6 +3,8 @@
 //! One interface with stated contracts. SQLite implements it here for one worker; PostgreSQL can implement the same for several, so
 //! nothing of a database leaks out: no row ids, no paths, no connections, and every write of a worker names its [`Fence`].
 
+pub mod keeping;
+pub mod key;
 pub mod mark;
 pub mod run;
 mod sqlite;
@@ -15,8 +17,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Code, Outcome, Problem, Tally};
-use crate::row::{PassKey, Verb};
+use crate::row::{AddKey, PassKey, Verb};
+use crate::space::Trouble;
 
+pub use keeping::Keeping;
+pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use mark::{FieldState, Mark};
 pub use run::{Run, RunKind, State, Wish};
 
@@ -41,6 +46,8 @@ pub struct Row {
     pub verb: Verb,
     /// Which mapped fields are still to be sent, one bit each.
     pub mask: u64,
+    /// Which adds are still to be sent, by [`crate::row::AddKind::bit`].
+    pub adds: u8,
     /// It touches a pass that an earlier run of the account has not finished with: applied after that run.
     pub deferred: bool,
     /// None while it is to be done.
@@ -92,11 +99,20 @@ impl RowDetail {
     }
 }
 
+/// How far a row came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It is over.
+    As(Outcome),
+    /// Its fields are done; these adds are left.
+    AddsLeft(u8),
+}
+
 /// How a row ended, and what is known of its pass since.
 #[derive(Clone, Debug)]
 pub struct RowEnd {
     pub number: u64,
-    pub outcome: Outcome,
+    pub outcome: Ended,
     pub detail: RowDetail,
     /// The pass, when its baseline changes.
     pub pass: Option<PassKey>,
@@ -147,12 +163,18 @@ pub enum LedgerError {
         "the ledger was written by a newer passferry (format {found}, this program knows {known}); run that version, or restore a backup"
     )]
     TooNew { found: u32, known: u32 },
-    #[error("{path} is damaged: {what}; stop passferry and restore the ledger from a backup")]
+    #[error(
+        "{path} is damaged: {what}; stop passferry, move ledger.sqlite, ledger.sqlite-wal and ledger.sqlite-shm out of the state directory, \
+         copy a backup (passferry backup makes them) to its place as ledger.sqlite, and start; README, \"Backup and restore\", tells the rest"
+    )]
     Damaged { path: String, what: String },
     #[error("another passferry has taken over this state directory")]
     Fenced,
     #[error("no run {0}")]
     NoRun(String),
+    /// The disk under it is full, read-only, or fails.
+    #[error("ledger: {what}")]
+    Disk { trouble: Trouble, what: String },
     #[error("ledger: {0}")]
     Storage(String),
 }
@@ -160,8 +182,8 @@ pub enum LedgerError {
 pub type Result<T> = std::result::Result<T, LedgerError>;
 
 /// The ledger. Every method is one transaction: it happened durably when it returned, or not at all.
-pub trait Ledger: Send + Sync {
-    /// Takes the lead. All earlier fences are refused from now on.
+pub trait Ledger: Keeping + Send + Sync {
+    /// Takes the lead. All earlier fences are refused from now on, and what earlier writers left unfinished on the disk is brought in.
     fn lead(&self) -> Result<Fence>;
 
     /// Registers a run under a new id. `run.id` is ignored and given back filled in.
@@ -226,8 +248,32 @@ pub trait Ledger: Send + Sync {
     /// How many rows are still to be done in these runs, as far as they are checked or applying.
     fn pending_of(&self, runs: &[String]) -> Result<u64>;
 
-    /// Outcomes and what they say of the baseline, together.
-    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()>;
+    /// Outcomes, what they say of the baseline, and what became of adds, together.
+    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd], keys: &[KeyEnd]) -> Result<()>;
+
+    /// Writes adds down before they are sent. What comes back says which may be.
+    fn intend(&self, fence: Fence, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>>;
+
+    /// What is known of these keys, in the same order.
+    fn keys(&self, keys: &[AddKey]) -> Result<Vec<Option<KeyNote>>>;
+
+    /// Keys of a run in this state, by line.
+    fn keys_of(&self, run: &str, state: KeyState) -> Result<Vec<KeyNote>>;
+
+    /// Keys of the adds of one row of a run.
+    fn keys_of_line(&self, run: &str, line: u64) -> Result<Vec<KeyNote>>;
+
+    /// The first add of a pass that is in doubt.
+    fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
+
+    /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
+    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()>;
+
+    /// Decisions that wait, oldest first.
+    fn to_settle(&self) -> Result<Vec<Settling>>;
+
+    /// Carries out a decision: what the keys are now, how the row ended, and the decision is no longer waiting.
+    fn settle(&self, fence: Fence, settling: &Settling, account: &str, keys: &[(AddKey, KeyState)], end: Option<&RowEnd>) -> Result<()>;
 
     /// Forgets the baseline of every pass with a row still to be done: after a stop it is not known which of them were sent.
     fn distrust_pending(&self, fence: Fence, run: &str, account: &str) -> Result<u64>;

@@ -7,6 +7,7 @@ use bstr::BString;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::keeping::Removed;
 use crate::outcome::{Code, Tally};
 
 /// Where a run is on its road.
@@ -165,6 +166,8 @@ pub struct Detail {
     pub fault: Option<Fault>,
     /// Rows that are not kept one by one (unchanged).
     pub counted: Tally,
+    /// Operations of those rows.
+    pub counted_operations: BTreeMap<String, Tally>,
     /// All rows, once the run is checked or has ended.
     pub tally: Tally,
     pub operations: BTreeMap<String, Tally>,
@@ -176,6 +179,8 @@ pub struct Detail {
     pub approval: Option<Wish>,
     /// Why it is paused or ended early, in words.
     pub cause: Option<String>,
+    /// What is left are notifications that wait for their window.
+    pub window_shut: bool,
     /// What it waits for at the moment, in words.
     pub waits: Option<String>,
     /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
@@ -199,6 +204,31 @@ pub struct Detail {
     pub picked: Vec<u64>,
     /// Equal to the latest cleanly finished run: answered at once.
     pub nothing_new: bool,
+    /// The copy of its file was deleted, and perhaps what its rows quoted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Removed>,
+}
+
+impl Detail {
+    /// Takes out every text that may quote a file's cells. Names of columns are among them: a file without a header has cells for labels.
+    pub fn remove_words(&mut self) {
+        self.labels.clear();
+        self.problems_by_column.clear();
+        self.moves.samples.clear();
+        self.warnings.clear();
+        self.waits = None;
+        self.cause = None;
+        if let Some(fault) = &mut self.fault {
+            fault.message = "what was said here was removed".into();
+            fault.suggestion = None;
+        }
+        if let Some(approval) = &mut self.approval {
+            approval.reason = None;
+        }
+        for verdict in &mut self.verdicts {
+            verdict.evidence.clear();
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -257,6 +287,8 @@ pub struct Moves {
     pub ended: u64,
     /// Passes never seen before, which upsert may issue.
     pub perhaps_created: u64,
+    /// Adds by kind: how many rows earn, burn, redeem or notify.
+    pub adds: BTreeMap<String, u64>,
     /// Requests that would be sent, at most.
     pub requests: u64,
     /// Samples for the person who decides: at most 20.
@@ -293,6 +325,18 @@ pub struct ReportFile {
 }
 
 impl Run {
+    /// A run that tries these records of this one again.
+    pub fn again(&self, records: Vec<u64>, proof: String) -> Run {
+        Run {
+            id: String::new(),
+            state: State::Complete,
+            kind: RunKind::Retry,
+            parent: Some(self.id.clone()),
+            detail: Detail { seen_at: Utc::now(), proof, picked: records, ..Detail::default() },
+            ..self.clone()
+        }
+    }
+
     /// A name for people, whatever the bytes are.
     pub fn shown_name(&self) -> String {
         show_name(&self.name)

@@ -3,8 +3,9 @@
 //! One thread reads rows, maps and resolves them and feeds the changes to `dispatch`; this one takes the results and commits them in
 //! groups. Rows without an outcome are the only state: a run that was killed goes on with exactly those.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,19 @@ use super::decode::{Dialect, read_record, split_cells};
 use super::resolve::{Resolved, resolve};
 use super::validate::Rules;
 use crate::config::meant::Feed;
-use crate::dispatch::{ChangeSender, Dispatch, Health};
-use crate::ledger::{Fence, FieldState, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd};
-use crate::mapping::Mapping;
+use crate::dispatch::{AddFate, Came, ChangeSender, Dispatch, Health};
+use crate::ledger::{Ended, Fence, KeyEnd, KeyNote, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd};
+use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome, Problem};
-use crate::platform::{Account, ChangeResult, OperationResult};
-use crate::row::{Change, PassKey};
+use crate::platform::Account;
+use crate::row::{AddKey, AddKind, Addition, Change, PassKey, Verb};
 use crate::stop::Stop;
+
+use adds::Notifications;
+use way::OnItsWay;
+
+mod adds;
+mod way;
 
 /// Rows read, mapped and resolved together.
 const GROUP: u64 = 1000;
@@ -29,6 +36,8 @@ const COMMIT_ROWS: usize = 1000;
 const COMMIT_AFTER: Duration = Duration::from_millis(100);
 /// How often health, wishes and deferred rows are looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// Rounds for adds that wait for another row of the same run; each ends at least one of them.
+const AGAIN_MAX: u32 = 100;
 /// How long rows wait at a time for an earlier run of the account.
 const EARLIER_WAIT: Duration = Duration::from_secs(10);
 /// Rows after which a high share of missing passes stops the run: more likely the wrong programme than wrong rows.
@@ -49,9 +58,13 @@ pub struct Work<'a> {
     pub dialect: &'a Dialect,
     pub pool: &'a rayon::ThreadPool,
     pub today: u16,
+    /// When the file was seen: notifications grow old from then on.
+    pub seen_at: chrono::DateTime<chrono::Utc>,
     pub stop: &'a Stop,
     /// Runs of the account that had rows left when this one was checked: its deferred rows come after theirs.
     pub behind: &'a [String],
+    /// Stop notifying when a seed's notification fails; off for approved runs.
+    pub heed_seeds: bool,
     /// Stop when too many of the first rows have no pass; off for corrections and approved runs.
     pub watch_unresolved: bool,
 }
@@ -63,8 +76,12 @@ pub enum Applied {
     All,
     /// Stopped; rows are left.
     Stopped,
+    /// What is left are notifications, whose window is shut.
+    WindowShut,
     /// Too many of the first rows have no pass. What the person sees.
     TooManyUnresolved(String),
+    /// A seed's notification failed. What the person sees.
+    SeedFailed(String),
 }
 
 /// What applying tells while it goes on.
@@ -73,31 +90,64 @@ pub trait Watch {
     fn health(&self, health: &Health);
 }
 
-/// What is remembered of a change on its way.
-struct OnItsWay {
+/// What is left to do for one row, read again from its text.
+struct Todo {
+    row: u64,
+    line: u64,
     pass: Option<PassKey>,
-    /// Changes of this row that have not come back: more than one where several passes share the identifier.
-    missing: usize,
+    change: Option<Change>,
+    adds: Vec<Addition>,
     marks: Vec<(u8, Mark)>,
-    results: Vec<OperationResult>,
+    notes: Vec<OperationNote>,
+    /// Adds that are not to be sent yet.
+    left: u8,
+    /// The state before could not be read: how the row ended by that.
+    unread: Option<(Outcome, Code, String)>,
 }
 
 /// Shared by the thread that feeds and the one that collects.
 struct Shared {
     on_their_way: Mutex<HashMap<u64, OnItsWay>>,
-    /// Rows that ended without a change.
+    /// Rows that ended without a request.
     ended: Mutex<Vec<RowEnd>>,
     seen: Mutex<(u64, u64)>,
     feed_stop: Stop,
+    /// An add waits for another row of this run.
+    again: AtomicBool,
+    /// Notifications wait for their window.
+    window_shut: AtomicBool,
+    /// Why no more notifications are sent: what became of a seed's.
+    seed_failed: Mutex<Option<String>>,
+}
+
+/// What waits to be committed.
+#[derive(Default)]
+struct Waiting {
+    ends: Vec<RowEnd>,
+    keys: Vec<KeyEnd>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.keys.is_empty()
+    }
 }
 
 pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
-    let shared = Shared { on_their_way: Mutex::default(), ended: Mutex::default(), seen: Mutex::default(), feed_stop: Stop::new() };
+    let shared = Shared {
+        on_their_way: Mutex::default(),
+        ended: Mutex::default(),
+        seen: Mutex::default(),
+        feed_stop: Stop::new(),
+        again: AtomicBool::new(false),
+        window_shut: AtomicBool::new(false),
+        seed_failed: Mutex::default(),
+    };
     let (sender, receiver) = work.dispatch.changes(work.stop).split();
     let sender = sender.ok_or_else(|| anyhow::anyhow!("the stream of changes is closed"))?;
     std::thread::scope(|scope| {
         let feeder = std::thread::Builder::new().name("apply".into()).spawn_scoped(scope, || feed(work, &shared, sender))?;
-        let mut waiting: Vec<RowEnd> = Vec::new();
+        let mut waiting = Waiting::default();
         let mut oldest = Instant::now();
         let mut looked = Instant::now();
         loop {
@@ -105,12 +155,12 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             if waiting.is_empty() {
                 oldest = Instant::now();
             }
-            waiting.append(&mut lock(&shared.ended));
+            waiting.ends.append(&mut lock(&shared.ended));
             let over = matches!(came, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
-            if let Ok((row, result)) = came {
-                waiting.extend(finish(work, &shared, row, result));
+            if let Ok(came) = came {
+                finish(work, &shared, came, &mut waiting);
             }
-            if waiting.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || over {
+            if waiting.ends.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || over {
                 // What cannot be written down must not be sent (failure model, B3).
                 commit(work, watch, &mut waiting).inspect_err(|_| work.stop.drain())?;
             }
@@ -126,20 +176,45 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             }
         }
         let fed = feeder.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that reads rows panicked")));
-        waiting.append(&mut lock(&shared.ended));
+        waiting.ends.append(&mut lock(&shared.ended));
         commit(work, watch, &mut waiting)?;
         fed?;
         if let Some(words) = too_many_unresolved(work, &shared) {
             return Ok(Applied::TooManyUnresolved(words));
         }
+        if let Some(words) = lock(&shared.seed_failed).take() {
+            return Ok(Applied::SeedFailed(words));
+        }
         let left = !work.ledger.pending_rows(work.run, 0, 1)?.is_empty();
-        Ok(if left { Applied::Stopped } else { Applied::All })
+        Ok(match left {
+            false => Applied::All,
+            true if shared.window_shut.load(Ordering::Relaxed) && !work.stop.is_draining() => Applied::WindowShut,
+            true => Applied::Stopped,
+        })
     })
 }
 
-/// Reads rows in order and feeds their changes, and ends the stream by letting go of the sender. Rows that must wait for an earlier run come last.
+/// Reads rows in order and feeds what is left of them, and ends the stream by letting go of the sender. Rows that must wait for an
+/// earlier run come last, and notifications after their seeds.
 #[expect(clippy::needless_pass_by_value, reason = "dropping the sender ends the stream")]
 fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Result<()> {
+    let seeds: HashSet<PassKey> =
+        work.feed.notify.iter().flat_map(|notify| &notify.seeds).map(|seed| work.mapping.pass_key(seed)).collect();
+    let first = if seeds.is_empty() { Notifications::All } else { Notifications::Seeds(seeds) };
+    let seeded = matches!(first, Notifications::Seeds(_));
+    round(work, shared, &sender, first)?;
+    let mut rounds = 0;
+    while shared.again.swap(false, Ordering::Relaxed) && rounds < AGAIN_MAX && all_back(work, shared) {
+        rounds += 1;
+        round(work, shared, &sender, Notifications::None)?;
+    }
+    if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
+        round(work, shared, &sender, Notifications::All)?;
+    }
+    Ok(())
+}
+
+fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications: Notifications) -> anyhow::Result<()> {
     for deferred in [false, true] {
         let mut from = 0;
         loop {
@@ -156,10 +231,21 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
             if deferred && !wait_for_earlier_runs(work)? {
                 return Ok(());
             }
-            feed_group(work, shared, &sender, &rows)?;
+            feed_group(work, shared, sender, &rows, &notifications)?;
         }
     }
     Ok(())
+}
+
+/// Waits until nothing is on its way and all that came back is written down. False when it is time to stop.
+fn all_back(work: &Work<'_>, shared: &Shared) -> bool {
+    while !lock(&shared.on_their_way).is_empty() {
+        if work.stop.wait(TICK) {
+            return false;
+        }
+    }
+    // The last results are committed within this time.
+    !work.stop.wait(COMMIT_AFTER * 3)
 }
 
 /// True when the runs that this one was checked behind have no rows left. False when it is time to stop, or after a while: whoever
@@ -176,40 +262,26 @@ fn wait_for_earlier_runs(work: &Work<'_>) -> anyhow::Result<bool> {
     }
 }
 
-fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[Row]) -> anyhow::Result<()> {
-    let changes: Vec<(Change, Vec<(u8, Mark)>)> =
-        work.pool.install(|| rows.par_iter().map(|row| change_of(work, row)).collect::<anyhow::Result<_>>())?;
-    let (changes, marks): (Vec<Change>, Vec<_>) = changes.into_iter().unzip();
-    let passes: HashMap<u64, Option<PassKey>> = rows.iter().map(|row| (row.number, row.pass)).collect();
-    let mut marks: HashMap<u64, Vec<(u8, Mark)>> = rows.iter().map(|row| row.number).zip(marks).collect();
-    let column = work.rules.columns.column_of_field[work.mapping.pass_field()];
-    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column, work.stop) {
-        match resolved {
-            Resolved::NotAttempted => {}
-            Resolved::Ended { row, outcome, problem } => {
-                note_seen(shared, outcome == Outcome::Unresolved);
-                let pass = passes.get(&row).copied().flatten();
-                lock(&shared.ended).push(RowEnd {
-                    number: row,
-                    outcome,
-                    detail: RowDetail::problem(problem),
-                    pass,
-                    known: Vec::new(),
-                    unknown: Vec::new(),
-                    forget: outcome == Outcome::Unresolved,
-                });
+fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[Row], notifications: &Notifications) -> anyhow::Result<()> {
+    let notifications = match work.feed.notify.as_ref().and_then(|notify| notify.window.as_ref()) {
+        Some(window) if !window.is_open(chrono::Utc::now()) => &Notifications::None,
+        _ => notifications,
+    };
+    let wanted: Vec<&Row> = rows.iter().filter(|row| has_its_turn(row, shared, notifications)).collect();
+    let todos: Vec<Todo> =
+        work.pool.install(|| wanted.par_iter().map(|row| todo_of(work, row, notifications)).collect::<anyhow::Result<_>>())?;
+    let adding = todos.iter().any(|todo| !todo.adds.is_empty());
+    let before = adding && work.account.adds_need_state();
+    let groups = if adding { adds::split(todos, before) } else { vec![todos] };
+    for mut group in groups {
+        if before {
+            // The state before an add is known only once all that came earlier has come back.
+            if !all_back(work, shared) {
+                return Ok(());
             }
-            Resolved::Ready(changes) => {
-                let Some(row) = changes.first().map(|change| change.row) else { continue };
-                let pass = passes.get(&row).copied().flatten();
-                let way = OnItsWay { pass, missing: changes.len(), marks: marks.remove(&row).unwrap_or_default(), results: Vec::new() };
-                lock(&shared.on_their_way).insert(row, way);
-                for change in changes {
-                    let key = pass.unwrap_or_else(|| change.target.key());
-                    sender.send(change, key);
-                }
-            }
+            adds::read_before(work, &mut group);
         }
+        send_group(work, shared, sender, group)?;
         if shared.feed_stop.is_draining() || work.stop.is_draining() {
             break;
         }
@@ -217,19 +289,110 @@ fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[R
     Ok(())
 }
 
+/// Is there anything of the row that may be done now? Notes when it waits for the window.
+fn has_its_turn(row: &Row, shared: &Shared, notifications: &Notifications) -> bool {
+    let bit = AddKind::Notify.bit();
+    let waits = row.adds & bit != 0 && !notifications.allow(row.pass);
+    if waits && matches!(notifications, Notifications::None) {
+        shared.window_shut.store(true, Ordering::Relaxed);
+    }
+    let only_notifies = row.mask == 0 && row.adds == bit && matches!(row.verb, Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem);
+    !(waits && only_notifies) && !lock(&shared.on_their_way).contains_key(&row.number)
+}
+
+/// Finds the passes, writes the adds down, and hands everything over.
+fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos: Vec<Todo>) -> anyhow::Result<()> {
+    let column = work.rules.columns.column_of_field[work.mapping.pass_field()];
+    let changes = todos.iter_mut().filter(|todo| todo.unread.is_none()).filter_map(|todo| todo.change.take()).collect();
+    let mut ready: HashMap<u64, Vec<Change>> = HashMap::new();
+    let mut ended: HashMap<u64, Option<(Outcome, Problem)>> = HashMap::new();
+    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column, work.stop) {
+        match resolved {
+            Resolved::NotAttempted { row } => drop(ended.insert(row, None)),
+            Resolved::Ended { row, outcome, problem } => drop(ended.insert(row, Some((outcome, problem)))),
+            Resolved::Ready(changes) => {
+                if let Some(row) = changes.first().map(|change| change.row) {
+                    ready.insert(row, changes);
+                }
+            }
+        }
+    }
+    for todo in &mut todos {
+        if let Some((outcome, code, message)) = todo.unread.take() {
+            let end = (outcome != Outcome::NotAttempted).then(|| (outcome, Problem::new(code, column, message)));
+            ended.insert(todo.row, end);
+        }
+    }
+    let lines: HashMap<u64, u64> = todos.iter().map(|todo| (todo.row, todo.line)).collect();
+    let order: Vec<u64> = todos.iter().map(|todo| todo.row).collect();
+    let (mut ways, mut adds) = (HashMap::new(), Vec::new());
+    for todo in todos {
+        match ended.remove(&todo.row) {
+            Some(None) => {}
+            Some(Some((outcome, problem))) => {
+                note_seen(shared, outcome == Outcome::Unresolved);
+                lock(&shared.ended).push(RowEnd {
+                    number: todo.row,
+                    outcome: Ended::As(outcome),
+                    detail: RowDetail { problems: vec![problem], operations: todo.notes },
+                    pass: todo.pass,
+                    known: Vec::new(),
+                    unknown: Vec::new(),
+                    forget: outcome == Outcome::Unresolved,
+                });
+            }
+            None => {
+                ways.insert(todo.row, OnItsWay::new(todo.pass, todo.marks, todo.notes, todo.left));
+                adds.extend(todo.adds);
+            }
+        }
+    }
+    let (sendable, again) = adds::intend(work, &mut ways, adds, &lines)?;
+    shared.again.fetch_or(again, Ordering::Relaxed);
+    let mut adds: HashMap<u64, Vec<Addition>> = HashMap::new();
+    for add in sendable {
+        adds.entry(add.row).or_default().push(add);
+    }
+    for row in order {
+        let Some(mut way) = ways.remove(&row) else { continue };
+        let (changes, adds) = (ready.remove(&row).unwrap_or_default(), adds.remove(&row).unwrap_or_default());
+        way.missing = changes.len() + adds.len();
+        let moved =
+            adds.iter().flat_map(|add| &add.amounts).filter_map(|(name, _)| work.mapping.fields().iter().position(|f| f.name == *name));
+        way.moved = moved.map(|field| work.field_ids[field]).collect();
+        if way.missing == 0 {
+            lock(&shared.ended).extend(way.end(row, work));
+            continue;
+        }
+        let pass = way.pass;
+        lock(&shared.on_their_way).insert(row, way);
+        for change in changes {
+            let key = pass.unwrap_or_else(|| change.target.key());
+            sender.send(change, key);
+        }
+        for add in adds {
+            let key = pass.unwrap_or_else(|| add.target.key());
+            sender.add(add, key);
+        }
+    }
+    Ok(())
+}
+
 /// Reads a row's text again and maps it. It was valid when the run was checked, under the same schema and mapping.
-fn change_of(work: &Work<'_>, row: &Row) -> anyhow::Result<(Change, Vec<(u8, Mark)>)> {
+fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow::Result<Todo> {
     let raw = read_record(work.text, row.offset, row.length)?;
     let mut cells = Vec::new();
     split_cells(&raw, work.dialect, &mut cells);
     let mut problems = Vec::new();
+    let key = work.rules.correction.map(|correction| correction.key(&cells));
     if let Some(correction) = work.rules.correction {
         problems.extend(correction.take(&mut cells).err());
     }
     let mut values = Vec::new();
     work.rules.schema.read(work.rules.columns, &cells, &mut values, &mut problems);
-    let update = work.mapping.update(work.rules.columns, &cells, &values, &mut problems);
-    let Some(update) = update else {
+    let place = Place { file: work.rules.file, record: row.record, key: key.as_deref() };
+    let update = work.mapping.update(work.rules.columns, &cells, &values, &place, &mut problems);
+    let Some(mut update) = update else {
         anyhow::bail!("line {} was valid when the run was checked and is not now: the spool or the program changed", row.line);
     };
     let marks = update
@@ -237,77 +400,81 @@ fn change_of(work: &Work<'_>, row: &Row) -> anyhow::Result<(Change, Vec<(u8, Mar
         .iter()
         .map(|wanted| (wanted.field, Mark::of(wanted.value.as_ref(), work.mapping.fields()[wanted.field as usize].personal)))
         .collect();
-    Ok((work.mapping.change(row.number, format!("{}:{}", work.run, row.line), update, row.mask), marks))
-}
-
-/// Takes a result in. The row has ended when all its changes came back, unless one was not attempted.
-fn finish(work: &Work<'_>, shared: &Shared, row: u64, result: ChangeResult) -> Option<RowEnd> {
-    let mut on_their_way = lock(&shared.on_their_way);
-    let way = on_their_way.get_mut(&row)?;
-    way.missing -= 1;
-    way.results.extend(result.operations);
-    if way.missing > 0 {
-        return None;
-    }
-    let way = on_their_way.remove(&row)?;
-    drop(on_their_way);
-    let end = row_end(row, &way, work)?;
-    note_seen(shared, end.outcome == Outcome::Unresolved);
-    Some(end)
-}
-
-/// What a row's operations say together. None when it stays to be done.
-fn row_end(row: u64, way: &OnItsWay, work: &Work<'_>) -> Option<RowEnd> {
-    let worst = way.results.iter().map(|result| result.outcome).max_by_key(|outcome| outcome.severity()).unwrap_or(Outcome::Applied);
-    if worst == Outcome::NotAttempted {
-        return None;
-    }
-    let id = |field: u8| work.field_ids[field as usize];
-    let (mut known, mut unknown) = (Vec::new(), Vec::new());
-    for result in &way.results {
-        match (result.outcome, result.code) {
-            (Outcome::Applied | Outcome::Created, _) => {
-                let known_now = way.marks.iter().filter(|(field, _)| result.fields.contains(field));
-                known.extend(known_now.map(|&(field, mark)| FieldState { field: id(field), mark, day: work.today }));
-            }
-            // A definite no: the pass is as it was.
-            (Outcome::Refused, Some(Code::UpdateRejected | Code::ValueTooLarge)) => {}
-            _ => unknown.extend(result.fields.iter().map(|&field| id(field))),
+    let reference = format!("{}:{}", work.run, row.line);
+    let mut left = 0;
+    let mut adds = Vec::new();
+    for add in std::mem::take(&mut update.adds) {
+        let bit = add.key.kind.bit();
+        if row.adds & bit == 0 {
+            continue;
+        }
+        if add.key.kind == AddKind::Notify && !notifications.allow(row.pass) {
+            left |= bit;
+        } else {
+            adds.push(work.mapping.addition(row.number, reference.clone(), update.target.clone(), add));
         }
     }
-    // Of several passes that share an identifier, one that failed outweighs those that took the value.
-    let failed = |state: &FieldState| {
-        let field = |result: &OperationResult| result.fields.iter().any(|&field| id(field) == state.field);
-        way.results.iter().any(|result| !matches!(result.outcome, Outcome::Applied | Outcome::Created) && field(result))
-    };
-    unknown.extend(known.iter().filter(|state| failed(state)).map(|state| state.field));
-    known.retain(|state| !failed(state));
-    let plain = way.results.len() == 1 && matches!(worst, Outcome::Applied | Outcome::Created);
-    let operations = if plain { Vec::new() } else { way.results.iter().map(note).collect() };
-    let gone = worst == Outcome::Unresolved
-        || way.results.iter().any(|result| matches!(result.operation, "void" | "expire") && result.outcome == Outcome::Applied);
-    Some(RowEnd {
-        number: row,
-        outcome: worst,
-        detail: RowDetail { problems: Vec::new(), operations },
-        pass: way.pass,
-        known,
-        unknown,
-        forget: gone,
+    Ok(Todo {
+        row: row.number,
+        line: row.line,
+        pass: row.pass,
+        change: work.mapping.change(row.number, reference, update, row.mask),
+        adds,
+        marks,
+        notes: row.detail.operations.clone(),
+        left,
+        unread: None,
     })
 }
 
-fn note(result: &OperationResult) -> OperationNote {
-    OperationNote { operation: result.operation.to_owned(), outcome: result.outcome, code: result.code, message: result.message.clone() }
+/// Takes in what came back. The row has ended when all of it came back, unless something stays to be done.
+fn finish(work: &Work<'_>, shared: &Shared, came: Came, waiting: &mut Waiting) {
+    let mut on_their_way = lock(&shared.on_their_way);
+    let row = match &came {
+        Came::Change(row, _) | Came::Add(row, ..) => *row,
+    };
+    let Some(way) = on_their_way.get_mut(&row) else { return };
+    way.missing -= 1;
+    match came {
+        Came::Change(_, result) => way.results.extend(result.operations),
+        Came::Add(_, key, fate) => {
+            note_seed(work, shared, way.pass, key, &fate);
+            // Written down at once: what is known of an add must not wait for the rest of its row.
+            waiting.keys.extend(way.take(key, fate));
+        }
+    }
+    if way.missing > 0 {
+        return;
+    }
+    let Some(way) = on_their_way.remove(&row) else { return };
+    drop(on_their_way);
+    if let Some(end) = way.end(row, work) {
+        note_seen(shared, end.outcome == Ended::As(Outcome::Unresolved));
+        waiting.ends.push(end);
+    }
 }
 
-fn commit(work: &Work<'_>, watch: &dyn Watch, waiting: &mut Vec<RowEnd>) -> anyhow::Result<()> {
+/// Whoever notifies many tries it on a few first.
+fn note_seed(work: &Work<'_>, shared: &Shared, pass: Option<PassKey>, key: AddKey, fate: &AddFate) {
+    let heeded = work.heed_seeds && key.kind == AddKind::Notify;
+    let Some(notify) = work.feed.notify.as_ref().filter(|notify| heeded && !notify.seeds.is_empty()) else { return };
+    let failed = match fate {
+        AddFate::Refused { message, .. } | AddFate::InDoubt { message } => message,
+        _ => return,
+    };
+    if pass.is_some_and(|pass| notify.seeds.iter().any(|seed| work.mapping.pass_key(seed) == pass)) {
+        *lock(&shared.seed_failed) = Some(format!("the notification of a seed failed: {failed}"));
+    }
+}
+
+fn commit(work: &Work<'_>, watch: &dyn Watch, waiting: &mut Waiting) -> anyhow::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, waiting)?;
-    watch.rows_done(waiting.len() as u64);
-    waiting.clear();
+    work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
+    watch.rows_done(waiting.ends.iter().filter(|end| matches!(end.outcome, Ended::As(_))).count() as u64);
+    waiting.ends.clear();
+    waiting.keys.clear();
     Ok(())
 }
 
@@ -328,6 +495,26 @@ fn too_many_unresolved(work: &Work<'_>, shared: &Shared) -> Option<String> {
             super::guard::percent(limit)
         )
     })
+}
+
+/// The end of a row with adds that may have been sent and will not be looked for any more.
+pub fn in_doubt(row: Row, keys: &[&KeyNote], evidence: &str) -> RowEnd {
+    let mut operations = row.detail.operations;
+    operations.extend(keys.iter().map(|note| OperationNote {
+        operation: note.key.kind.to_string(),
+        outcome: Outcome::InDoubt,
+        code: Some(Code::AddInDoubt),
+        message: evidence.to_owned(),
+    }));
+    RowEnd {
+        number: row.number,
+        outcome: Ended::As(Outcome::InDoubt),
+        detail: RowDetail { problems: Vec::new(), operations },
+        pass: row.pass,
+        known: Vec::new(),
+        unknown: Vec::new(),
+        forget: true,
+    }
 }
 
 /// A problem that ends rows which never got their turn.

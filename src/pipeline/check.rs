@@ -17,8 +17,9 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text};
 use crate::config::meant::{Content, Feed, Mode};
+use crate::keeping::unknown;
 use crate::ledger::run::{DialectFacts, Fault, FileFacts};
-use crate::ledger::{Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
+use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
 use crate::row::{PassKey, Verb};
 use crate::schema::Columns;
@@ -56,13 +57,15 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         Ok(known) => known,
         Err(fault) => return Ok(Checked::Bad(fault)),
     };
+    run.detail.warnings.clone_from(&hand.columns.warnings);
     if let Some(correction) = &mut hand.correction
         && run.kind == RunKind::Correction
         && let Err(error) = note_originals(road, correction)
     {
-        tracing::warn!("identifiers cannot be compared with those of the corrected file: {error:#}");
+        let words = format!("identifiers that lost their zeros are not noticed: {error:#}");
+        tracing::warn!("{words}");
+        run.detail.warnings.push(words);
     }
-    run.detail.warnings.clone_from(&hand.columns.warnings);
     let picked: HashSet<u64> = run.detail.picked.iter().copied().collect();
     let pick = |record: u64| picked.contains(&record);
     let rules = Rules {
@@ -70,6 +73,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         columns: &hand.columns,
         mapping: Some(&hand.prepared.mapping),
         correction: hand.correction.as_ref(),
+        file: &hand.file,
         picked: if picked.is_empty() { None } else { Some(&pick) },
     };
     let mut rejects = Rejects { road, run: &run.id, rows: Vec::new() };
@@ -112,6 +116,7 @@ fn compare(
     let today = (Utc::now().timestamp() / 86_400) as u16;
     let against = Against {
         ledger: &*road.ledger,
+        run: &run.id,
         account: &feed.platform.name,
         mapping: &prepared.mapping,
         field_ids: &prepared.field_ids,
@@ -131,6 +136,7 @@ fn compare(
     })?;
     run.detail.counted = Tally::default();
     run.detail.counted.add(Outcome::Unchanged, diffed.unchanged);
+    run.detail.counted_operations = diffed.operations;
     run.detail.moves = diffed.moves;
     run.detail.tally = run.detail.counted.clone();
     run.detail.tally.merge(&road.ledger.tally(&run.id)?);
@@ -143,14 +149,20 @@ fn compare(
         kind: run.kind,
     };
     run.detail.verdicts = guard::judge(feed, &totals, &*road.ledger)?;
+    let unknown = unknown::verdict(&road.unknown_reports(feed)?);
+    let is_forgetful = unknown.is_some();
+    run.detail.verdicts.splice(..0, unknown);
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
     let sends = feed.mode != Mode::Plan && diffed.pending > 0;
-    if sends && run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held) {
+    let holds = run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held);
+    // An approval was of what its person was shown; these reports are accepted when they were.
+    if sends && (holds || is_forgetful) {
         return Ok(Checked::Held);
     }
     for verdict in &mut run.detail.verdicts {
         verdict.held &= run.detail.approval.is_some();
     }
+    road.spool.keep_text(&road.spool_owner(run))?;
     run.state = State::Checked;
     road.save(run)?;
     supersede_older(road, run, feed, validated)?;
@@ -177,6 +189,8 @@ struct Known {
     columns: Columns,
     correction: Option<Correction>,
     labels: Vec<String>,
+    /// SHA-256 of the file as delivered, in hex.
+    file: String,
 }
 
 impl Known {
@@ -210,7 +224,9 @@ impl Known {
             }
         };
         let labels = if header { labels } else { prepared.schema.fields().iter().map(|field| field.name.clone()).collect() };
-        Ok(Ok(Known { prepared, columns, correction, labels }))
+        let owner = road.spool_owner(run);
+        let file = if owner == run.id { run.sha256.clone() } else { road.ledger.run(&owner)?.and_then(|owner| owner.sha256) };
+        Ok(Ok(Known { prepared, columns, correction, labels, file: file.unwrap_or_default() }))
     }
 }
 
@@ -263,6 +279,7 @@ impl FileInHand {
             columns: &self.known.columns,
             mapping: Some(&self.known.prepared.mapping),
             correction: self.known.correction.as_ref(),
+            file: &self.known.file,
             picked: None,
         }
     }
@@ -274,6 +291,9 @@ impl FileInHand {
             labels: &self.known.labels,
             personal: &self.personal,
             correction: self.known.correction.as_ref(),
+            mapping: &self.known.prepared.mapping,
+            columns: &self.known.columns,
+            file: &self.known.file,
             byte_order_mark: self.byte_order_mark,
             line_end: self.line_end,
         }
@@ -345,6 +365,10 @@ fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) ->
 fn note_originals(road: &Road, correction: &mut Correction) -> anyhow::Result<()> {
     let Some(parent) = road.ledger.run(&correction.parent)? else { return Ok(()) };
     let feed = road.feed(&parent.feed)?;
+    if parent.detail.removed.is_some() {
+        // Its labels may be gone as well, without which nothing of it can be read.
+        anyhow::bail!("{}", super::told_lost(&parent.id, Some(&parent)));
+    }
     let Ok(hand) = FileInHand::open(road, &parent, &feed)? else { return Ok(()) };
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person()).collect();
     let mapping = &hand.prepared().mapping;
@@ -488,7 +512,7 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
             let Some(last) = rows.last() else { break };
             from = last.number + 1;
             let ends: Vec<RowEnd> = rows.iter().map(|row| replaced(row, &named, &left_out)).collect();
-            road.ledger.end_rows(road.fence, &older.id, &older.account, &ends)?;
+            road.ledger.end_rows(road.fence, &older.id, &older.account, &ends, &[])?;
         }
         older.detail.cause = Some(format!("superseded by run {}", run.id));
         older.detail.end = Some(State::Superseded);
@@ -502,7 +526,7 @@ fn replaced(row: &Row, named: &PendingPasses, left_out: &RowDetail) -> RowEnd {
     let superseded = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
     RowEnd {
         number: row.number,
-        outcome: if superseded { Outcome::Superseded } else { Outcome::NotAttempted },
+        outcome: Ended::As(if superseded { Outcome::Superseded } else { Outcome::NotAttempted }),
         detail: if superseded { RowDetail::default() } else { left_out.clone() },
         pass: None,
         known: Vec::new(),

@@ -18,6 +18,7 @@ pub struct Correction {
     pub parent: String,
     run_column: usize,
     record_column: Option<usize>,
+    key_column: Option<usize>,
     /// By record of the corrected run: digest of an identifier that began with zeros, without them.
     padded: HashMap<u64, u64>,
     /// Positions of all reserved columns in the file, ascending.
@@ -39,7 +40,8 @@ impl Correction {
         let reserved = reserved_columns(labels)?;
         let run_column = labels.iter().position(|label| label.trim() == "_run")?;
         let record_column = labels.iter().position(|label| label.trim() == "_record");
-        Some(Correction { parent, run_column, record_column, padded: HashMap::new(), reserved })
+        let key_column = labels.iter().position(|label| label.trim() == "_key");
+        Some(Correction { parent, run_column, record_column, key_column, padded: HashMap::new(), reserved })
     }
 
     /// The labels that belong to the data, the protection off.
@@ -59,6 +61,11 @@ impl Correction {
     /// Did a spreadsheet eat the zeros that the identifier of this record began with? It would name another pass.
     pub fn lost_zeros(&self, record: Option<u64>, identifier: &str) -> bool {
         record.and_then(|record| self.padded.get(&record)).is_some_and(|bare| *bare == digest(identifier))
+    }
+
+    /// `_key` of a record as written, empty where it has none. To be read before [`Correction::take`].
+    pub fn key(&self, cells: &[Cow<'_, str>]) -> String {
+        self.key_column.and_then(|column| cells.get(column)).map_or_else(String::new, |cell| cell.trim().to_owned())
     }
 
     /// Takes the reserved cells out and the protection off the others. Gives the record's number in the corrected run.

@@ -2,7 +2,7 @@
 //!
 //! Works partition by partition in pass-key order, so that memory stays flat and the baseline is read and later written in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 
@@ -11,10 +11,10 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Validated};
 use crate::config::meant::Duplicates;
 use crate::ledger::run::{MoveSample, Moves};
-use crate::ledger::{FieldState, Known, Ledger, Mark, Row, RowDetail};
+use crate::ledger::{FieldState, KeyNote, KeyState, Known, Ledger, Mark, OperationNote, Row, RowDetail};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem, Tally};
-use crate::row::{Change, FieldChange, PassKey, Target, Verb};
+use crate::row::{AddKey, Change, FieldChange, PassKey, Target, Verb, Withheld};
 use crate::schema::value::Value;
 
 /// Rows that leave the diff are numbered from here on; rejected ones, numbered by record, stay below.
@@ -26,6 +26,7 @@ const SAMPLES: usize = 20;
 /// What a file is compared with.
 pub struct Against<'a> {
     pub ledger: &'a dyn Ledger,
+    pub run: &'a str,
     pub account: &'a str,
     pub mapping: &'a Mapping,
     /// The ledger's number of each mapped field.
@@ -52,6 +53,8 @@ pub struct Diffed {
     /// Rows handed over that are to be sent.
     pub pending: u64,
     pub moves: Moves,
+    /// Operations of rows that are not kept one by one, by name.
+    pub operations: BTreeMap<String, Tally>,
 }
 
 /// Compares all valid records. Rows go to `rows` in pass-key order, unchanged ones excepted.
@@ -111,6 +114,12 @@ impl Diffed {
         moves.cleared += more.cleared;
         moves.ended += more.ended;
         moves.perhaps_created += more.perhaps_created;
+        for (name, count) in &more.adds {
+            *moves.adds.entry(name.clone()).or_default() += count;
+        }
+        for (name, tally) in &part.operations {
+            self.operations.entry(name.clone()).or_default().merge(tally);
+        }
         let room = SAMPLES.saturating_sub(moves.samples.len());
         moves.samples.extend(more.samples.iter().take(room).cloned());
     }
@@ -121,6 +130,7 @@ struct Part {
     rows: Vec<Row>,
     unchanged: u64,
     moves: Moves,
+    operations: BTreeMap<String, Tally>,
 }
 
 fn compare_partition(
@@ -148,18 +158,20 @@ fn compare_partition(
             known = against.ledger.baseline_of(against.account, &passes)?;
         }
     }
+    let keys: Vec<AddKey> = entries.iter().flat_map(|entry| entry.adds.iter().map(|(key, _)| *key)).collect();
+    let noted: HashMap<AddKey, KeyNote> = against.ledger.keys(&keys)?.into_iter().flatten().map(|note| (note.key, note)).collect();
     let mut known = known.into_iter().peekable();
     for group in entries.chunk_by(|a, b| a.pass == b.pass) {
         let pass = group[0].pass;
         while known.next_if(|one| one.pass < pass).is_some() {}
         let baseline = known.next_if(|one| one.pass == pass);
-        compare_pass(group, baseline.as_ref(), against, &mut part);
+        compare_pass(group, baseline.as_ref(), &noted, against, &mut part);
     }
     Ok(part)
 }
 
 /// All records of one pass, in file order.
-fn compare_pass(group: &[Entry], baseline: Option<&Known>, against: &Against<'_>, part: &mut Part) {
+fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKey, KeyNote>, against: &Against<'_>, part: &mut Part) {
     if against.duplicates == Duplicates::Reject && group.len() > 1 {
         for entry in group {
             let others: Vec<String> =
@@ -183,26 +195,124 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, against: &Against<'_>
         let fields = entry.wanted.iter().map(|&(field, _)| against.field_ids[field as usize]);
         against.pending.conflicts(entry.pass, entry.verb, fields)
     });
+    let mut seen: HashMap<AddKey, (u64, u64)> = HashMap::new();
     for (entry, kept) in group.iter().zip(keep) {
         if !kept {
             part.rows.push(ended_row(entry, Outcome::Superseded, Vec::new()));
             continue;
         }
+        let mut adds = match Adds::of(entry, noted, &mut seen, against) {
+            Ok(adds) => adds,
+            Err(problem) => {
+                part.rows.push(ended_row(entry, Outcome::Rejected, vec![problem]));
+                continue;
+            }
+        };
         // What an earlier run is about to write, or another record of this file, makes the baseline say nothing about this record.
         let trusted = baseline.filter(|_| alone && !pending && !against.force);
         let mask = changed(entry, trusted, against);
-        let nothing_to_do = match entry.verb {
-            Verb::Update => mask == 0,
+        let fields_done = match entry.verb {
+            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => mask == 0,
             Verb::Upsert => mask == 0 && trusted.is_some(),
             Verb::Expire | Verb::Void => false,
         };
-        if nothing_to_do {
-            part.unchanged += 1;
+        adds.notes.extend(withheld_notes(entry.withheld, against.mapping));
+        if !fields_done || adds.left != 0 {
+            note_moves(entry, baseline, mask, adds.left, against, &mut part.moves);
+            let mut row = ended_row(entry, Outcome::Applied, Vec::new());
+            row.detail.operations = adds.notes;
+            part.rows.push(Row { mask, adds: adds.left, deferred: pending, outcome: None, ..row });
+        } else if let Some(outcome) = adds.outcome() {
+            let mut row = ended_row(entry, outcome, Vec::new());
+            row.detail.operations = adds.notes;
+            part.rows.push(row);
         } else {
-            note_moves(entry, baseline, mask, against, &mut part.moves);
-            part.rows.push(Row { mask, deferred: pending, outcome: None, ..ended_row(entry, Outcome::Applied, Vec::new()) });
+            part.unchanged += 1;
+            for note in adds.notes {
+                part.operations.entry(note.operation).or_default().add(note.outcome, 1);
+            }
         }
     }
+}
+
+/// What the ledger's keys say of a row's adds.
+#[derive(Default)]
+struct Adds {
+    /// Those to be sent, by [`crate::row::AddKind::bit`].
+    left: u8,
+    /// What is known already of the others.
+    notes: Vec<OperationNote>,
+}
+
+impl Adds {
+    /// `seen` holds the keys of this pass's earlier records, each with its digest and line.
+    fn of(
+        entry: &Entry,
+        noted: &HashMap<AddKey, KeyNote>,
+        seen: &mut HashMap<AddKey, (u64, u64)>,
+        against: &Against<'_>,
+    ) -> Result<Adds, Problem> {
+        let mut adds = Adds::default();
+        let conflict = |place: String| {
+            Problem::new(Code::KeyConflict, None, format!("{place} has the same transaction with another amount, pass or text"))
+        };
+        for &(key, print) in &entry.adds {
+            let mut end = |outcome, code, message: String| {
+                adds.notes.push(OperationNote { operation: key.kind.to_string(), outcome, code, message });
+            };
+            if let Some(&(first, line)) = seen.get(&key) {
+                if first != print {
+                    return Err(conflict(format!("line {line}")));
+                }
+                end(Outcome::Duplicate, None, format!("the same transaction is in line {line}"));
+                continue;
+            }
+            seen.insert(key, (print, entry.line));
+            match noted.get(&key) {
+                // What this run did itself is found again when the row's turn comes.
+                Some(note) if note.run == against.run && note.line == entry.line => adds.left |= key.kind.bit(),
+                Some(note) if note.state != KeyState::NotApplied && note.print != print => {
+                    return Err(conflict(format!("run {} line {}", note.run, note.line)));
+                }
+                Some(note) if note.state == KeyState::Applied => {
+                    end(Outcome::Duplicate, None, format!("applied by run {} line {}", note.run, note.line));
+                }
+                Some(note) if note.state == KeyState::InDoubt => {
+                    end(Outcome::NotAttempted, Some(Code::AddInDoubt), waits_for(note));
+                }
+                _ => adds.left |= key.kind.bit(),
+            }
+        }
+        Ok(adds)
+    }
+
+    /// How a row ends whose adds are all known; none when it has none that say anything.
+    fn outcome(&self) -> Option<Outcome> {
+        let outcomes = self.notes.iter().map(|note| note.outcome).filter(|outcome| *outcome != Outcome::Withheld);
+        outcomes.max_by_key(|outcome| outcome.severity())
+    }
+}
+
+/// Words for a row that comes after an add in doubt.
+pub fn waits_for(note: &KeyNote) -> String {
+    format!("run {} line {} is in doubt: passferry settle {}:{} decides", note.run, note.line, note.run, note.line)
+}
+
+/// What lack of consent keeps back, for the counts; the message names fields, never values.
+fn withheld_notes(withheld: Withheld, mapping: &Mapping) -> Vec<OperationNote> {
+    let note = |operation: &str, message: String| OperationNote {
+        operation: operation.to_owned(),
+        outcome: Outcome::Withheld,
+        code: None,
+        message,
+    };
+    let fields = mapping.fields().iter().enumerate().filter(|(index, _)| withheld.fields & (1 << index) != 0);
+    let mut notes: Vec<OperationNote> =
+        fields.map(|(_, field)| note(field.rule.operation, format!("no consent for {}", field.name))).collect();
+    if withheld.notification {
+        notes.push(note("notify", "no consent".to_owned()));
+    }
+    notes
 }
 
 /// Which records of a pass are to be carried out.
@@ -230,12 +340,15 @@ struct Later {
 }
 
 impl Later {
-    /// Leaving the record out loses nothing. A later record that leaves a field alone does not cover it.
+    /// Leaving the record out loses nothing. A later record that leaves a field alone does not cover it, and nothing covers an add.
     fn covers(&self, entry: &Entry) -> bool {
+        if !entry.adds.is_empty() {
+            return false;
+        }
         let fields = entry.mask() & !self.fields == 0;
         self.verbs.contains(&Verb::Void)
             || match entry.verb {
-                Verb::Update => fields && !self.verbs.is_empty(),
+                Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => fields && !self.verbs.is_empty(),
                 Verb::Upsert | Verb::Expire => fields && self.verbs.contains(&entry.verb),
                 Verb::Void => false,
             }
@@ -262,12 +375,15 @@ fn state_of<'k>(baseline: Option<&'k Known>, field: u8, against: &Against<'_>) -
     baseline?.fields.iter().find(|state| state.field == id)
 }
 
-fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, against: &Against<'_>, moves: &mut Moves) {
+fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, adds: u8, against: &Against<'_>, moves: &mut Moves) {
     moves.passes += 1;
+    for (key, _) in entry.adds.iter().filter(|(key, _)| adds & key.kind.bit() != 0) {
+        *moves.adds.entry(key.kind.to_string()).or_default() += 1;
+    }
     match entry.verb {
         Verb::Expire | Verb::Void => moves.ended += 1,
         Verb::Upsert if baseline.is_none() => moves.perhaps_created += 1,
-        Verb::Update | Verb::Upsert => {}
+        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {}
     }
     let (mut zeroed, mut cleared, mut balance) = (false, false, false);
     for &(field, mark) in entry.wanted.iter().filter(|(field, _)| mask & (1 << field) != 0) {
@@ -305,6 +421,7 @@ fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
         pass: Some(entry.pass),
         verb: entry.verb,
         mask: 0,
+        adds: 0,
         deferred: false,
         outcome: Some(outcome),
         detail: RowDetail { problems, operations: Vec::new() },
@@ -321,7 +438,13 @@ struct Requests {
 
 impl Requests {
     fn count(&mut self, mapping: &Mapping, row: &Row) {
-        let (writes, finds) = *self.known.entry((row.verb, row.mask)).or_insert_with(|| {
+        // An add is one request, and a notification reads the pass before.
+        self.writes += u64::from(row.adds & 1) + u64::from(row.adds & 2);
+        let verb = if row.verb.add().is_some() { Verb::Update } else { row.verb };
+        if verb == Verb::Update && row.mask == 0 {
+            return;
+        }
+        let (writes, finds) = *self.known.entry((verb, row.mask)).or_insert_with(|| {
             let some = Some(Value::Integer(1));
             let fields = (0..mapping.fields().len())
                 .filter(|field| row.mask & (1 << field) != 0)
@@ -330,7 +453,7 @@ impl Requests {
             mapping.requests(&Change {
                 row: 0,
                 target: Target::External(String::new()),
-                verb: row.verb,
+                verb,
                 fields,
                 found: None,
                 reference: String::new(),
@@ -353,7 +476,17 @@ mod tests {
     fn entry(record: u64, verb: Verb, fields: &[u8]) -> Entry {
         let mark = Mark::of(Some(&Value::Integer(1)), false);
         let wanted = fields.iter().map(|&field| (field, mark)).collect();
-        Entry { pass: PassKey(1), record, line: record + 1, offset: 0, length: 0, verb, wanted }
+        Entry {
+            pass: PassKey(1),
+            record,
+            line: record + 1,
+            offset: 0,
+            length: 0,
+            verb,
+            wanted,
+            adds: Vec::new(),
+            withheld: Withheld::default(),
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub mod pending;
 pub mod report;
 pub mod resolve;
 pub mod road;
+mod room;
+pub mod settle;
 pub mod spill;
 pub mod validate;
 
@@ -31,13 +33,16 @@ use chrono::Utc;
 use tracing::{info, warn};
 
 use crate::config::meant::{Feed, Mode};
+use crate::keeping::unknown;
+use crate::ledger::keeping::Removed;
 use crate::ledger::run::{Fault, Wish, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::source::SourceError;
+use crate::space::Trouble;
 use crate::stop::Stop;
 
-use apply::{Applied, not_attempted};
+use apply::Applied;
 use check::{Checked, FileInHand, check};
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
@@ -61,8 +66,16 @@ pub enum Rest {
     Stopping,
 }
 
-/// Takes a run from where it is as far as it goes.
+/// Takes a run from where it is as far as it goes. A disk without room is something to wait for, at every station.
 pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
+    if !road.room.regain() {
+        return Ok(room::wait(road, run, Trouble::Full));
+    }
+    let rest = walk(road, run, stop);
+    room::judge(road, run, rest)
+}
+
+fn walk(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
     loop {
         let rest = match run.state {
             State::Complete => fetch_it(road, run, stop)?,
@@ -86,12 +99,21 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     let feed = road.feed(&run.feed)?;
     if run.kind == RunKind::Retry {
         // Its file is its parent's, in the spool already.
-        return next(road, run, State::Fetched);
+        return match lost_copy(road, run)? {
+            None => next(road, run, State::Fetched),
+            Some(message) => {
+                let suggestion = Some("Deliver the file again.".into());
+                fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion })
+            }
+        };
     }
     if let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) {
         run.detail.cause = Some(told(&wish));
         run.detail.end = Some(State::Discarded);
         return next(road, run, State::Reporting);
+    }
+    if let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
+        return Ok(Some(room::wait_for(road, run, lacking)));
     }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
@@ -130,15 +152,30 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             warn!("the file was taken away before it was fetched");
             run.detail.cause = Some("the input was removed before it was fetched".into());
             run.detail.gone = true;
+            if run.sha256.is_some() {
+                // It was here once, and its copy was lost: rows that were left have an end too.
+                road.end_left(run, Code::RunStopped, "the file was lost before this row was sent")?;
+                run.detail.end = Some(State::Discarded);
+                return next(road, run, State::Reporting);
+            }
             next(road, run, State::Discarded)
         }
         Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
+        Err(SourceError::Local(error)) => Err(error.into()),
         Err(error) => later(road, run, &error),
     }
 }
 
+fn fetch_again(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    warn!("the spool has lost the file: it is fetched again");
+    next(road, run, State::Complete)
+}
+
 /// Decode, validate, diff and guard: everything that sends nothing.
 fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
+        return fetch_again(road, run);
+    }
     run.detail.attempts += 1;
     run.detail.fault = None;
     run.detail.verdicts.clear();
@@ -153,7 +190,12 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let checked = check(road, run);
     // Only a start that never came back speaks against the file; a full disk or a busy ledger does not.
     run.detail.attempts = 0;
-    let checked = checked?;
+    let checked = match checked.map_err(anyhow::Error::downcast) {
+        Ok(checked) => checked,
+        // The place of the reports could not be looked at.
+        Err(Ok(error)) if !matches!(error, SourceError::Local(_)) => return later(road, run, &error),
+        Err(error) => return Err(error.map_or_else(|other| other, anyhow::Error::from)),
+    };
     time(run, "check", started);
     match checked {
         Checked::Bad(fault) => fail(road, run, fault),
@@ -169,6 +211,14 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 
 /// A held run waits for somebody's word.
 fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    let waits = road.ledger.peek_wish(&run.id)?.filter(|wish| wish.what == WishKind::Approve);
+    if let Some(wish) = waits.filter(|_| run.detail.verdicts.iter().any(|verdict| verdict.held && verdict.guard == unknown::GUARD)) {
+        match road.accept_reports(&*road.feed(&run.feed)?, &wish.by).map_err(anyhow::Error::downcast::<SourceError>) {
+            Ok(()) => {}
+            Err(Ok(error)) => return later(road, run, &error),
+            Err(Err(error)) => return Err(error),
+        }
+    }
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)? else { return Ok(Some(Rest::Held)) };
     info!(by = wish.by, "{}", wish.what.done());
     match wish.what {
@@ -184,12 +234,7 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         WishKind::Discard | WishKind::Stop => {
             run.detail.cause = Some(told(&wish));
             run.detail.approval = None;
-            road.ledger.end_pending(
-                road.fence,
-                &run.id,
-                Outcome::NotAttempted,
-                &not_attempted(Code::Discarded, "the held run was discarded"),
-            )?;
+            road.end_left(run, Code::Discarded, "the held run was discarded")?;
             run.detail.end = Some(State::Discarded);
             next(road, run, State::Reporting)
         }
@@ -208,10 +253,30 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         }
         return Ok(Some(Rest::Later));
     }
+    match road.unknown_reports(&feed).map_err(anyhow::Error::downcast::<SourceError>) {
+        Ok(unknown) if unknown.is_empty() => {}
+        Ok(_) => {
+            warn!("the ledger is not the one this run was checked with last: it is checked again");
+            run.detail.approval = None;
+            return next(road, run, State::Fetched);
+        }
+        Err(Ok(error)) => return later(road, run, &error),
+        Err(Err(error)) => return Err(error),
+    }
+    if run.detail.window_shut && feed.notify.as_ref().and_then(|notify| notify.window.as_ref()).is_some_and(|w| !w.is_open(Utc::now())) {
+        return Ok(Some(Rest::Later));
+    }
+    run.detail.window_shut = false;
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
-        warn!("the spool has lost the file: it is fetched again");
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-        return next(road, run, State::Complete);
+        return fetch_again(road, run);
+    }
+    if let Some(cause) = lost_copy(road, run)? {
+        warn!("{cause}: its rows end not-attempted");
+        road.end_left(run, Code::RunStopped, "the copy of the file was deleted before this row was sent")?;
+        run.detail.cause = Some(cause);
+        run.detail.end = Some(State::Stopped);
+        return next(road, run, State::Reporting);
     }
     let hand = match FileInHand::open(road, run, &feed)? {
         Ok(hand) => hand,
@@ -224,11 +289,14 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     run.detail.requests += road.dispatch(&feed.platform.name)?.counters().requests - requests_before;
     match applied {
         Applied::All => next(road, run, State::Reporting),
-        Applied::TooManyUnresolved(evidence) => {
-            run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: "unresolved".into(), held: true, evidence });
-            next(road, run, State::Held)?;
-            report_held(road, run)?;
-            Ok(None)
+        Applied::TooManyUnresolved(evidence) => hold(road, run, "unresolved", evidence),
+        Applied::SeedFailed(evidence) => hold(road, run, "seeds", evidence),
+        Applied::WindowShut => {
+            run.detail.window_shut = true;
+            run.detail.cause = Some("notifications wait for their window".into());
+            run.state = State::Paused;
+            road.save(run)?;
+            Ok(Some(Rest::Later))
         }
         Applied::Stopped => {
             if end_by_wish(road, run, &feed)? {
@@ -244,6 +312,14 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
 }
 
+/// Stops a run in the middle, until somebody decides.
+fn hold(road: &Road, run: &mut Run, guard: &str, evidence: String) -> anyhow::Result<Option<Rest>> {
+    run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: guard.into(), held: true, evidence });
+    next(road, run, State::Held)?;
+    report_held(road, run)?;
+    Ok(None)
+}
+
 /// Ends the rows that are left when somebody asked for it. False when nobody did.
 fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> {
     let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(false) };
@@ -251,8 +327,7 @@ fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> 
     run.detail.cause = Some(told(&wish));
     run.detail.end = Some(State::Stopped);
     road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-    let detail = not_attempted(Code::RunStopped, "the run was stopped before this row");
-    road.ledger.end_pending(road.fence, &run.id, Outcome::NotAttempted, &detail)?;
+    road.end_left(run, Code::RunStopped, "the run was stopped before this row")?;
     next(road, run, State::Reporting)?;
     Ok(true)
 }
@@ -389,12 +464,33 @@ fn add_time(run: &mut Run, station: &str, started: Instant) {
     *run.detail.timings.entry(station.to_owned()).or_default() += started.elapsed().as_millis() as u64;
 }
 
+/// Why a retry cannot read its rows any more, if so: the copy that it shares with the run it retries is gone.
+fn lost_copy(road: &Road, run: &Run) -> anyhow::Result<Option<String>> {
+    let owner = road.spool_owner(run);
+    if run.kind != RunKind::Retry || road.spool.data(&owner).exists() {
+        return Ok(None);
+    }
+    Ok(Some(told_lost(&owner, road.ledger.run(&owner)?.as_ref())))
+}
+
+/// That the copy of a run's file is gone, and why as far as that is known.
+fn told_lost(owner: &str, run: Option<&Run>) -> String {
+    let why = run.and_then(|run| run.detail.removed.as_ref()).map_or_else(|| "the spool has lost it".to_owned(), Removed::told);
+    format!("the file of run {owner} is no longer here: {why}")
+}
+
 /// Opens the decoded text of a run that was checked before.
 fn open_text(road: &Road, run: &Run) -> anyhow::Result<File> {
     let owner = road.spool_owner(run);
     let text = road.spool.text(&owner);
     let path = if text.exists() { text } else { road.spool.data(&owner) };
-    File::open(&path).with_context(|| format!("the spool has lost the file of run {}", run.id))
+    match File::open(&path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(anyhow::anyhow!("{}", told_lost(&owner, road.ledger.run(&owner)?.as_ref())))
+        }
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
 }
 
 /// Rows that a feed's mode keeps back.

@@ -17,7 +17,9 @@ pub enum Resolved {
         problem: Problem,
     },
     /// The run is being stopped; the row stays to be done.
-    NotAttempted,
+    NotAttempted {
+        row: u64,
+    },
 }
 
 /// Resolves a group. `column` is where the identifier stands, for the report.
@@ -81,7 +83,7 @@ fn judge(change: Change, finding: Finding, dispatch: &Dispatch, several: Several
             ended(Outcome::Unresolved, Code::PassAmbiguous, format!("{} passes carry this identifier: {}", passes.len(), passes.join(", ")))
         }
         Finding::Failed { code, message } => ended(Outcome::Refused, code, message),
-        Finding::NotAttempted => Resolved::NotAttempted,
+        Finding::NotAttempted => Resolved::NotAttempted { row },
     }
 }
 

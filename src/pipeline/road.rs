@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use bstr::{BString, ByteSlice};
 use chrono::Utc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
@@ -15,8 +15,9 @@ use super::pending::PendingPasses;
 use super::report::{self, Names, RowSource};
 use crate::config::meant::{Config, Feed, SourceKind};
 use crate::dispatch::{Dispatch, Health};
+use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
-use crate::ledger::{Fence, Ledger, Run, RunFilter, RunKind, State};
+use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Tally};
 use crate::platform::{self, Account};
@@ -26,6 +27,7 @@ use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
 use crate::source::sftp::SftpConnect;
 use crate::source::{Connect, EntryKind, SourceError, join};
+use crate::space::{self, Room, Trouble};
 use crate::spool::Spool;
 use crate::stop::Stop;
 
@@ -62,9 +64,12 @@ pub struct Road {
     pub ledger: Arc<dyn Ledger>,
     pub fence: Fence,
     pub spool: Spool,
+    pub room: Room,
     pub pool: rayon::ThreadPool,
     /// Send rows even if the baseline says that nothing changes.
     pub force: bool,
+    /// The last leader did not end in order: copies in the spool are compared with their hashes before they are used.
+    pub unclean: bool,
     prepared: BTreeMap<String, Arc<Prepared>>,
     links: BTreeMap<String, Arc<Link>>,
     accounts: BTreeMap<String, (Account, Arc<Dispatch>)>,
@@ -72,6 +77,9 @@ pub struct Road {
     /// Untouched reports of ours in an inbox, by folder and name.
     own_reports: Mutex<HashMap<(BString, BString), (u64, i64)>>,
     stops: Mutex<HashMap<String, Stop>>,
+    /// Why everything must end, once storage failed.
+    broken: Mutex<Option<String>>,
+    unknown: unknown::Looks,
     progress: Arc<dyn Progress>,
 }
 
@@ -109,6 +117,10 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
 
 impl Road {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>) -> anyhow::Result<Road> {
+        let room = Room::new(&config.state, config.reserve, config.space_factor);
+        if !room.regain() {
+            warn!("{}", Trouble::Full.words(&config.state));
+        }
         let fence = ledger.lead()?;
         let mut accounts = BTreeMap::new();
         for (name, settings) in &config.platforms {
@@ -127,16 +139,20 @@ impl Road {
         Ok(Road {
             spool: Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
             pool: pool(config.workers)?,
+            room,
             config,
             ledger,
             fence,
             force: false,
+            unclean: false,
             prepared,
             links,
             accounts,
             orders,
             own_reports: Mutex::default(),
             stops: Mutex::default(),
+            broken: Mutex::default(),
+            unknown: unknown::Looks::default(),
             progress,
         })
     }
@@ -164,6 +180,28 @@ impl Road {
     pub fn account_order(&self, platform: &str) -> anyhow::Result<MutexGuard<'_, ()>> {
         let order = self.orders.get(platform).ok_or_else(|| anyhow!("platform {platform} is no longer in the configuration"))?;
         Ok(order.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a fault says of this machine's storage, if that is what it is about.
+    pub fn trouble(&self, fault: &anyhow::Error) -> Option<Trouble> {
+        space::trouble(fault, &self.config.state)
+    }
+
+    /// Ends everything after storage failed: nothing more is sent, and what is on its way is not waited for, since its answer could not
+    /// be written down.
+    pub fn break_off(&self, fault: &anyhow::Error) {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_none() {
+            error!("storage failed, everything stops; the next start verifies the ledger first: {fault:#}");
+            *broken = Some(format!("{fault:#}"));
+        }
+        drop(broken);
+        self.stop_all(true);
+    }
+
+    /// Why everything was ended, if it was.
+    pub fn broken(&self) -> Option<String> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn save(&self, run: &Run) -> anyhow::Result<()> {
@@ -246,6 +284,19 @@ impl Road {
         }
     }
 
+    /// Reports of ours that this ledger does not know, as far as a feed has to mind them: those of feeds that add.
+    pub fn unknown_reports(&self, feed: &Feed) -> anyhow::Result<Vec<UnknownReport>> {
+        if !feed.adds() {
+            return Ok(Vec::new());
+        }
+        Ok(self.unknown.of(feed, &*self.ledger, self.link(&feed.reports.source.name)?)?)
+    }
+
+    /// Somebody approved a file that was held for such reports.
+    pub fn accept_reports(&self, feed: &Feed, by: &str) -> anyhow::Result<()> {
+        self.unknown.accept(feed, &*self.ledger, self.fence, self.link(&feed.reports.source.name)?, by)
+    }
+
     /// Runs of the account, other than this one, that have rows on their way.
     pub fn others_applying(&self, run: &Run, account: &str) -> anyhow::Result<Vec<String>> {
         let states = vec![State::Checked, State::Applying, State::Paused];
@@ -253,10 +304,38 @@ impl Road {
         Ok(runs.into_iter().filter(|other| other.id != run.id && other.account == account).map(|other| other.id).collect())
     }
 
+    /// Ends all rows still to be done, for one cause. Those with an add that may have been sent are in doubt, whatever the cause.
+    pub fn end_left(&self, run: &Run, code: Code, words: &str) -> anyhow::Result<()> {
+        let perhaps_sent = self.ledger.keys_of(&run.id, KeyState::Intended)?;
+        if !perhaps_sent.is_empty() {
+            let evidence = "the run ended while the answer was awaited";
+            let mut from = 0;
+            loop {
+                let rows = self.ledger.pending_rows(&run.id, from, 1000)?;
+                let Some(last) = rows.last() else { break };
+                from = last.number + 1;
+                let (mut ends, mut keys) = (Vec::new(), Vec::new());
+                for row in rows {
+                    let of_row: Vec<&KeyNote> = perhaps_sent.iter().filter(|note| note.line == row.line).collect();
+                    if !of_row.is_empty() {
+                        keys.extend(of_row.iter().map(|note| KeyEnd {
+                            key: note.key,
+                            state: KeyState::InDoubt,
+                            evidence: evidence.into(),
+                        }));
+                        ends.push(apply::in_doubt(row, &of_row, evidence));
+                    }
+                }
+                self.ledger.end_rows(self.fence, &run.id, &run.account, &ends, &keys)?;
+            }
+        }
+        self.ledger.end_pending(self.fence, &run.id, Outcome::NotAttempted, &apply::not_attempted(code, words))?;
+        Ok(())
+    }
+
     /// Ends a run whose feed is gone. Its file stays where it is and no report can be written: the ledger alone tells.
     pub fn end_orphan(&self, run: &mut Run) -> anyhow::Result<()> {
-        let detail = apply::not_attempted(Code::RunStopped, "the feed is no longer in the configuration");
-        self.ledger.end_pending(self.fence, &run.id, Outcome::NotAttempted, &detail)?;
+        self.end_left(run, Code::RunStopped, "the feed is no longer in the configuration")?;
         run.state = State::Stopped;
         run.detail.cause = Some("its feed is no longer in the configuration".into());
         run.detail.tally = run.detail.counted.clone();
@@ -342,11 +421,13 @@ impl Road {
             dialect: &hand.dialect,
             pool: &self.pool,
             today: (Utc::now().timestamp() / 86_400) as u16,
+            seen_at: run.detail.seen_at,
             stop,
             behind: &behind,
+            heed_seeds: run.detail.approval.is_none(),
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
-        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total };
+        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop };
         let applied = apply::apply(&work, &watcher);
         let told = watcher.run.into_inner().unwrap_or_else(PoisonError::into_inner);
         (run.state, run.detail.cause) = (told.state, told.detail.cause);
@@ -403,7 +484,7 @@ impl Road {
         let (problems, by_column, operations) = (&mut run.detail.problems, &mut run.detail.problems_by_column, &mut run.detail.operations);
         problems.clear();
         by_column.clear();
-        operations.clear();
+        operations.clone_from(&run.detail.counted_operations);
         let outcomes: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Superseded).collect();
         self.ledger.rows(&run.id, &outcomes, &mut |row| {
             for problem in &row.detail.problems {
@@ -411,6 +492,10 @@ impl Road {
                 if let Some(label) = problem.column.and_then(|column| labels.get(column as usize)) {
                     *by_column.entry(label.clone()).or_default().entry(problem.code.as_str().to_owned()).or_default() += 1;
                 }
+            }
+            // A plain success keeps no notes.
+            if let Some(add) = row.verb.add().filter(|_| row.detail.operations.is_empty() && row.outcome == Some(Outcome::Applied)) {
+                operations.entry(add.to_string()).or_default().add(Outcome::Applied, 1);
             }
             for note in &row.detail.operations {
                 operations.entry(note.operation.clone()).or_insert_with(Tally::default).add(note.outcome, 1);
@@ -473,6 +558,7 @@ struct ApplyWatch<'a> {
     run: Mutex<Run>,
     done: std::sync::atomic::AtomicU64,
     total: u64,
+    stop: &'a Stop,
 }
 
 /// An outage shorter than this is not worth a state of its own.
@@ -485,6 +571,10 @@ impl Watch for ApplyWatch<'_> {
     }
 
     fn health(&self, health: &Health) {
+        // What is on its way goes into the reserve; nothing new is sent.
+        if self.road.room.is_short() {
+            self.stop.drain();
+        }
         let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, cause) = match health {
             Health::Out { reason, since } if *since >= OUTAGE_SHOWN_AFTER => (State::Paused, Some(reason.clone())),

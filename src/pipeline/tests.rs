@@ -89,6 +89,7 @@ impl Bench {
             columns: &columns,
             mapping: Some(&self.prepared.mapping),
             correction: None,
+            file: "",
             picked: None,
         };
         let pool = pool(threads).unwrap();
@@ -105,6 +106,7 @@ impl Bench {
         .unwrap();
         let against = Against {
             ledger: &*self.ledger,
+            run: "",
             account: "loyalty",
             mapping: &self.prepared.mapping,
             field_ids: &self.prepared.field_ids,

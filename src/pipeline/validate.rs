@@ -16,9 +16,9 @@ use super::correction::Correction;
 use super::decode::{Chunk, DecodeError, Facts, Reader, Record};
 use super::spill::Spill;
 use crate::ledger::{Mark, Row, RowDetail};
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome, Problem};
-use crate::row::{PassKey, Verb};
+use crate::row::{AddKey, AddKind, PassKey, RowKey, Verb, Withheld};
 use crate::schema::value::Value;
 use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
@@ -36,6 +36,8 @@ pub struct Rules<'a> {
     pub mapping: Option<&'a Mapping>,
     /// Set when the file is a correction: takes our own columns out of a record.
     pub correction: Option<&'a Correction>,
+    /// SHA-256 of the delivered file, in hex: part of the identity of rows that have none of their own.
+    pub file: &'a str,
     /// Records that take part; all when none.
     pub picked: Option<&'a (dyn Fn(u64) -> bool + Sync)>,
 }
@@ -65,6 +67,7 @@ impl Rejected {
             pass: self.pass,
             verb: Verb::Update,
             mask: 0,
+            adds: 0,
             deferred: false,
             outcome: Some(Outcome::Rejected),
             detail: RowDetail { problems: self.problems, operations: Vec::new() },
@@ -83,6 +86,9 @@ pub struct Entry {
     pub verb: Verb,
     /// Mapped field and what it is to hold, by field.
     pub wanted: Vec<(u8, Mark)>,
+    /// Its adds, each with the digest of what it would do, in the order in which they are sent.
+    pub adds: Vec<(AddKey, u64)>,
+    pub withheld: Withheld,
 }
 
 impl Entry {
@@ -101,6 +107,17 @@ impl Entry {
         for (field, mark) in &self.wanted {
             out.push(*field);
             out.extend_from_slice(&mark.to_bytes());
+        }
+        out.push(self.adds.len() as u8);
+        for (key, print) in &self.adds {
+            out.extend_from_slice(&key.row.0.to_le_bytes());
+            out.push(AddKind::ALL.iter().position(|kind| *kind == key.kind).unwrap_or(0) as u8);
+            out.extend_from_slice(&print.to_le_bytes());
+        }
+        // Most feeds ask nobody's consent: one byte says so.
+        out.push(u8::from(!self.withheld.is_nothing()) | u8::from(self.withheld.notification) << 1);
+        if !self.withheld.is_nothing() {
+            out.extend_from_slice(&self.withheld.fields.to_le_bytes());
         }
     }
 
@@ -121,7 +138,17 @@ impl Entry {
             let [field] = take(bytes)?;
             wanted.push((field, Mark::from_bytes(take(bytes)?)?));
         }
-        Some(Entry { pass, record, line, offset, length, verb: *Verb::ALL.get(verb as usize)?, wanted })
+        let [count] = take(bytes)?;
+        let mut adds = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let row = RowKey(u128::from_le_bytes(take(bytes)?));
+            let [kind] = take(bytes)?;
+            adds.push((AddKey { row, kind: *AddKind::ALL.get(kind as usize)? }, u64::from_le_bytes(take(bytes)?)));
+        }
+        let [flags] = take(bytes)?;
+        let fields = if flags & 1 == 0 { 0 } else { u64::from_le_bytes(take(bytes)?) };
+        let withheld = Withheld { fields, notification: flags & 2 != 0 };
+        Some(Entry { pass, record, line, offset, length, verb: *Verb::ALL.get(verb as usize)?, wanted, adds, withheld })
     }
 
     pub fn partition(pass: PassKey) -> usize {
@@ -302,16 +329,19 @@ fn check_chunk(
             continue;
         }
         record.cells_by(&mut splitter, &mut cells);
+        let mut key = None;
         if let Some(correction) = rules.correction
             && record.faults.is_empty()
         {
+            key = Some(correction.key(&cells));
             match correction.take(&mut cells) {
                 Ok(original) => problems.extend(lost_zeros(rules, correction, original, &cells)),
                 Err(problem) => problems.push(problem),
             }
         }
         let mut values = emptied(spare);
-        let entry = check_record(&record, rules, &cells, &mut values, &mut problems);
+        let place = Place { file: rules.file, record: record.number, key: key.as_deref() };
+        let entry = check_record(&record, rules, &cells, &place, &mut values, &mut problems);
         if let Some(spill) = &mut key_spill {
             for (index, key) in keys.iter().enumerate() {
                 if let Some(hash) = key_hash(index, key.fields, &values) {
@@ -370,6 +400,7 @@ fn check_record<'c>(
     record: &Record<'_>,
     rules: &Rules<'_>,
     cells: &'c [Cow<'c, str>],
+    place: &Place<'_>,
     values: &mut Vec<Option<Value<'c>>>,
     problems: &mut Vec<Problem>,
 ) -> Option<Entry> {
@@ -383,9 +414,10 @@ fn check_record<'c>(
         return None;
     }
     let mapping = rules.mapping?;
-    let update = mapping.update(rules.columns, cells, values, problems)?;
+    let update = mapping.update(rules.columns, cells, values, place, problems)?;
+    let pass = update.target.key();
     Some(Entry {
-        pass: update.target.key(),
+        pass,
         record: record.number,
         line: record.line,
         offset: record.offset,
@@ -396,5 +428,7 @@ fn check_record<'c>(
             .iter()
             .map(|wanted| (wanted.field, Mark::of(wanted.value.as_ref(), mapping.fields()[wanted.field as usize].personal)))
             .collect(),
+        adds: update.adds.iter().map(|add| (add.key, add.print(pass, mapping.fields()))).collect(),
+        withheld: update.withheld,
     })
 }

@@ -13,7 +13,7 @@ use reqwest::Method;
 
 use crate::config::meant::PlatformKind;
 use crate::outcome::{Code, Outcome};
-use crate::row::{Change, Found, Target, Verb};
+use crate::row::{Addition, Change, Found, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
@@ -68,6 +68,8 @@ pub struct Limits {
     pub backoff_max: Duration,
     /// Bytes of an answer that are read at most.
     pub answer_bytes_max: usize,
+    /// How long after a lost answer the platform may still carry out what it was asked.
+    pub settling: Duration,
 }
 
 /// One HTTP request, without credentials: dispatch asks [`Platform::authorize`] for those at each try.
@@ -77,7 +79,7 @@ pub struct Request {
     /// Path and query, percent-encoded, beginning with `/`.
     pub path: String,
     pub body: Option<Bytes>,
-    /// May it be sent again when its answer was lost? All of this version's requests may.
+    /// May it be sent again when its answer was lost?
     pub repeatable: bool,
 }
 
@@ -88,6 +90,8 @@ pub enum Answer {
     Http { status: u16, body: Bytes },
     /// Repeating did not help, while other requests of the account succeeded.
     Exhausted { tries: u32, message: String },
+    /// It was sent, its answer is unknown, and it may not be repeated.
+    Lost { message: String },
     /// The run is being stopped; this request was not sent, or was sent and its answer is unknown.
     Stopped { sent: bool },
 }
@@ -165,6 +169,34 @@ pub struct ChangeResult {
     pub pass_id: Option<String>,
 }
 
+/// What became of an add that was to be sent once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AddEnd {
+    /// The platform confirmed it, about the pass that was meant.
+    Applied { pass_id: Option<String> },
+    /// It was there already, so that nothing was sent and nothing is left to send.
+    Already { message: String },
+    /// The platform said no, and the contract says that nothing changed.
+    Refused { outcome: Outcome, code: Code, message: String },
+    /// It was sent, and nothing proves that it was applied or that it was not.
+    Lost { message: String },
+    /// Nothing was sent: the run is being stopped.
+    NotSent,
+}
+
+/// What a look at the platform says of an add whose answer was lost.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Proof {
+    /// It was applied.
+    Applied(String),
+    /// It was not applied, as far as can be seen now.
+    NotApplied(String),
+    /// It cannot be known; why, for the person who decides.
+    Unknown(String),
+    /// The run is being stopped.
+    Stopped,
+}
+
 /// What `check --reach` learnt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
@@ -208,6 +240,18 @@ pub trait Platform: Send + Sync {
 
     /// Carries out a change.
     fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>>;
+
+    /// May a notification travel in a change of this field? The error says what to write instead.
+    fn notifies(&self, field: &str) -> Result<(), String>;
+
+    /// Must an add's pass be found before the add is written down, because its proof needs the pass's state before?
+    fn adds_need_state(&self) -> bool;
+
+    /// Sends an add once. Requests that change something are not repeatable; only what is definite ends otherwise than lost.
+    fn add(&self, add: &Addition) -> Box<dyn Conversation<AddEnd>>;
+
+    /// Looks whether an add was applied; repeatable throughout. None where the platform offers nothing to look at.
+    fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>>;
 
     /// Requests that a change will cost once its pass was found, for `plan` and the guard's evidence. May overestimate.
     fn requests(&self, change: &Change) -> u32;

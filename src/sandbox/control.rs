@@ -20,6 +20,8 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/requests", get(requests).delete(forget_requests))
         .route("/members", post(issue))
         .route("/members/{external_id}", get(member))
+        .route("/effects", get(effects))
+        .route("/alerts", get(alerts))
         .route("/stats", get(stats))
         .layer(DefaultBodyLimit::disable())
 }
@@ -93,6 +95,33 @@ async fn member(State(shared): State<Arc<Shared>>, Path(external_id): Path<Strin
         Some(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         None => (StatusCode::NOT_FOUND, format!("no member has the external ID {external_id:?}\n")).into_response(),
     }
+}
+
+/// Whose effects or alerts to show; all members' without one.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+struct Whose {
+    external_id: Option<String>,
+    /// Only effects that were applied more often than this.
+    more_than: u64,
+}
+
+impl Whose {
+    fn is(&self, external_id: &str) -> bool {
+        self.external_id.as_deref().is_none_or(|wanted| wanted == external_id)
+    }
+}
+
+async fn effects(State(shared): State<Arc<Shared>>, Query(whose): Query<Whose>) -> Response {
+    let mut effects = shared.store.lock().effects.all();
+    effects.retain(|effect| whose.is(&effect.external_id) && effect.times > whose.more_than);
+    Json(effects).into_response()
+}
+
+async fn alerts(State(shared): State<Arc<Shared>>, Query(whose): Query<Whose>) -> Response {
+    let mut alerts = shared.store.lock().effects.alerts();
+    alerts.retain(|alert| whose.is(&alert.external_id));
+    Json(alerts).into_response()
 }
 
 #[derive(Serialize)]

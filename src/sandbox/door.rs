@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
@@ -12,12 +13,13 @@ use serde_json::Value;
 
 use super::answer::{Failure, Reply};
 use super::calls::Call;
-use super::faults::{About, Decision, Outage, Trouble};
+use super::faults::{Decision, Outage};
 use super::listener::Wire;
 use super::log::{Arrival, RequestLog};
 use super::members::{self, Asked};
 use super::stream::{self, Ending};
-use super::{Region, Shared};
+use super::trouble::{About, Trouble};
+use super::{Region, Shared, points};
 
 /// The largest body of a call (contract section 3.3: content of one update).
 const BODY_MAX: usize = 10_000;
@@ -74,7 +76,10 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, ConnectInfo(wire): C
     let (call, route) = Call::of(head.method.as_str(), path);
     let body: Option<Value> = serde_json::from_slice(&raw).ok();
     let subject = Subject::of(&shared, &call, body.as_ref());
-    let arrival = Arrival { method: head.method.as_str(), path, route, external_id: subject.external_id.as_deref(), body: &raw };
+    let credentials =
+        [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].iter().any(|name| head.headers.contains_key(name));
+    let external_id = subject.external_id.as_deref();
+    let arrival = Arrival { method: head.method.as_str(), path, route, external_id, credentials, body: &raw };
     let mut leaving = Leaving { log: &shared.log, sequence: shared.log.arrive(&arrival), status: None };
     let decision = shared.faults.decide(&About {
         method: head.method.as_str(),
@@ -92,6 +97,13 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, ConnectInfo(wire): C
         wire.cut();
         return plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "");
     };
+    for trouble in &decision.troubles {
+        match trouble {
+            Trouble::AnswerLate { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
+            Trouble::AnswerTwice => wire.twice(),
+            _ => {}
+        }
+    }
     if decision.switches.skewed
         && let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(decision.clock))
     {
@@ -175,14 +187,31 @@ impl Visit<'_> {
                     let page = "<!DOCTYPE html><html><body><form>Please log in</form></body></html>";
                     return Some(plain(StatusCode::OK, "text/html", page));
                 }
-                Trouble::Redirect { to } => return Some(redirect(to)),
+                Trouble::TooMany { retry_after } => {
+                    let mut response = self.refuse(&Failure::new(429, "rate limit exceeded"));
+                    if let Some(value) = retry_after.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                        response.headers_mut().insert(header::RETRY_AFTER, value);
+                    }
+                    return Some(response);
+                }
+                Trouble::Redirect { to, code } => return Some(redirect(to, *code)),
                 Trouble::DeleteMember => self.with_member(|state, place| drop(state.remove(place))),
+                Trouble::ApplyLater { ms } => {
+                    self.apply_later(Duration::from_millis(*ms));
+                    return None;
+                }
+                Trouble::OtherWriter { most } => {
+                    self.with_member(|state, place| points::given_by_another(state, place, *most, self.decision.switches));
+                }
                 _ => {}
             }
         }
         let reading = matches!(self.call, Call::ById(_) | Call::ByExternalId { .. });
         if !reading {
             self.lose_updates();
+            if let Some(code) = self.decision.troubles.iter().find_map(clash) {
+                return Some(self.refuse(&Failure::new(code, "the member was changed by somebody else")));
+            }
         }
         let reply = self.enter();
         if reading {
@@ -200,13 +229,33 @@ impl Visit<'_> {
 
     /// The checks before a call, then the call.
     fn enter(&self) -> Result<Reply, Failure> {
+        self.let_in()?;
+        members::answer(self.shared, &Asked { call: self.call, raw: self.raw, body: self.body, switches: self.decision.switches })
+    }
+
+    /// Nobody learns what comes of it.
+    fn apply_later(&self, wait: Duration) {
+        if self.let_in().is_err() {
+            return;
+        }
+        let (shared, call, raw, body) = (Arc::clone(self.shared), self.call.clone(), self.raw.clone(), self.body.cloned());
+        let switches = self.decision.switches;
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let ended = members::answer(&shared, &Asked { call: &call, raw: &raw, body: body.as_ref(), switches });
+            if let Err(failure) = ended {
+                tracing::debug!(%failure.message, "refused later");
+            }
+        });
+    }
+
+    fn let_in(&self) -> Result<(), Failure> {
         let checked = self.shared.tokens.check(self.authorization, self.decision.clock, self.decision.switches.strict_expiry);
         checked.map_err(|message| Failure::new(401, message))?;
         if self.shared.settings.region == Region::Wrong && *self.call != Call::Profile {
             return Err(Failure::new(404, format!("object with id[{}] does not exist", self.subject.named())));
         }
-        self.shared.oversized.judge(self.raw)?;
-        members::answer(self.shared, &Asked { call: self.call, raw: self.raw, body: self.body, switches: self.decision.switches })
+        self.shared.oversized.judge(self.raw)
     }
 
     /// Sends an answer with the trouble meant for it.
@@ -218,21 +267,62 @@ impl Visit<'_> {
             match trouble {
                 Trouble::DropAfter => return None,
                 Trouble::WrongJson => reply = Reply::Json(r#"[{"unexpected":true}]"#.to_owned()),
+                Trouble::EmptyBody => reply = Reply::Json(String::new()),
+                Trouble::DuplicateKeys => reply = Reply::Json(self.fill(r#"{"id":"somebody-elses-pass-id","id":"{id}"}"#)),
+                Trouble::DeepNesting { depth } => {
+                    let (open, close) = ("[".repeat(*depth), "]".repeat(*depth));
+                    reply = Reply::Json(self.fill(&format!(r#"{{"id":"{{id}}","deep":{open}{close}}}"#)));
+                }
+                Trouble::HtmlAfter => return Some(plain(StatusCode::OK, "text/html", "<!DOCTYPE html><html><body>Welcome</body></html>")),
+                Trouble::Answer { code, body, content_type } => {
+                    let mut response = plain(status(*code), "", self.fill(body));
+                    if let Ok(kind) = HeaderValue::from_str(content_type) {
+                        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                    }
+                    return Some(response);
+                }
+                Trouble::HugeBody { bytes, gzip } => return Some(stream::huge(*bytes, *gzip)),
+                Trouble::MixedList { without_every, twice, reversed, extra } => {
+                    if let Reply::Members(places) = &mut reply {
+                        self.mix(places, *without_every, *twice, *reversed, *extra);
+                    }
+                }
                 Trouble::OtherId => reply = stream::with_other_id(reply),
                 Trouble::TruncatedBody => ending = Ending::Cut(0),
                 Trouble::ListError { rows } if self.call.is_list() => ending = Ending::Error(*rows),
                 Trouble::ListCut { rows } if self.call.is_list() => ending = Ending::Cut(*rows),
-                Trouble::SlowDrip { bytes, pause_ms } => drip = Some((*bytes, std::time::Duration::from_millis(*pause_ms))),
+                Trouble::SlowDrip { bytes, pause_ms } => drip = Some((*bytes, Duration::from_millis(*pause_ms))),
                 _ => {}
             }
         }
         Some(stream::respond(self.shared.store.clone(), reply, ending, drip))
     }
 
+    /// Puts the member's id where a body names it.
+    fn fill(&self, body: &str) -> String {
+        body.replace("{id}", self.subject.id.as_deref().unwrap_or_default())
+    }
+
+    fn mix(&self, places: &mut Vec<usize>, without_every: usize, twice: bool, reversed: bool, extra: bool) {
+        if without_every > 0 {
+            *places = places.iter().enumerate().filter(|(index, _)| (index + 1) % without_every != 0).map(|(_, place)| *place).collect();
+        }
+        if twice {
+            *places = places.iter().flat_map(|place| [*place, *place]).collect();
+        }
+        if reversed {
+            places.reverse();
+        }
+        if extra {
+            let state = self.shared.store.lock();
+            places.extend((0..state.end()).find(|place| state.at(*place).is_some() && !places.contains(place)));
+        }
+    }
+
     /// Another writer changes the member's metaData.
     fn lose_updates(&self) {
         for trouble in &self.decision.troubles {
-            if let Trouble::LostUpdate { key, value } = trouble {
+            if let Trouble::LostUpdate { key, value } | Trouble::VersionClash { key, value, .. } = trouble {
                 self.with_member(|state, place| {
                     state.change(place, |member| member.meta_data.insert(key.clone(), value.as_str().into()));
                 });
@@ -261,13 +351,23 @@ impl Visit<'_> {
     /// An error body. Those of the token check have a shape of their own (contract section 3.2).
     fn refuse(&self, failure: &Failure) -> Response {
         let shape = if failure.status == 401 { super::ErrorShape::Text } else { self.decision.switches.error_shape };
-        let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        plain(status, "application/json", failure.body(shape))
+        plain(status(failure.status), "application/json", failure.body(shape))
     }
 }
 
-fn redirect(to: &str) -> Response {
-    let mut response = plain(StatusCode::TEMPORARY_REDIRECT, "text/plain", "");
+fn clash(trouble: &Trouble) -> Option<u16> {
+    match trouble {
+        Trouble::VersionClash { code, .. } => Some(*code),
+        _ => None,
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn redirect(to: &str, code: u16) -> Response {
+    let mut response = plain(status(code), "text/plain", "");
     if let Ok(to) = HeaderValue::from_str(to) {
         response.headers_mut().insert(header::LOCATION, to);
     }

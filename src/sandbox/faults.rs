@@ -8,6 +8,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use super::state::Lag;
+use super::trouble::{About, Rule, Trouble};
+
 /// How long a request stays refused once it met [`Trouble::Unavailable`] (contract section 3.1).
 pub const UNAVAILABLE_FOR: Duration = Duration::from_millis(250);
 
@@ -36,6 +39,18 @@ pub struct Faults {
     pub overdraw: bool,
     /// `person` in an update replaces the stored one instead of being merged into it (section 2.1: unknown which).
     pub replace_person: bool,
+    /// How long reads and lists of members show what stood there before a write; the write's own answer shows it at once.
+    pub members_lag_ms: u64,
+    /// How long lists of events leave out a new one.
+    pub events_lag_ms: u64,
+    /// Changes leave no event.
+    pub no_events: bool,
+    /// Events are kept without the caller's `externalEventId` (contract section 4.2: that it comes back is inferred).
+    pub no_event_ids: bool,
+    /// Both lists of events answer this status instead, 404 or 501.
+    pub event_lists: Option<u16>,
+    /// Answers to calls on points name the member and no balance.
+    pub no_balances: bool,
 }
 
 /// Time added before a request is handled.
@@ -133,110 +148,6 @@ pub enum ErrorShape {
     Nested,
 }
 
-/// One kind of trouble and the requests it befalls: all that meet every given condition, or a share of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    pub trouble: Trouble,
-    /// 0 to 1.
-    #[serde(default = "always")]
-    pub share: f64,
-    /// How many requests more; counts down. Without it the rule stays.
-    #[serde(default)]
-    pub next: Option<u64>,
-    #[serde(default)]
-    pub method: Option<String>,
-    /// A part of the path.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// A member, by external ID or by its id.
-    #[serde(default)]
-    pub id: Option<String>,
-}
-
-fn always() -> f64 {
-    1.0
-}
-
-impl Rule {
-    /// Befalls every request, until narrowed.
-    pub fn new(trouble: Trouble) -> Rule {
-        Rule { trouble, share: 1.0, next: None, method: None, path: None, id: None }
-    }
-
-    #[must_use]
-    pub fn share(self, share: f64) -> Rule {
-        Rule { share, ..self }
-    }
-
-    #[must_use]
-    pub fn next(self, requests: u64) -> Rule {
-        Rule { next: Some(requests), ..self }
-    }
-
-    #[must_use]
-    pub fn method(self, method: &str) -> Rule {
-        Rule { method: Some(method.to_owned()), ..self }
-    }
-
-    #[must_use]
-    pub fn path(self, part: &str) -> Rule {
-        Rule { path: Some(part.to_owned()), ..self }
-    }
-
-    #[must_use]
-    pub fn id(self, id: &str) -> Rule {
-        Rule { id: Some(id.to_owned()), ..self }
-    }
-
-    fn matches(&self, about: &About<'_>) -> bool {
-        self.next != Some(0)
-            && self.method.as_deref().is_none_or(|method| method.eq_ignore_ascii_case(about.method))
-            && self.path.as_deref().is_none_or(|part| about.path.contains(part))
-            && self.id.as_deref().is_none_or(|id| about.ids.contains(&Some(id)))
-    }
-}
-
-/// What goes wrong. "Before" means that nothing was applied, "after" that all of it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Trouble {
-    /// An error answer, before.
-    Status {
-        code: u16,
-        #[serde(default)]
-        message: Option<String>,
-    },
-    /// 503, before; the same request is refused for 250 ms and then passes.
-    Unavailable,
-    /// 502 with a proxy's HTML page, before.
-    BadGatewayHtml,
-    /// The connection is closed without an answer, before.
-    DropBefore,
-    /// The connection is closed without an answer, after.
-    DropAfter,
-    /// The answer ends in the middle of its body, after.
-    TruncatedBody,
-    /// 200 with JSON of another shape, after.
-    WrongJson,
-    /// 200 with a page of HTML, before: somebody else's log-in page.
-    HtmlOk,
-    /// 200 with an id that nobody has, after.
-    OtherId,
-    /// A list ends with an error line after so many rows.
-    ListError { rows: usize },
-    /// A list's connection is closed in the middle of the line after so many rows.
-    ListCut { rows: usize },
-    /// Another writer changes this key of the member's `metaData` after a read or before a write.
-    LostUpdate { key: String, value: String },
-    /// Somebody deletes the member just before the request.
-    DeleteMember,
-    /// 307 to another place, before.
-    Redirect { to: String },
-    /// The answer arrives in pieces of so many bytes with a pause before each, after.
-    SlowDrip { bytes: usize, pause_ms: u64 },
-}
-
 /// Read and change the knobs of a running server.
 #[derive(Clone)]
 pub struct FaultsHandle(Arc<Mutex<Engine>>);
@@ -289,16 +200,6 @@ fn skewed(seconds: i64) -> SystemTime {
     if seconds < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now)
 }
 
-/// What a rule can see of a request.
-pub(super) struct About<'a> {
-    pub method: &'a str,
-    pub path: &'a str,
-    /// External ID and id of the member, as far as known.
-    pub ids: [Option<&'a str>; 2],
-    /// Tells requests apart: equal for a repeat.
-    pub fingerprint: u64,
-}
-
 /// What befalls one request.
 pub(super) struct Decision {
     pub wait: Duration,
@@ -326,6 +227,11 @@ pub(super) struct Switches {
     pub overdraw: bool,
     pub replace_person: bool,
     pub skewed: bool,
+    pub lag: Lag,
+    pub no_events: bool,
+    pub no_event_ids: bool,
+    pub event_lists: Option<u16>,
+    pub no_balances: bool,
 }
 
 struct Engine {
@@ -367,6 +273,14 @@ impl Engine {
                 overdraw: self.faults.overdraw,
                 replace_person: self.faults.replace_person,
                 skewed: self.faults.clock_skew_seconds != 0,
+                lag: Lag {
+                    members: Duration::from_millis(self.faults.members_lag_ms),
+                    events: Duration::from_millis(self.faults.events_lag_ms),
+                },
+                no_events: self.faults.no_events,
+                no_event_ids: self.faults.no_event_ids,
+                event_lists: self.faults.event_lists,
+                no_balances: self.faults.no_balances,
             },
         }
     }
@@ -415,7 +329,11 @@ impl Engine {
             if rule.trouble == Trouble::Unavailable {
                 self.unavailable.insert(about.fingerprint, Instant::now());
             }
-            met.push(rule.trouble.clone());
+            met.push(match rule.trouble {
+                // What it met with is the amount itself.
+                Trouble::OtherWriter { most } => Trouble::OtherWriter { most: self.random.random_range(1..=most.max(1)) },
+                ref other => other.clone(),
+            });
         }
         met
     }
@@ -432,16 +350,5 @@ mod tests {
             assert!((ms(at) - expected).abs() < 0.001, "at {at}: {}", ms(at));
         }
         assert_eq!(Latency::None.sample(0.9), Duration::ZERO);
-    }
-
-    #[test]
-    fn conditions_of_a_rule_must_all_hold() {
-        let rule = Rule::new(Trouble::DropBefore).method("put").path("points").id("A");
-        let about = |method, path, id| About { method, path, ids: [Some(id), None], fingerprint: 0 };
-        assert!(rule.matches(&about("PUT", "/members/member/points/set", "A")));
-        assert!(!rule.matches(&about("GET", "/members/member/points/set", "A")));
-        assert!(!rule.matches(&about("PUT", "/members/member", "A")));
-        assert!(!rule.matches(&about("PUT", "/members/member/points/set", "B")));
-        assert!(!rule.next(0).matches(&about("PUT", "/members/member/points/set", "A")));
     }
 }

@@ -16,7 +16,8 @@ use super::state::State;
 pub(super) const DEFAULT_LIMIT: usize = 25;
 
 pub(super) const MEMBER_FIELDS: &[&str] = &["externalId", "status", "tierId", "programId", "id", "created", "points"];
-pub(super) const EVENT_FIELDS: &[&str] = &["member.id", "externalId", "id", "created"];
+/// Nothing else is known to select events (contract section 4.2, M7).
+pub(super) const EVENT_FIELDS: &[&str] = &["member.id"];
 
 /// What a list asks for.
 pub(super) struct Query {
@@ -70,7 +71,7 @@ impl Query {
         };
         let offset = usize::try_from(whole("offset")).map_err(|_| Failure::invalid("offset must not be negative"))?;
         let order_by = text(filters, "orderBy").to_owned();
-        if !order_by.is_empty() && !fields.contains(&order_by.as_str()) {
+        if !order_by.is_empty() && order_by != "created" && !fields.contains(&order_by.as_str()) {
             return Err(Failure::invalid(format_args!("cannot order by {order_by}")));
         }
         let ascending = order_by.is_empty() || shape::flag(filters, "orderAsc");
@@ -83,7 +84,7 @@ impl Query {
         let mut places = self.matching(state);
         let ordered = !self.order_by.is_empty() && self.order_by != "created";
         if ordered {
-            let mut keyed: Vec<_> = places.map(|place| (state.at(place).and_then(|m| member_value(m, &self.order_by)), place)).collect();
+            let mut keyed: Vec<_> = places.map(|place| (state.seen(place).and_then(|m| member_value(m, &self.order_by)), place)).collect();
             keyed.sort_by(|(a, _), (b, _)| {
                 let order = a.partial_cmp(b).unwrap_or(Ordering::Equal);
                 if self.ascending { order } else { order.reverse() }
@@ -105,7 +106,9 @@ impl Query {
 
     /// The page of events, oldest first unless ordered otherwise.
     pub fn events(&self, state: &State) -> Result<Reply, Failure> {
-        let wanted = |event: &&Event| self.groups.iter().all(|group| group.holds(|field| event_value(event, field)));
+        let until = state.events_until();
+        let wanted =
+            |event: &&Event| event.created <= until && self.groups.iter().all(|group| group.holds(|field| event_value(event, field)));
         let one = self.groups.iter().find_map(|group| group.only("member.id"));
         let found: Vec<&Event> = match one.as_deref() {
             // The usual question, answered without reading every event.
@@ -122,7 +125,7 @@ impl Query {
     /// Members that meet the filters, in order of enrolment.
     fn matching<'a>(&'a self, state: &'a State) -> Box<dyn Iterator<Item = usize> + 'a> {
         let holds = move |place: &usize| {
-            state.at(*place).is_some_and(|member| self.groups.iter().all(|group| group.holds(|field| member_value(member, field))))
+            state.seen(*place).is_some_and(|member| self.groups.iter().all(|group| group.holds(|field| member_value(member, field))))
         };
         // A question about given external ids is answered from the index; a million members are not read for it.
         match self.groups.iter().find_map(|group| group.only("externalId")) {
@@ -234,9 +237,6 @@ fn member_value(member: &Member, field: &str) -> Option<Comparable> {
 fn event_value(event: &Event, field: &str) -> Option<Comparable> {
     Some(match field {
         "member.id" => Comparable::Text(event.member.id.clone()),
-        "externalId" => Comparable::Text(event.external_id.clone()),
-        "id" => Comparable::Text(event.id.clone()),
-        "created" => Comparable::Time(shape::time(&event.created)?),
         _ => return None,
     })
 }

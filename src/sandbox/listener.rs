@@ -24,7 +24,7 @@ impl Listener for Cuttable {
         if let Err(problem) = stream.set_nodelay(true) {
             tracing::debug!(%problem, "no TCP_NODELAY");
         }
-        (Cord { stream, wire: Wire::default() }, peer)
+        (Cord { stream, wire: Wire::default(), again: Vec::new() }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -32,18 +32,29 @@ impl Listener for Cuttable {
     }
 }
 
-/// The handle of one connection; what a request uses to cut it.
+/// The handle of one connection; what a request uses to cut it or to be answered twice on it.
 #[derive(Clone, Default)]
-pub(super) struct Wire(Arc<AtomicBool>);
+pub(super) struct Wire(Arc<Knobs>);
+
+#[derive(Default)]
+struct Knobs {
+    cut: AtomicBool,
+    twice: AtomicBool,
+}
 
 impl Wire {
     /// Nothing is written on the connection any more, and it closes.
     pub fn cut(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.cut.store(true, Ordering::Release);
+    }
+
+    /// What is written until the next flush is written again after it.
+    pub fn twice(&self) {
+        self.0.twice.store(true, Ordering::Release);
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.0.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+        if self.0.cut.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 }
 
@@ -56,6 +67,16 @@ impl Connected<IncomingStream<'_, Cuttable>> for Wire {
 pub(super) struct Cord {
     stream: TcpStream,
     wire: Wire,
+    /// What is still to be written a second time.
+    again: Vec<u8>,
+}
+
+impl Cord {
+    fn note(&mut self, slices: &[io::IoSlice<'_>], written: usize) {
+        if self.wire.0.twice.load(Ordering::Acquire) {
+            self.again.extend(slices.iter().flat_map(|slice| slice.iter().copied()).take(written));
+        }
+    }
 }
 
 impl AsyncRead for Cord {
@@ -68,12 +89,20 @@ impl AsyncRead for Cord {
 impl AsyncWrite for Cord {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.wire.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            self.note(&[io::IoSlice::new(bytes)], count);
+        }
+        written
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.wire.check()?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        if let Poll::Ready(Ok(count)) = written {
+            self.note(slices, count);
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -82,7 +111,13 @@ impl AsyncWrite for Cord {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.check()?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        let cord = &mut *self;
+        while !cord.again.is_empty() {
+            let count = std::task::ready!(Pin::new(&mut cord.stream).poll_write(context, &cord.again))?;
+            cord.again.drain(..count);
+            cord.wire.0.twice.store(false, Ordering::Release);
+        }
+        Pin::new(&mut cord.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

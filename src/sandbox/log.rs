@@ -1,4 +1,5 @@
-//! What was asked of the sandbox: a bounded log of requests and counters over all of them. No header is ever kept.
+//! What was asked of the sandbox: a bounded log of requests and counters over all of them. No header is ever kept, only whether
+//! credentials came with it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -32,6 +33,8 @@ pub struct Entry {
     pub route: &'static str,
     /// The member concerned, where the request names one that exists or gives an external ID.
     pub external_id: Option<String>,
+    /// Whether it carried an `Authorization`, `Proxy-Authorization` or `Cookie` header.
+    pub credentials: bool,
     /// Absent while unanswered and when the connection was closed instead.
     pub status: Option<u16>,
     /// Absent when bodies are not logged.
@@ -72,6 +75,7 @@ pub(super) struct Arrival<'a> {
     pub path: &'a str,
     pub route: &'static str,
     pub external_id: Option<&'a str>,
+    pub credentials: bool,
     pub body: &'a [u8],
 }
 
@@ -120,6 +124,7 @@ impl RequestLog {
             path: arrival.path.to_owned(),
             route: arrival.route,
             external_id: arrival.external_id.map(str::to_owned),
+            credentials: arrival.credentials,
             status: None,
             body,
         });

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Failure, Reply};
 use super::calls::Call;
+use super::effects::Alert;
 use super::faults::Switches;
 use super::member::{DELETED, Member, PERSON};
 use super::points::{self, Change};
@@ -24,6 +25,10 @@ pub(super) fn answer(shared: &Shared, asked: &Asked<'_>) -> Result<Reply, Failur
     let fields = |fields| shape::check(asked.raw, asked.body, fields, asked.switches.reject_unknown_fields);
     let desk = Desk { program: &shared.settings.program, tiers: &shared.settings.tiers, switches: asked.switches };
     let mut state = shared.store.lock();
+    state.set_lag(asked.switches.lag);
+    if let (Call::Events(_) | Call::ProgramEvents(_), Some(status)) = (asked.call, asked.switches.event_lists) {
+        return Err(Failure::new(status, if status == 501 { "Method Not Allowed" } else { "Not Found" }));
+    }
     match asked.call {
         Call::Profile => Reply::json(&json!({"username": "sandbox", "status": "ACTIVE", "projects": [desk.program]})),
         Call::Program(program) => {
@@ -36,13 +41,13 @@ pub(super) fn answer(shared: &Shared, asked: &Asked<'_>) -> Result<Reply, Failur
         Call::Update => desk.update(&mut state, fields(shape::MEMBER)?),
         Call::Delete => desk.delete(&mut state, fields(shape::MEMBER)?),
         Call::ById(id) => {
-            let place = state.place_of_id(id).ok_or_else(|| Failure::missing("member", "id", id))?;
-            Reply::json(&state.at(place))
+            let member = state.place_of_id(id).and_then(|place| state.seen(place));
+            Reply::json(member.ok_or_else(|| Failure::missing("member", "id", id))?)
         }
         Call::ByExternalId { program, external_id } => {
             desk.program(program)?;
-            let place = state.place_of_external_id(external_id);
-            Reply::json(&state.at(place.ok_or_else(|| Failure::missing("member", "externalId", external_id))?))
+            let member = state.place_of_external_id(external_id).and_then(|place| state.seen(place));
+            Reply::json(member.ok_or_else(|| Failure::missing("member", "externalId", external_id))?)
         }
         Call::SetPoints => desk.points(&mut state, fields(shape::POINTS)?, Change::Set),
         Call::Earn => desk.points(&mut state, fields(shape::POINTS)?, Change::Earn),
@@ -60,7 +65,8 @@ pub(super) fn answer(shared: &Shared, asked: &Asked<'_>) -> Result<Reply, Failur
         }
         Call::Events(id) => {
             let place = state.place_of_id(id).ok_or_else(|| Failure::missing("member", "id", id))?;
-            list::lines(state.events_of(place).take(list::DEFAULT_LIMIT))
+            let until = state.events_until();
+            list::lines(state.events_of(place).filter(|event| event.created <= until).take(list::DEFAULT_LIMIT))
         }
         Call::ProgramEvents(program) => {
             desk.program(program)?;
@@ -147,10 +153,13 @@ impl Desk<'_> {
         }
         check_person(body)?;
         let all = text(body, "operation") == "OPERATION_PUT";
-        let id = state.change(place, |member| {
+        let changed = state.change(place, |member| {
+            let before = member.meta_data.clone();
             self.overlay(member, body, all);
-            member.id.clone()
+            (member.id.clone(), Alert::between(member, &before))
         });
+        let Some((id, alerts)) = changed else { return Err(Failure::new(404, "the member is gone")) };
+        state.effects.alert(alerts);
         Reply::json(&json!({"id": id}))
     }
 
@@ -233,7 +242,7 @@ impl Desk<'_> {
         });
         let answer = Reply::json(&event);
         if let Some(event) = event {
-            state.add_event(place, event);
+            points::keep(state, place, event, "/members/member/tier", self.switches);
         }
         answer
     }

@@ -8,6 +8,7 @@ mod auth;
 mod calls;
 mod control;
 mod door;
+mod effects;
 mod faults;
 mod list;
 mod listener;
@@ -20,6 +21,7 @@ mod state;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,9 +33,11 @@ use anyhow::Context;
 use axum::Router;
 use tokio::sync::oneshot;
 
-pub use faults::{ErrorShape, Faults, FaultsHandle, Latency, Outage, RetryAfter, Rule, Throttle, Trouble, UNAVAILABLE_FOR};
+pub use effects::{Alert, BURN, BY_ANOTHER, EARN, Effect};
+pub use faults::{ErrorShape, Faults, FaultsHandle, Latency, Outage, RetryAfter, Throttle, UNAVAILABLE_FOR};
 pub use log::{Entry, RequestLog, Stats};
 pub use member::Issue;
+pub use trouble::{Rule, Trouble};
 
 /// How long a change may stay in memory alone.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
@@ -177,6 +181,22 @@ impl Sandbox {
         let state = self.shared.store.lock();
         let place = state.place_of_external_id(external_id);
         place.map(|place| state.events_of(place).map(|event| event.external_id.clone()).collect()).unwrap_or_default()
+    }
+
+    /// How often each change took effect, by route, member and `externalEventId`.
+    pub fn effects(&self) -> Vec<Effect> {
+        self.shared.store.lock().effects.all()
+    }
+
+    /// Earnings and burnings that took effect more than once under one `externalEventId`, or under none at all.
+    pub fn double_effects(&self) -> Vec<Effect> {
+        self.effects().into_iter().filter(|effect| effect.is_add() && (effect.times > 1 || effect.event.is_empty())).collect()
+    }
+
+    /// The values that one text of a member's `metaData` changed to by updates, oldest first; only the newest 100 000 of all members.
+    pub fn alerts(&self, external_id: &str, key: &str) -> Vec<String> {
+        let alerts = self.shared.store.lock().effects.alerts();
+        alerts.into_iter().filter(|alert| alert.external_id == external_id && alert.key == key).map(|alert| alert.value).collect()
     }
 
     pub fn requests(&self) -> RequestLog {

@@ -1,9 +1,10 @@
 //! Balances: set, earn and burn, and the events they leave (contract section 4.2, M6 to M8).
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::answer::{Failure, Reply};
+use super::effects::{BURN, BY_ANOTHER, EARN};
 use super::faults::Switches;
 use super::member::{Event, EventMember, Member};
 use super::shape;
@@ -67,8 +68,16 @@ pub(super) fn apply(
         member.secondary_points = after.secondary;
         member.tier_points = after.tier;
     });
-    state.add_event(place, event);
+    let route = match change {
+        Change::Set => "/members/member/points/set",
+        Change::Earn => EARN,
+        Change::Burn => BURN,
+    };
+    keep(state, place, event, route, switches);
     let Some(member) = state.at(place) else { return Err(Failure::new(404, "the member is gone")) };
+    if switches.no_balances {
+        return Reply::json(&json!({"id": member.id, "externalId": member.external_id, "programId": member.program_id}));
+    }
     Reply::json(&MemberPoints {
         id: &member.id,
         external_id: &member.external_id,
@@ -77,6 +86,26 @@ pub(super) fn apply(
         secondary_points: member.secondary_points,
         tier_points: member.tier_points,
     })
+}
+
+/// Counts an effect, and keeps its event unless a switch says otherwise.
+pub(super) fn keep(state: &mut State, place: usize, mut event: Event, route: &'static str, switches: Switches) {
+    state.effects.count(route, &event);
+    if switches.no_event_ids {
+        event.external_id.clear();
+    }
+    if !switches.no_events {
+        state.add_event(place, event);
+    }
+}
+
+/// Another writer, who names no event, gives points.
+pub(super) fn given_by_another(state: &mut State, place: usize, points: u32, switches: Switches) {
+    let Some(member) = state.at(place) else { return };
+    let given = Balances { points: points as f32, secondary: 0.0, tier: 0 };
+    let event = event(member, "EARN_POINTS", &Map::new(), given);
+    state.change(place, |member| member.points += given.points);
+    keep(state, place, event, BY_ANOTHER, switches);
 }
 
 /// Zero is a missing value on this wire: only a reset flag makes a balance zero.

@@ -5,14 +5,24 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, bail};
 use chrono::{SecondsFormat, Utc};
 use rand::distr::{Alphanumeric, SampleString};
 use rusqlite::{Connection, params};
 
+use super::effects::Effects;
 use super::member::{Event, Issue, Member};
 
 const VERSION: i64 = 1;
+
+/// How far what is read lies behind what was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lag {
+    pub members: Duration,
+    pub events: Duration,
+}
 
 /// Members and events by place; a place is never used twice, so places are the order of enrolment.
 #[derive(Default)]
@@ -27,6 +37,10 @@ pub(super) struct State {
     dirty: BTreeSet<usize>,
     saved_events: usize,
     keeps: bool,
+    lag: Lag,
+    /// What places held, and until when; only as far back as reads lag behind.
+    past: HashMap<usize, Vec<(Instant, Option<Member>)>>,
+    pub effects: Effects,
 }
 
 impl State {
@@ -42,8 +56,34 @@ impl State {
         self.members.get(place)?.as_ref()
     }
 
+    /// From now on reads lag behind so far.
+    pub fn set_lag(&mut self, lag: Lag) {
+        self.lag = lag;
+    }
+
+    /// The member as a read shows it, which may be what it was a while ago. One that was removed is gone at once.
+    pub fn seen(&self, place: usize) -> Option<&Member> {
+        let past = self.past.get(&place).filter(|_| !self.lag.members.is_zero());
+        let shown = past.and_then(|past| past.iter().find(|(until, _)| until.elapsed() < self.lag.members));
+        match shown {
+            Some((_, member)) => member.as_ref(),
+            None => self.at(place),
+        }
+    }
+
+    fn note_past(&mut self, place: usize) {
+        let lag = self.lag.members;
+        if !lag.is_zero() {
+            let member = self.at(place).cloned();
+            let past = self.past.entry(place).or_default();
+            past.retain(|(until, _)| until.elapsed() < lag);
+            past.push((Instant::now(), member));
+        }
+    }
+
     /// Changes a member and notes that it has to be saved. Its `updated` moves on.
     pub fn change<T>(&mut self, place: usize, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        self.note_past(place);
         let member = self.members.get_mut(place)?.as_mut()?;
         let was_there = member.is_there();
         let changed = change(member);
@@ -60,6 +100,7 @@ impl State {
     /// Adds a member whose external ID is known to be free.
     pub fn add(&mut self, member: Member) -> usize {
         let place = self.members.len();
+        self.note_past(place);
         self.index(place, &member);
         self.members.push(Some(member));
         if self.keeps {
@@ -100,6 +141,11 @@ impl State {
     /// All events, oldest first.
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// The time after which events are not shown yet, as events carry it.
+    pub fn events_until(&self) -> String {
+        (Utc::now() - self.lag.events).to_rfc3339_opts(SecondsFormat::Micros, true)
     }
 
     /// Places below which every member is found.

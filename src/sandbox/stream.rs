@@ -44,6 +44,29 @@ pub(super) fn respond(store: Store, reply: Reply, ending: Ending, drip: Option<(
     json(Body::from_stream(chunks), length)
 }
 
+/// What a huge body is made of at a time.
+const HUGE_PIECE: usize = 1 << 20;
+
+/// A body of so many blanks, made as it is read. Packed, each piece is a gzip member of its own (RFC 1952 section 2.2).
+pub(super) fn huge(bytes: u64, gzip: bool) -> Response {
+    let mut piece = vec![b' '; if gzip { HUGE_PIECE } else { 64 << 10 }];
+    let worth = piece.len() as u64;
+    if gzip {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        piece = std::io::Write::write_all(&mut packed, &piece).and_then(|()| packed.finish()).unwrap_or_default();
+    }
+    let piece = Bytes::from(piece);
+    let chunks = stream::unfold(bytes, move |left| {
+        let piece = piece.clone();
+        async move { (left > 0).then(|| (Ok::<_, io::Error>(piece), left.saturating_sub(worth))) }
+    });
+    let mut response = json(Body::from_stream(chunks), None);
+    if gzip {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
 fn json(body: Body, length: Option<usize>) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -88,7 +111,7 @@ impl Rows {
             let Some(store) = &self.store else { break };
             let state = store.lock();
             let count = self.places.len().min(ROWS_AT_ONCE);
-            let members = self.places.drain(..count).filter_map(|place| state.at(place));
+            let members = self.places.drain(..count).filter_map(|place| state.seen(place));
             self.ready.extend(members.filter_map(|member| serde_json::to_string(member).ok()).map(|row| framed(&row)));
         }
         self.ready.pop_front()

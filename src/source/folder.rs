@@ -239,7 +239,7 @@ fn fault(what: &str, path: &BStr, error: io::Error) -> SourceError {
 }
 
 /// Renames unless the new name is taken. File systems without `RENAME_NOREPLACE` (some network mounts) get a link and an unlink.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_unlink(from, to),

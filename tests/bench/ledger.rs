@@ -90,6 +90,7 @@ fn row(number: u64, pass: PassKey) -> Row {
         pass: Some(pass),
         verb: Verb::Update,
         mask: 1,
+        adds: 0,
         deferred: false,
         outcome: Some(Outcome::Applied),
         detail: RowDetail::default(),

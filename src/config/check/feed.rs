@@ -41,6 +41,9 @@ impl Check<'_> {
         if let (Some(operation), Some(platform)) = (&operation, &platform) {
             self.creates(&key, operation, &fields, platform);
         }
+        let adds = self.adds(&key, name, feed, &columns);
+        let consent = self.consent(&key, feed, &columns, &fields);
+        let notify = self.notify(&key, feed, &columns, platform.as_deref());
         let canary = self.canary(&key, feed);
         let dialect = self.dialect(&key, feed);
         let complete = self.complete(&key, feed);
@@ -57,7 +60,7 @@ impl Check<'_> {
         let limits = self.limits(&key.child("limits"), feed);
 
         let (schema_path, schema_text, _) = schema?;
-        let mut feed = Feed {
+        let mut meant = Feed {
             name: name.to_owned(),
             source: source?,
             inbox: BString::from(inbox?),
@@ -91,7 +94,9 @@ impl Check<'_> {
                 None | Some(written::Order::Mtime) => FileOrder::Mtime,
                 Some(written::Order::Name) => FileOrder::Name,
             },
+            // What adds is meant every time it is written.
             duplicates: match feed.duplicates {
+                None if feed.add.is_some() => Duplicates::InOrder,
                 None | Some(written::Duplicates::Last) => Duplicates::Last,
                 Some(written::Duplicates::First) => Duplicates::First,
                 Some(written::Duplicates::Reject) => Duplicates::Reject,
@@ -99,13 +104,17 @@ impl Check<'_> {
             },
             unchanged_max_age: max_age,
             fields,
+            adds,
+            consent,
+            notify,
             timezone,
             guard,
             limits,
             fingerprint: String::new(),
         };
-        feed.fingerprint = fingerprint(&feed);
-        Some(feed)
+        self.adds_fit(&key, &meant, feed);
+        meant.fingerprint = fingerprint(&meant);
+        Some(meant)
     }
 
     /// What a key names in another section; a name that is not there is a fault, a faulty section is that section's.

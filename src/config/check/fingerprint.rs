@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::hex;
-use crate::config::meant::{Content, Feed, FieldMapping, OperationChoice, PassColumn, PlatformKind, Several};
+use crate::config::meant::{Content, Feed, FieldMapping, Identity, NotifyKind, OperationChoice, PassColumn, PlatformKind, Several};
 
 /// A digest of all that makes a feed's meaning: schema, mapping, pass, operation, platform account, content, dialect, time zone.
 /// The order of the mapping does not count. Every part has its length before it, so that no two feeds run together.
@@ -22,11 +22,8 @@ fn parts(feed: &Feed) -> Vec<String> {
     fields.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     parts.push(fields.len().to_string());
     for (name, mapping) in fields {
-        let (kind, text) = match mapping {
-            FieldMapping::Column(text) => ("column", text),
-            FieldMapping::Template(text) => ("template", text),
-        };
-        parts.extend([name.clone(), kind.to_owned(), text.clone()]);
+        let (kind, text) = source(mapping);
+        parts.extend([name.clone(), kind.to_owned(), text.to_owned()]);
     }
     let pass = if matches!(feed.pass, PassColumn::ExternalId(_)) { "external_id" } else { "pass_id" };
     let several = if feed.several == Several::All { "all" } else { "refuse" };
@@ -44,5 +41,26 @@ fn parts(feed: &Feed) -> Vec<String> {
     let dialect = &feed.dialect;
     parts.push(format!("{:?} {} {}", dialect.delimiter, dialect.header, dialect.blank_lines_strict));
     parts.push(feed.timezone.name().to_owned());
+    // Behind all else, and only where they are: a feed without them keeps the fingerprint it had before they existed.
+    if let Some(adds) = &feed.adds {
+        let column = if let Identity::Transaction(column) = &adds.identity { column } else { "" };
+        parts.extend(["adds", &adds.scope, column].map(str::to_owned));
+    }
+    if let Some(consent) = &feed.consent {
+        parts.extend(["consent", &consent.column, if consent.clear { "clear" } else { "keep" }].map(str::to_owned));
+        parts.extend(consent.fields.iter().cloned());
+    }
+    if let Some(notify) = &feed.notify {
+        let (kind, text) = source(&notify.message);
+        let marketing = if notify.kind == NotifyKind::Marketing { "marketing" } else { "transactional" };
+        parts.extend(["notify", &notify.field, kind, text, marketing].map(str::to_owned));
+    }
     parts
+}
+
+fn source(mapping: &FieldMapping) -> (&'static str, &str) {
+    match mapping {
+        FieldMapping::Column(text) => ("column", text),
+        FieldMapping::Template(text) => ("template", text),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Check, Key, field_fault, needed_to_create, schema_fields};
 use crate::config::meant::{FieldMapping, OperationChoice, PassColumn, Platform};
-use crate::config::value::{self, choices, instead, quoted};
+use crate::config::value::{choices, instead, quoted};
 use crate::config::written::{self, TextOr};
 use crate::mapping::template_columns;
 use crate::row::Verb;
@@ -34,7 +34,7 @@ impl Check<'_> {
         Some((path, text, columns.ok()))
     }
 
-    fn column(&mut self, key: &Key, name: &str, columns: &Columns) {
+    pub(super) fn column(&mut self, key: &Key, name: &str, columns: &Columns) {
         let Some(columns) = columns else { return };
         if !columns.iter().any(|column| column == name) {
             let known: Vec<&str> = columns.iter().map(String::as_str).collect();
@@ -91,8 +91,9 @@ impl Check<'_> {
         if entries.len() > FIELDS_MAX {
             self.fault(&here, format!("maps {} pass fields; write at most {FIELDS_MAX}", entries.len()));
         }
-        let ends = |word: &str| word == "expire" || word == "void";
-        if entries.is_empty() && !matches!(&feed.operation, Some(TextOr::Text(word)) if ends(word)) && !self.document.pruned_within(&here) {
+        let ends = |word: &str| word == "expire" || word == "void" || word == "redeem";
+        let does_something = matches!(&feed.operation, Some(TextOr::Text(word)) if ends(word)) || feed.notify.is_some();
+        if entries.is_empty() && !does_something && !self.document.pruned_within(&here) {
             self.fault(&here, "maps nothing, so no file would change a pass; write \"PASS FIELD\" = \"COLUMN\"".into());
         }
         let mut fields = Vec::new();
@@ -101,16 +102,20 @@ impl Check<'_> {
             if let Some(message) = platform.and_then(|platform| field_fault(&platform.kind, name)) {
                 self.fault(&here, message);
             }
-            let mapping = if text.contains("{{") || text.contains("{%") {
-                self.template(&here, text, columns);
-                FieldMapping::Template(text.clone())
-            } else {
-                self.column(&here, text, columns);
-                FieldMapping::Column(text.clone())
-            };
-            fields.push((name.clone(), mapping));
+            fields.push((name.clone(), self.source_of(&here, text, columns)));
         }
         fields
+    }
+
+    /// A column, or a template over columns.
+    pub(super) fn source_of(&mut self, key: &Key, text: &str, columns: &Columns) -> FieldMapping {
+        if text.contains("{{") || text.contains("{%") {
+            self.template(key, text, columns);
+            FieldMapping::Template(text.to_owned())
+        } else {
+            self.column(key, text, columns);
+            FieldMapping::Column(text.to_owned())
+        }
     }
 
     /// A feed that may issue passes must give what the platform asks of a new one.
@@ -137,6 +142,9 @@ impl Check<'_> {
     fn template(&mut self, key: &Key, text: &str, columns: &Columns) {
         let names = template_columns(text);
         let Some(names) = self.good(key, names) else { return };
+        if names.is_empty() {
+            self.fault(key, "is a template without a column, which changes nothing; write a column as {{ COLUMN }}".into());
+        }
         for name in names {
             self.column(key, &name, columns);
         }
@@ -145,10 +153,5 @@ impl Check<'_> {
 
 fn verb(word: &str) -> Result<Verb, String> {
     let known = Verb::ALL.map(Verb::as_str);
-    Verb::parse(word).ok_or_else(|| {
-        if value::LATER.contains(&word) {
-            return format!("{} is not available in this version; write {}", quoted(word), choices(&known));
-        }
-        format!("{} is not an operation; write {}", quoted(word), choices(&known))
-    })
+    Verb::parse(word).ok_or_else(|| format!("{} is not an operation; write {}", quoted(word), choices(&known)))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Check, Key};
-use crate::config::meant::{Environment, Passkit, Platform, PlatformKind};
+use crate::config::meant::{Environment, Passkit, Platform, PlatformKind, ReadBack};
 use crate::config::value::{self, quoted};
 use crate::config::written;
 
@@ -28,6 +28,10 @@ impl Check<'_> {
         }
         let timeout =
             platform.timeout.as_ref().and_then(|text| self.good(&key.child("timeout"), value::duration(&text.0, Duration::from_secs(1))));
+        let settling = platform
+            .settling
+            .as_ref()
+            .and_then(|text| self.good(&key.child("settling"), value::duration(&text.0, Duration::from_millis(10))));
         let ca_file = platform.ca_file.as_ref().map(|path| self.path(&key.child("ca_file"), path));
         let kind = match kind? {
             written::PlatformKind::Passkit => PlatformKind::Passkit(passkit?),
@@ -40,6 +44,7 @@ impl Check<'_> {
             in_flight: platform.in_flight.map(usize::from),
             timeout,
             tries: platform.tries.map(u32::from),
+            settling,
             ca_file,
         })
     }
@@ -67,6 +72,16 @@ impl Check<'_> {
         if platform.tier.as_deref() == Some("") {
             self.fault(&key.child("tier"), "is empty; write a tier's identifier, or remove it".into());
         }
+        let read_back = match platform.read_back {
+            None | Some(written::ReadBack::Presence) => ReadBack::Presence,
+            Some(written::ReadBack::Events) => ReadBack::Events,
+            Some(written::ReadBack::Balance) => ReadBack::Balance,
+            Some(written::ReadBack::Nothing) => ReadBack::Nothing,
+        };
+        if read_back == ReadBack::Balance && platform.sole_writer != Some(true) {
+            let message = "is \"balance\", which proves something only where nobody else changes balances; write sole_writer = true beside it if that is so";
+            self.fault(&key.child("read_back"), message.into());
+        }
         Some(Passkit {
             base_url: base_url?,
             key: api_key?,
@@ -74,6 +89,7 @@ impl Check<'_> {
             program: program?,
             tier: platform.tier.clone(),
             bearer: platform.bearer.unwrap_or(true),
+            read_back,
         })
     }
 

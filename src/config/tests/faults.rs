@@ -177,8 +177,8 @@ fn faults_of_feeds() {
     for (text, fault) in [
         ("operation = { words = {} }", "feed.points.operation.column is missing"),
         (
-            "operation = { column = \"action\", words = { new = \"burn\" } }",
-            "feed.points.operation.words.new \"burn\" is not available in this version",
+            "operation = { column = \"action\", words = { new = \"erase\" } }",
+            "feed.points.operation.words.new \"erase\" is not an operation",
         ),
         ("operation = \"delete\"", "feed.points.operation \"delete\" is not an operation"),
         ("several = \"some\"", "feed.points.several \"some\" is not known here; write \"refuse\" or \"all\""),
@@ -196,7 +196,21 @@ fn faults_of_feeds() {
             "timezone = \"Europe/Pariss\"",
             "feed.points.timezone \"Europe/Pariss\" is not a time zone; write an IANA name such as \"Europe/Paris\"",
         ),
-        ("notify = { message = \"x\" }", "feed.points.notify is not available in this version"),
+        ("add = { transaction_id = \"id\", dedupe = \"file\" }", "feed.points.add needs exactly one of transaction_id"),
+        ("add = { transaction_id = \"nr\" }", "feed.points.add.transaction_id the schema has no column \"nr\""),
+        ("consent = { column = \"id\", fields = [\"metaData.x\"] }", "feed.points.consent.fields \"metaData.x\" is not mapped in fields"),
+        (
+            "add = { dedupe = \"file\" }\nnotify = { message = \"id\", field = \"metaData.news\", kind = \"marketing\" }",
+            "feed.points.notify.kind is \"marketing\", which needs consent",
+        ),
+        (
+            "add = { dedupe = \"file\" }\nnotify = { message = \"id\", field = \"metaData.news\", kind = \"transactional\", window = \"8-21\" }",
+            "feed.points.notify.window \"8-21\" is not a window",
+        ),
+        (
+            "notify = { message = \"id\", field = \"metaData.news\", kind = \"transactional\" }",
+            "feed.points.add is missing, and rows of this feed add",
+        ),
         ("guard = { rejects = \"500%\" }", "feed.points.guard.rejects \"500%\" is more than everything"),
     ] {
         one(PASS, &format!("{PASS}\n{text}"), fault);

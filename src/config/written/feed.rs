@@ -35,7 +35,7 @@ pub struct Feed {
     pub pass: Option<Table<Pass>>,
     /// What to do when one external ID has several passes. Default `"refuse"`.
     pub several: Option<Several>,
-    /// `"update"`, `"upsert"`, `"expire"` or `"void"`, or the column that says so for each row. Default `"update"`.
+    /// `"update"`, `"upsert"`, `"expire"`, `"void"`, `"earn"`, `"burn"` or `"redeem"`, or the column that says so for each row. Default `"update"`.
     pub operation: Option<TextOr<OperationColumn>>,
     /// What is sent: nothing, the canary's rows, everything. Default `"live"`.
     pub mode: Option<Mode>,
@@ -64,6 +64,12 @@ pub struct Feed {
     /// Pass field = column, or a template over columns (a text with `{{ … }}`). At most 64.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
+    /// What makes a row that adds (earn, burn, redeem, notify) the same row wherever it turns up again. Needed where rows can add.
+    pub add: Option<Table<Adds>>,
+    /// Fields that need the holder's consent.
+    pub consent: Option<Table<Consent>>,
+    /// A notification to the holder with each row.
+    pub notify: Option<Table<Notify>>,
     /// Limits beyond which a file is held before anything is sent.
     pub guard: Option<Table<Guard>>,
     /// Limits beyond which a file is rejected.
@@ -199,6 +205,70 @@ pub enum Duplicates {
 pub struct Unchanged {
     /// Send an equal value again when it was last sent longer ago than this. Default: never.
     pub max_age: Option<Span>,
+}
+
+/// The identity of rows that add; exactly one of `transaction_id` and `dedupe`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Adds {
+    /// Column with the transaction's own identifier. The same one in another file, or twice in one, is applied once.
+    pub transaction_id: Option<String>,
+    /// `"file"`: the file's content and the record's number. Weaker: the same transaction in another file is applied again.
+    pub dedupe: Option<Dedupe>,
+    /// Tells keys of different feeds apart. Default: the feed's name. Give feeds that carry the same transactions the same one, and a
+    /// feed that is renamed its old name.
+    pub scope: Option<String>,
+}
+
+/// Where an identity comes from when rows have none of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dedupe {
+    File,
+}
+
+/// Fields that need the holder's consent.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consent {
+    /// A column of type `boolean`. Where it is not true, the fields are kept back and the rest of the row is applied.
+    #[schemars(required)]
+    pub column: Option<String>,
+    /// Pass fields, as mapped in `fields`. A marketing notification needs no mention.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Clear the fields that are kept back. Default false: they stay as they are.
+    pub clear: Option<bool>,
+}
+
+/// A notification to the holder.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// A column, or a template over columns. An empty text notifies nobody.
+    #[schemars(required)]
+    pub message: Option<String>,
+    /// The pass field whose change shows the message to the holder, such as `metaData.news` with a change message in PassKit's design.
+    #[schemars(required)]
+    pub field: Option<String>,
+    /// `"marketing"` needs consent, `"transactional"` does not.
+    #[schemars(required)]
+    pub kind: Option<NotifyKind>,
+    /// Time of day and zone in which notifications are sent, such as `"08:00..21:00 Europe/Paris"`. Outside of it they wait. Default: always.
+    pub window: Option<String>,
+    /// Notifications still waiting this long after the file was seen are dropped. Default: never.
+    pub expires: Option<Span>,
+    /// Identifiers of passes that are notified before all others; when one of them fails, the others are not notified.
+    #[serde(default)]
+    pub seeds: Vec<String>,
+}
+
+/// Why a holder is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifyKind {
+    Marketing,
+    Transactional,
 }
 
 /// Limits beyond which a file is held. `false` switches one off.

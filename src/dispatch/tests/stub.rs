@@ -11,9 +11,9 @@ use crate::config::meant;
 use crate::dispatch::Dispatch;
 use crate::platform::passkit::Passkit;
 use crate::platform::{
-    ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, RawAnswer, Reach, Request, ValueFault, Verdict,
+    AddEnd, ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, Proof, RawAnswer, Reach, Request, ValueFault, Verdict,
 };
-use crate::row::{Change, FieldChange, PassKey, Target, Verb};
+use crate::row::{Addition, Change, FieldChange, PassKey, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::{Secret, SecretError, SecretPlace};
 
@@ -176,6 +176,18 @@ impl Platform for Quick {
     fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>> {
         self.passkit.apply(change)
     }
+    fn notifies(&self, field: &str) -> Result<(), String> {
+        self.passkit.notifies(field)
+    }
+    fn adds_need_state(&self) -> bool {
+        self.passkit.adds_need_state()
+    }
+    fn add(&self, add: &Addition) -> Box<dyn Conversation<AddEnd>> {
+        self.passkit.add(add)
+    }
+    fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>> {
+        self.passkit.read_back(add)
+    }
     fn requests(&self, change: &Change) -> u32 {
         self.passkit.requests(change)
     }
@@ -202,7 +214,15 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), "first").unwrap();
     let place = || Secret::new(SecretPlace::File(secret.path().to_owned()));
-    let passkit = meant::Passkit { base_url, key: place(), secret: place(), program: "prog".to_owned(), tier: None, bearer: false };
+    let passkit = meant::Passkit {
+        base_url,
+        key: place(),
+        secret: place(),
+        program: "prog".to_owned(),
+        tier: None,
+        bearer: false,
+        read_back: meant::ReadBack::Events,
+    };
     let mut limits = Limits {
         per_second: 1e6,
         in_flight: 8,
@@ -212,9 +232,10 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
         backoff_min: Duration::from_millis(2),
         backoff_max: Duration::from_millis(10),
         answer_bytes_max: 4096,
+        settling: Duration::from_millis(20),
     };
     adjust(&mut limits);
-    let account = Arc::new(Quick { passkit: Passkit::new(&passkit), limits });
+    let account = Arc::new(Quick { passkit: Passkit::new(&passkit), limits: limits.clone() });
     let settings = meant::Platform {
         name: "test".to_owned(),
         kind: meant::PlatformKind::Passkit(passkit),
@@ -223,6 +244,7 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
         in_flight: None,
         timeout: None,
         tries: None,
+        settling: Some(limits.settling),
         ca_file: None,
     };
     Rig { dispatch: Dispatch::start(account, &settings).unwrap(), secret }

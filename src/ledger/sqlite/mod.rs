@@ -1,24 +1,36 @@
 //! The ledger in one SQLite file, for one worker and any number of readers.
 
+mod audit;
 mod baseline;
+mod keeping;
+mod keys;
 mod rows;
 mod runs;
 mod schema;
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bstr::BStr;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{Fence, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter, SourceNote, Touch, Wish};
+use super::{
+    Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter,
+    Settlement, Settling, SourceNote, Touch, Wish,
+};
 use crate::outcome::{Outcome, Problem, Tally};
-use crate::row::{PassKey, Verb};
+use crate::row::{AddKey, PassKey, Verb};
+use crate::space::{Reserve, Trouble};
 
 pub struct Sqlite {
     path: PathBuf,
+    /// Room for what must be written down when the disk is full.
+    reserve: Reserve,
+    /// A write failed in a way that leaves unknown what is on the disk: no other is begun by this process.
+    broken: AtomicBool,
     writer: Mutex<Connection>,
     /// Connections that only read, lent one at a time.
     readers: Mutex<Vec<Connection>>,
@@ -26,16 +38,19 @@ pub struct Sqlite {
 
 impl Sqlite {
     pub fn open(path: &Path) -> Result<Sqlite> {
-        let mut writer = Connection::open(path).map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
-            _ => storage(error),
-        })?;
-        schema::prepare(&writer).map_err(|error| match error {
-            LedgerError::Storage(what) if what.contains("not a database") || what.contains("malformed") => damaged(path, &what),
-            other => other,
-        })?;
-        schema::migrate(&mut writer)?;
-        Ok(Sqlite { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+        let reserve = Reserve::of(path.parent().unwrap_or(path));
+        match Sqlite::open_with(path, reserve.clone()).map_err(|error| examined(error, path)) {
+            // Opening, too, takes a little room.
+            Err(LedgerError::Disk { trouble: Trouble::Full, .. }) if reserve.release() => Sqlite::open_with(path, reserve),
+            result => result,
+        }
+    }
+
+    fn open_with(path: &Path, reserve: Reserve) -> Result<Sqlite> {
+        let mut writer = Connection::open(path).map_err(storage)?;
+        schema::prepare(&writer)?;
+        schema::migrate(&mut writer, path)?;
+        Ok(Sqlite { path: path.to_owned(), reserve, broken: AtomicBool::new(false), writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
     fn writer(&self) -> MutexGuard<'_, Connection> {
@@ -57,7 +72,7 @@ impl Sqlite {
     }
 
     /// Runs a write under a fence; nothing of it stays when the fence is old or the work fails.
-    fn write<T>(&self, fence: Fence, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    fn write<T>(&self, fence: Fence, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
         self.write_unfenced(|transaction| {
             let current: i64 = transaction.query_row("SELECT fence FROM lead", [], |row| row.get(0)).map_err(storage)?;
             if current as u64 != fence.0 {
@@ -67,13 +82,29 @@ impl Sqlite {
         })
     }
 
-    fn write_unfenced<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    /// On a full disk the reserve is given up and the write is tried once more: what is on its way is still written down, and whoever
+    /// begins something new sees that the reserve is gone.
+    fn write_unfenced<T>(&self, work: impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(LedgerError::Disk { trouble: Trouble::Broken, what: "the disk failed before; nothing more is written".into() });
+        }
         let mut writer = self.writer();
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
-        let result = work(&transaction)?;
-        transaction.commit().map_err(storage)?;
-        Ok(result)
+        let result = match transact(&mut writer, &work).map_err(|error| examined(error, &self.path)) {
+            Err(LedgerError::Disk { trouble: Trouble::Full, .. }) if self.reserve.release() => transact(&mut writer, &work),
+            result => result,
+        };
+        if matches!(result, Err(LedgerError::Damaged { .. } | LedgerError::Disk { trouble: Trouble::Broken, .. })) {
+            self.broken.store(true, Ordering::Release);
+        }
+        result
     }
+}
+
+fn transact<T>(writer: &mut Connection, work: &impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
+    let result = work(&transaction)?;
+    transaction.commit().map_err(storage)?;
+    Ok(result)
 }
 
 /// A reading connection that goes back when it is done with.
@@ -110,7 +141,21 @@ fn storage(error: rusqlite::Error) -> LedgerError {
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
             LedgerError::Damaged { path: "the ledger".into(), what: error.to_string() }
         }
-        _ => LedgerError::Storage(error.to_string()),
+        _ => match Trouble::of_sqlite(&error) {
+            Some(trouble) => LedgerError::Disk { trouble, what: error.to_string() },
+            None => LedgerError::Storage(error.to_string()),
+        },
+    }
+}
+
+/// Tells a full disk from one that fails, and names the file that is damaged.
+fn examined(error: LedgerError, path: &Path) -> LedgerError {
+    match error {
+        LedgerError::Disk { trouble: Trouble::Unsure, what } => {
+            LedgerError::Disk { trouble: crate::space::examine(path.parent().unwrap_or(path)), what }
+        }
+        LedgerError::Damaged { what, .. } => damaged(path, &what),
+        other => other,
     }
 }
 
@@ -133,6 +178,12 @@ fn pass_key(high: i64, low: i64) -> PassKey {
 
 impl Ledger for Sqlite {
     fn lead(&self) -> Result<Fence> {
+        // Pages that a failed write left in memory look written and are not. Brought into the database they are written anew, before
+        // anything is appended behind them. A reader elsewhere may put that off, a full disk too; neither is a fault.
+        match self.writer().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(storage) {
+            Err(LedgerError::Disk { trouble: Trouble::Full, .. }) | Ok(()) => {}
+            Err(fault) => return Err(fault),
+        }
         self.write_unfenced(|work| {
             let fence: i64 = work.query_row("UPDATE lead SET fence = fence + 1 RETURNING fence", [], |row| row.get(0)).map_err(storage)?;
             Ok(Fence(fence as u64))
@@ -140,11 +191,11 @@ impl Ledger for Sqlite {
     }
 
     fn open_run(&self, fence: Fence, run: Run) -> Result<Run> {
-        self.write(fence, |work| runs::open(work, run))
+        self.write(fence, |work| runs::open(work, run.clone()))
     }
 
     fn request_run(&self, run: Run) -> Result<Run> {
-        self.write_unfenced(|work| runs::open(work, run))
+        self.write_unfenced(|work| runs::open(work, run.clone()))
     }
 
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()> {
@@ -286,10 +337,54 @@ impl Ledger for Sqlite {
         rows::pending_of(&*self.reader()?, runs)
     }
 
-    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd]) -> Result<()> {
+    fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd], keys: &[KeyEnd]) -> Result<()> {
         self.write(fence, |work| {
             rows::end(work, runs::seq(work, run)?, ends)?;
+            keys::end(work, keys)?;
             baseline::learn(work, baseline::account(work, account)?, ends)
+        })
+    }
+
+    fn intend(&self, fence: Fence, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>> {
+        self.write(fence, |work| keys::intend(work, account, run, intents))
+    }
+
+    fn keys(&self, wanted: &[AddKey]) -> Result<Vec<Option<KeyNote>>> {
+        let reader = self.reader()?;
+        wanted.iter().map(|&key| keys::one(&reader, key)).collect()
+    }
+
+    fn keys_of(&self, run: &str, state: KeyState) -> Result<Vec<KeyNote>> {
+        keys::of_run(&*self.reader()?, run, state)
+    }
+
+    fn keys_of_line(&self, run: &str, line: u64) -> Result<Vec<KeyNote>> {
+        keys::of_line(&*self.reader()?, run, line)
+    }
+
+    fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
+        keys::doubtful(&*self.reader()?, account, pass)
+    }
+
+    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
+        self.write_unfenced(|work| keys::ask(work, run, line, settlement))
+    }
+
+    fn to_settle(&self) -> Result<Vec<Settling>> {
+        keys::asked(&*self.reader()?)
+    }
+
+    fn settle(&self, fence: Fence, settling: &Settling, account: &str, keys: &[(AddKey, KeyState)], end: Option<&RowEnd>) -> Result<()> {
+        self.write(fence, |work| {
+            for &(key, state) in keys {
+                keys::settle(work, key, state, &settling.settlement)?;
+            }
+            if let Some(end) = end {
+                let ends = std::slice::from_ref(end);
+                rows::end(work, runs::seq(work, &settling.run)?, ends)?;
+                baseline::learn(work, baseline::account(work, account)?, ends)?;
+            }
+            keys::answered(work, settling.number)
         })
     }
 
@@ -348,10 +443,13 @@ impl Ledger for Sqlite {
     }
 
     fn check(&self) -> Result<Vec<String>> {
-        let reader = self.reader()?;
-        let mut statement = reader.prepare("PRAGMA quick_check(20)").map_err(storage)?;
-        let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(storage)?;
-        let found: Vec<String> = lines.collect::<rusqlite::Result<_>>().map_err(storage)?;
+        let check = || -> Result<Vec<String>> {
+            let reader = self.reader()?;
+            let mut statement = reader.prepare("PRAGMA quick_check(20)").map_err(storage)?;
+            let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(storage)?;
+            lines.collect::<rusqlite::Result<_>>().map_err(storage)
+        };
+        let found = check().map_err(|error| examined(error, &self.path))?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 }

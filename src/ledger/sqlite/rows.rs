@@ -2,16 +2,16 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::super::{Result, Row, RowDetail, RowEnd, Touch};
+use super::super::{Ended, Result, Row, RowDetail, RowEnd, Touch};
 use super::{pass_key, signed, storage};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
 
-const COLUMNS: &str = "number, record, line, offset, length, pass_high, pass_low, verb, mask, deferred, outcome, detail";
+const COLUMNS: &str = "number, record, line, offset, length, pass_high, pass_low, verb, mask, adds, deferred, outcome, detail";
 
 pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
     let mut insert = work
-        .prepare_cached(&format!("INSERT OR REPLACE INTO row(run, {COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"))
+        .prepare_cached(&format!("INSERT OR REPLACE INTO row(run, {COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"))
         .map_err(storage)?;
     for row in rows {
         insert
@@ -26,6 +26,7 @@ pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
                 row.pass.map(|pass| signed(pass.low())),
                 row.verb.as_str(),
                 row.mask as i64,
+                row.adds,
                 row.deferred,
                 row.outcome.map(Outcome::as_str),
                 detail_text(&row.detail)
@@ -37,8 +38,15 @@ pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
 
 pub fn end(work: &Connection, run: i64, ends: &[RowEnd]) -> Result<()> {
     let mut update = work.prepare_cached("UPDATE row SET outcome = ?3, detail = ?4 WHERE run = ?1 AND number = ?2").map_err(storage)?;
+    let mut advance =
+        work.prepare_cached("UPDATE row SET mask = 0, adds = ?3, detail = ?4 WHERE run = ?1 AND number = ?2").map_err(storage)?;
     for end in ends {
-        update.execute(params![run, end.number as i64, end.outcome.as_str(), detail_text(&end.detail)]).map_err(storage)?;
+        let number = end.number as i64;
+        match end.outcome {
+            Ended::As(outcome) => update.execute(params![run, number, outcome.as_str(), detail_text(&end.detail)]),
+            Ended::AddsLeft(adds) => advance.execute(params![run, number, adds, detail_text(&end.detail)]),
+        }
+        .map_err(storage)?;
     }
     Ok(())
 }
@@ -143,7 +151,7 @@ fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
     let high: Option<i64> = row.get(first + 5)?;
     let low: Option<i64> = row.get(first + 6)?;
     let verb: String = row.get(first + 7)?;
-    let outcome: Option<String> = row.get(first + 10)?;
+    let outcome: Option<String> = row.get(first + 11)?;
     Ok(Row {
         number: row.get::<_, i64>(first)? as u64,
         record: row.get::<_, i64>(first + 1)? as u64,
@@ -153,9 +161,10 @@ fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
         pass: high.zip(low).map(|(high, low)| pass_key(high, low)),
         verb: Verb::parse(&verb).unwrap_or(Verb::Update),
         mask: row.get::<_, i64>(first + 8)? as u64,
-        deferred: row.get(first + 9)?,
+        adds: row.get(first + 9)?,
+        deferred: row.get(first + 10)?,
         outcome: outcome.as_deref().and_then(Outcome::parse),
-        detail: read_detail(&row.get::<_, String>(first + 11)?),
+        detail: read_detail(&row.get::<_, String>(first + 12)?),
     })
 }
 

@@ -77,6 +77,17 @@ pub fn by_id(connection: &Connection, id: &str) -> Result<Option<Run>> {
     select(connection, "WHERE id = ?1", params![id]).map(|runs| runs.into_iter().next())
 }
 
+pub fn by_seq(connection: &Connection, seq: i64) -> Result<Option<Run>> {
+    select(connection, "WHERE seq = ?1", params![seq]).map(|runs| runs.into_iter().next())
+}
+
+/// All runs, oldest first, with their ids; what cannot be read of one says nothing about the others.
+pub fn each(connection: &Connection) -> Result<Vec<(String, Result<Run>)>> {
+    let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM run ORDER BY seq")).map_err(storage)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, read(row)?))).map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
 pub fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<Run>> {
     let states = serde_json::to_string(&filter.states.iter().map(|state| state.as_str()).collect::<Vec<_>>()).unwrap_or_default();
     select(

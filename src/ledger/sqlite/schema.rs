@@ -1,7 +1,10 @@
 //! Tables and their migrations.
 
+use std::path::{Path, PathBuf};
+
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::super::keeping::OLD_FORMAT;
 use super::super::{LedgerError, Result};
 use super::storage;
 
@@ -9,7 +12,8 @@ use super::storage;
 const APPLICATION_ID: i32 = 0x7061_7373;
 
 /// One step a version; the ledger's format is their number. Steps are never changed once released.
-const STEPS: &[&str] = &[r"
+const STEPS: &[&str] = &[
+    r"
     CREATE TABLE lead(fence INTEGER NOT NULL) STRICT;
     INSERT INTO lead VALUES (0);
 
@@ -88,23 +92,71 @@ const STEPS: &[&str] = &[r"
         trouble       TEXT,
         trouble_since TEXT
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    r"
+    -- Which of a row's adds are still to be sent, one bit each.
+    ALTER TABLE row ADD COLUMN adds INTEGER NOT NULL DEFAULT 0;
 
-/// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut.
+    -- Keys of adds outlive their runs. The intent is written before the request leaves.
+    CREATE TABLE add_key(
+        row_key   BLOB NOT NULL,
+        kind      TEXT NOT NULL,
+        account   TEXT NOT NULL,
+        pass_high INTEGER NOT NULL,
+        pass_low  INTEGER NOT NULL,
+        run       TEXT NOT NULL,
+        line      INTEGER NOT NULL,
+        amount    TEXT NOT NULL,
+        print     INTEGER NOT NULL,
+        state     TEXT NOT NULL,
+        at        TEXT NOT NULL,
+        evidence  TEXT NOT NULL,
+        before    TEXT,
+        settled   TEXT,
+        PRIMARY KEY (row_key, kind)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX add_key_doubt ON add_key(account, pass_high, pass_low) WHERE state = 'in-doubt';
+    CREATE INDEX add_key_run ON add_key(run, line);
+
+    -- Decisions of people that wait for whoever leads.
+    CREATE TABLE settling(
+        number     INTEGER PRIMARY KEY AUTOINCREMENT,
+        run        TEXT NOT NULL,
+        line       INTEGER NOT NULL,
+        settlement TEXT NOT NULL
+    ) STRICT;
+",
+    r"
+    -- Reports of runs that this ledger never knew, and that somebody looked at before rows that add went on.
+    CREATE TABLE accepted_report(
+        run TEXT PRIMARY KEY,
+        by  TEXT NOT NULL,
+        at  TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+];
+
+/// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted
+/// is overwritten, since rows may quote personal values.
 pub fn prepare(connection: &Connection) -> Result<()> {
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = ON;
-             PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = 4000;",
+             PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = 4000; PRAGMA secure_delete = ON;",
         )
         .map_err(storage)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
 
-/// Brings the tables to this program's format, in one transaction. A newer format is refused.
-pub fn migrate(connection: &mut Connection) -> Result<()> {
-    let known = STEPS.len() as u32;
+/// Brings the tables to this program's format, in one transaction. A newer format is refused. A ledger of an older format is copied
+/// beside it first: [`old_format`] is what the program that wrote it can be started with again.
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
+    migrate_by(connection, path, STEPS)
+}
+
+pub fn migrate_by(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<()> {
+    let known = steps.len() as u32;
     let found = format(connection)?;
     if found > known {
         return Err(LedgerError::TooNew { found, known });
@@ -114,11 +166,22 @@ pub fn migrate(connection: &mut Connection) -> Result<()> {
     }
     let work = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(storage)?;
     // Another process may have migrated while this one waited for the lock.
-    for step in &STEPS[format(&work)? as usize..] {
+    let found = format(&work)?;
+    if (1..known).contains(&found) {
+        // Nobody writes now, and a connection that writes cannot be copied from.
+        let reader = Connection::open(path).map_err(storage)?;
+        super::keeping::copy_over(&reader, &old_format(path, found))?;
+    }
+    for step in &steps[found as usize..] {
         work.execute_batch(step).map_err(storage)?;
     }
     work.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {known};")).map_err(storage)?;
     work.commit().map_err(storage)
+}
+
+/// Where a ledger is copied to before its format changes.
+pub fn old_format(ledger: &Path, format: u32) -> PathBuf {
+    ledger.with_file_name(format!("{OLD_FORMAT}{format}.sqlite"))
 }
 
 fn format(connection: &Connection) -> Result<u32> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ledger::run::{Detail, RunKind, State, WishKind};
-use crate::ledger::{FieldState, Mark};
+use crate::ledger::{Ended, FieldState, Keeping, Mark};
 use crate::row::Verb;
 
 fn ledger() -> (tempfile::TempDir, Sqlite, Fence) {
@@ -38,6 +38,7 @@ fn row(number: u64, pass: u128) -> Row {
         pass: Some(PassKey(pass)),
         verb: Verb::Update,
         mask: 1 << 63 | 1,
+        adds: 0,
         deferred: false,
         outcome: None,
         detail: RowDetail::default(),
@@ -46,7 +47,15 @@ fn row(number: u64, pass: u128) -> Row {
 
 fn end(number: u64, pass: u128, outcome: Outcome, known: &[u16]) -> RowEnd {
     let known = known.iter().map(|&field| FieldState { field, mark: Mark::EMPTY, day: 1 }).collect();
-    RowEnd { number, outcome, detail: RowDetail::default(), pass: Some(PassKey(pass)), known, unknown: vec![], forget: false }
+    RowEnd {
+        number,
+        outcome: Ended::As(outcome),
+        detail: RowDetail::default(),
+        pass: Some(PassKey(pass)),
+        known,
+        unknown: vec![],
+        forget: false,
+    }
 }
 
 #[test]
@@ -66,7 +75,7 @@ fn outcomes_and_baseline_are_one() {
     let run = ledger.open_run(fence, run("a.csv")).unwrap();
     let high = u128::MAX - 5;
     ledger.add_rows(fence, &run.id, &[row(0, 1), row(1, high), row(2, 7)]).unwrap();
-    ledger.end_rows(fence, &run.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0, 1]), end(1, high, Outcome::Applied, &[2])]).unwrap();
+    ledger.end_rows(fence, &run.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0, 1]), end(1, high, Outcome::Applied, &[2])], &[]).unwrap();
     assert_eq!(ledger.tally(&run.id).unwrap().get(Outcome::Applied), 2);
     assert_eq!(ledger.pending_rows(&run.id, 0, 10).unwrap().len(), 1);
     let mut seen = Vec::new();
@@ -81,7 +90,7 @@ fn passes_that_may_have_been_sent_are_distrusted() {
     let (_folder, ledger, fence) = ledger();
     let first = ledger.open_run(fence, run("a.csv")).unwrap();
     ledger.add_rows(fence, &first.id, &[row(0, 1), row(1, 2)]).unwrap();
-    ledger.end_rows(fence, &first.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0]), end(1, 2, Outcome::Applied, &[0])]).unwrap();
+    ledger.end_rows(fence, &first.id, "loyalty", &[end(0, 1, Outcome::Applied, &[0]), end(1, 2, Outcome::Applied, &[0])], &[]).unwrap();
     let second = ledger.open_run(fence, run("b.csv")).unwrap();
     ledger.add_rows(fence, &second.id, &[row(0, 2)]).unwrap();
     let mut pending = Vec::new();
@@ -130,4 +139,62 @@ fn a_newer_or_damaged_ledger_is_refused() {
     assert!(matches!(Sqlite::open(&path), Err(LedgerError::TooNew { found: 99, .. })));
     std::fs::write(&path, b"not a ledger at all, whatever its name may say; it is long enough to be looked at").unwrap();
     assert!(matches!(Sqlite::open(&path), Err(LedgerError::Damaged { .. })));
+}
+
+#[test]
+fn a_ledger_of_an_older_format_is_copied_before_it_is_changed() {
+    let (folder, ledger, fence) = ledger();
+    ledger.open_run(fence, run("a.csv")).unwrap();
+    drop(ledger);
+    let path = folder.path().join("ledger.sqlite");
+    let known: u32 = Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    let steps = |last: &'static str| [vec![""; known as usize], vec![last]].concat();
+    let copy = schema::old_format(&path, known);
+
+    // A step that fails leaves the ledger as it was.
+    let mut connection = Connection::open(&path).unwrap();
+    assert!(schema::migrate_by(&mut connection, &path, &steps("CREATE TABLE more(x INTEGER) STRICT; SELECT nonsense;")).is_err());
+    assert_eq!(Sqlite::open(&path).unwrap().runs(&RunFilter::default()).unwrap().len(), 1);
+    assert!(connection.prepare("SELECT * FROM more").is_err(), "not half");
+
+    schema::migrate_by(&mut connection, &path, &steps("CREATE TABLE more(x INTEGER) STRICT")).unwrap();
+    assert!(connection.prepare("SELECT * FROM more").is_ok());
+    assert!(matches!(Sqlite::open(&path), Err(LedgerError::TooNew { .. })), "the older program refuses the newer ledger");
+    let old = Sqlite::open(&copy).unwrap();
+    assert_eq!(old.runs(&RunFilter::default()).unwrap().len(), 1, "and goes on with the copy");
+    assert_eq!(
+        std::fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|ending| ending == "new"))
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn what_is_removed_leaves_the_file() {
+    let (folder, ledger, fence) = ledger();
+    let run = ledger.open_run(fence, run("a.csv")).unwrap();
+    let quoting = |number: u64| Row {
+        detail: RowDetail::problem(Problem::new(crate::outcome::Code::TypeError, None, format!("PRIVATE-{number} is not a number"))),
+        outcome: Some(if number == 7 { Outcome::InDoubt } else { Outcome::Rejected }),
+        ..row(number, u128::from(number))
+    };
+    for first in [0, 2000] {
+        // Written twice in another order, so that pages are split and rows moved about.
+        ledger.add_rows(fence, &run.id, &(first..first + 2000).map(|number| row(number, 1)).collect::<Vec<_>>()).unwrap();
+        ledger.add_rows(fence, &run.id, &(first..first + 2000).rev().map(quoting).collect::<Vec<_>>()).unwrap();
+    }
+    let mut changed = Vec::new();
+    while changed.last() != Some(&0) {
+        changed.push(ledger.remove_details(fence, &run.id, 1500).unwrap());
+    }
+    assert_eq!(changed, [1500, 1500, 999, 0], "in small transactions, and the row in doubt keeps what it needs");
+    ledger.compact().unwrap();
+    drop(ledger);
+    let content = std::fs::read(folder.path().join("ledger.sqlite")).unwrap();
+    let left = memchr::memmem::find_iter(&content, b"PRIVATE-").count();
+    assert_eq!(left, 1);
+    let log = std::fs::read(folder.path().join("ledger.sqlite-wal")).unwrap_or_default();
+    assert_eq!(memchr::memmem::find_iter(&log, b"PRIVATE-").count(), 0);
 }

@@ -201,8 +201,16 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     if detail.nothing_new {
         steps.push("Nothing to do: the file equals the last one that was applied.".into());
     }
+    let in_doubt = detail.tally.get(Outcome::InDoubt);
+    if in_doubt > 0 {
+        steps.push(format!(
+            "{in_doubt} rows are in doubt: the platform may or may not have applied them. Look at each pass (passferry show {id} --outcome in-doubt \
+             names it), then: passferry settle {id}:LINE applied, not-applied or resend.",
+            id = run.id
+        ));
+    }
     let unattempted = detail.tally.get(Outcome::NotAttempted).saturating_sub(kept_back(run));
-    let needing = needing_person(run).saturating_sub(unattempted);
+    let needing = needing_person(run).saturating_sub(unattempted + in_doubt);
     if needing > 0 && run.state != State::Held {
         steps.push(format!(
             "{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
@@ -213,14 +221,15 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     if retryable > 0 && run.state.is_over() && detail.continued_by.is_empty() {
         steps.push(format!("Rows that may succeed unchanged can be sent again: passferry retry {}.", run.id));
     }
-    if kept_back(run) > 0 && run.state != State::Discarded {
+    let by_mode = [Code::PlanOnly, Code::NotInCanary].iter().any(|code| detail.problems.contains_key(code.as_str()));
+    if by_mode && run.state != State::Discarded {
         steps.push("The feed's mode kept rows back. Set mode = \"live\" when you are content with what you see.".into());
     }
     steps
 }
 
-/// Codes of rows that were kept back on purpose: they wait for a setting, or somebody threw them away. No person is to correct them.
-pub const KEPT_BACK: [Code; 3] = [Code::PlanOnly, Code::NotInCanary, Code::Discarded];
+/// Codes of rows that wait for a setting, or that somebody decided about. No person is to correct them.
+pub const KEPT_BACK: [Code; 5] = [Code::PlanOnly, Code::NotInCanary, Code::Discarded, Code::SettledNotApplied, Code::SettledResend];
 
 /// Rows that still wait for a person: those kept back on purpose and those that a correction or retry took up aside.
 pub fn needing_person(run: &Run) -> u64 {

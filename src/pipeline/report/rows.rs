@@ -7,9 +7,11 @@ use std::io::{BufWriter, Write};
 
 use super::json::KEPT_BACK;
 use crate::ledger::{Ledger, Row, Run};
+use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::correction::{Correction, RESERVED, protect};
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
+use crate::schema::Columns;
 
 /// What is needed to show rows again as they came.
 pub struct RowSource<'a> {
@@ -20,6 +22,10 @@ pub struct RowSource<'a> {
     /// By column: is it personal?
     pub personal: &'a [bool],
     pub correction: Option<&'a Correction>,
+    pub mapping: &'a Mapping,
+    pub columns: &'a Columns,
+    /// SHA-256 of the delivered file, in hex.
+    pub file: &'a str,
     pub byte_order_mark: bool,
     /// `\n`, `\r\n` or `\r`, as most lines of the input end.
     pub line_end: &'a str,
@@ -48,11 +54,20 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
         let raw = read_record(source.text, row.offset, row.length)?;
         let mut cells: Vec<Cow<'_, str>> = Vec::new();
         split_cells(&raw, source.dialect, &mut cells);
+        let given = source.correction.map(|correction| correction.key(&cells));
         if let Some(correction) = source.correction {
             let _ = correction.take(&mut cells);
         }
+        let place = Place { file: source.file, record: row.record, key: given.as_deref() };
+        // What was given stays as it is, whatever else is wrong with the row.
+        let key = given.clone().filter(|key| !key.is_empty()).or_else(|| {
+            let key = source.mapping.row_key(source.columns, &cells, &place).ok().flatten();
+            key.map(|key| key.to_string())
+        });
         if row.outcome.is_some_and(Outcome::needs_person) {
-            errors.write_record(error_line(run, &row, &cells, source.labels, &codes).iter().map(|cell| cell.as_bytes()))?;
+            errors.write_record(
+                error_line(run, &row, &cells, source.labels, &codes, key.unwrap_or_default()).iter().map(|cell| cell.as_bytes()),
+            )?;
         }
         problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(std::string::String::as_bytes))?))
     })?;
@@ -76,7 +91,7 @@ fn finish(writer: csv::Writer<BufWriter<File>>) -> anyhow::Result<()> {
 }
 
 /// The row's own cells, then the reserved ones; cells beyond the header's come last, where they are still too many when dropped back.
-fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], labels: &[String], codes: &[Code]) -> Vec<Cow<'c, str>> {
+fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], labels: &[String], codes: &[Code], key: String) -> Vec<Cow<'c, str>> {
     let width = labels.len();
     let own = cells.iter().take(width).map(|cell| protect(cell));
     let missing = std::iter::repeat_n(Cow::Borrowed(""), width.saturating_sub(cells.len()));
@@ -90,7 +105,7 @@ fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], labels: &[Str
         names,
         protect(&messages(row, labels)).into_owned(),
         if retryable { "yes" } else { "no" }.to_owned(),
-        String::new(),
+        key,
     ];
     let extra = cells.iter().skip(width).map(|cell| protect(cell));
     own.chain(missing).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()

@@ -80,7 +80,7 @@ pub(super) fn requests(change: &Change) -> u32 {
         .any(|field| fields::is_zero(field.value.as_ref()) && Field::parse(&field.name).is_ok_and(|field| field.rule().balance));
     match change.verb {
         Verb::Expire | Verb::Void => 1,
-        Verb::Update | Verb::Upsert => {
+        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {
             let update = if operations.contains(&FIELDS) { 1 + u32::from(zero) } else { operations.len() as u32 };
             update + u32::from(change.verb == Verb::Upsert)
         }
@@ -98,14 +98,14 @@ impl Apply {
         match verb {
             Verb::Void => add("void", Vec::new()),
             Verb::Expire => add("expire", Vec::new()),
-            Verb::Update | Verb::Upsert => {}
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {}
         }
         for change in fields {
             // Names were looked up when the configuration was read; one that is unknown now cannot be sent.
             let Ok(field) = Field::parse(&change.name) else { continue };
             let operation = field.rule().operation;
             match verb {
-                Verb::Update | Verb::Upsert => add(operation, vec![Part { field, change }]),
+                Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => add(operation, vec![Part { field, change }]),
                 Verb::Expire if operation == EXPIRY && change.value.is_some() => add("expire", vec![Part { field, change }]),
                 // A pass that ends or goes changes nothing else.
                 Verb::Expire | Verb::Void => {}
@@ -140,7 +140,7 @@ impl Apply {
             Verb::Expire => self.todo.push_back(Call::Expiry(0)),
             // Resolve looked, because the state was needed, and found nothing.
             Verb::Upsert if !self.was_found && (needs_state || self.operations.is_empty()) => self.absent(),
-            Verb::Update | Verb::Upsert => self.plan(),
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => self.plan(),
         }
     }
 
@@ -257,7 +257,7 @@ impl Apply {
     fn hear(&mut self, call: &Call, answer: Answer) {
         let (status, body) = match answer {
             Answer::Http { status, body } => (status, body),
-            Answer::Exhausted { message, .. } => {
+            Answer::Exhausted { message, .. } | Answer::Lost { message } => {
                 let code = if message.contains(WEB_PAGE) { Code::AnswerUnreadable } else { Code::RetriesExhausted };
                 return self.end_all(Outcome::Refused, Some(code), &message);
             }
@@ -325,7 +325,7 @@ impl Apply {
             }
             return Ok(());
         }
-        let Some(answer) = strict::object(body) else {
+        let Some(Json::Object(answer)) = strict::read(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         if !matches!(call, Call::Delete) {

@@ -61,7 +61,7 @@ impl Find {
     fn hear(&mut self, ask: &Ask, answer: Answer) -> bool {
         let (status, body) = match answer {
             Answer::Http { status, body } => (status, body),
-            Answer::Exhausted { message, .. } => {
+            Answer::Exhausted { message, .. } | Answer::Lost { message } => {
                 self.settle(ask, &Finding::Failed { code: Code::RetriesExhausted, message: judge::clean(&message) });
                 return false;
             }

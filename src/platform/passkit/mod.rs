@@ -1,8 +1,9 @@
 //! PassKit members: loyalty cards and memberships.
 //!
-//! `fields` knows what a member can hold, `token` signs, `judge` reads answers, `wire` writes bodies and reads members; `find`, `apply` and
-//! `probe` are the conversations.
+//! `fields` knows what a member can hold, `token` signs, `judge` and `strict` read answers, `wire` writes bodies and reads members; `find`,
+//! `apply` and `probe` are the conversations.
 
+mod adds;
 mod apply;
 mod bodies;
 mod fields;
@@ -21,9 +22,11 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
-use super::{ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, RawAnswer, Reach, Request, ValueFault, Verdict};
-use crate::config::meant;
-use crate::row::{Change, Target, Verb};
+use super::{
+    AddEnd, ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, Proof, RawAnswer, Reach, Request, ValueFault, Verdict,
+};
+use crate::config::meant::{self, ReadBack};
+use crate::row::{AddKind, Addition, Change, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
@@ -35,6 +38,7 @@ pub struct Passkit {
     base_url: String,
     token: token::Signer,
     scope: Arc<Scope>,
+    read_back: ReadBack,
     /// Answers of 403 so far; [`u32::MAX`] once anything succeeded.
     forbidden: AtomicU32,
 }
@@ -54,6 +58,7 @@ impl Passkit {
             token: token::Signer::new(settings.key.clone(), settings.secret.clone(), settings.bearer),
             scope: Arc::new(Scope { base_url: base_url.clone(), program: settings.program.clone(), tier: settings.tier.clone() }),
             base_url,
+            read_back: settings.read_back,
             forbidden: AtomicU32::new(0),
         }
     }
@@ -79,11 +84,13 @@ impl Platform for Passkit {
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(8),
             answer_bytes_max: 8 << 20,
+            // PassKit's own request limit is not published; gateways in front of such services commonly cut at 60 s.
+            settling: Duration::from_secs(75),
         }
     }
 
     fn verbs(&self) -> &'static [Verb] {
-        &Verb::ALL
+        &[Verb::Update, Verb::Upsert, Verb::Expire, Verb::Void, Verb::Earn, Verb::Burn]
     }
 
     fn field(&self, name: &str) -> Result<FieldRule, String> {
@@ -124,7 +131,7 @@ impl Platform for Passkit {
     fn needs_find(&self, change: &Change) -> bool {
         match change.verb {
             Verb::Void | Verb::Expire => false,
-            Verb::Update | Verb::Upsert => {
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {
                 (change.verb == Verb::Upsert && change.fields.is_empty())
                     || change
                         .fields
@@ -140,6 +147,28 @@ impl Platform for Passkit {
 
     fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>> {
         Box::new(apply::Apply::new(self.scope.clone(), change))
+    }
+
+    /// The only text that PassKit shows to a holder is the change of a custom field (contract 7).
+    fn notifies(&self, field: &str) -> Result<(), String> {
+        if field.strip_prefix("metaData.").is_some_and(|key| !key.is_empty()) {
+            Ok(())
+        } else {
+            Err("PassKit alerts a holder by a custom field whose design has a change message; write \"metaData.NAME\"".to_owned())
+        }
+    }
+
+    fn adds_need_state(&self) -> bool {
+        self.read_back == ReadBack::Balance
+    }
+
+    fn add(&self, add: &Addition) -> Box<dyn Conversation<AddEnd>> {
+        Box::new(adds::Give::new(self.scope.clone(), add.clone()))
+    }
+
+    fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>> {
+        let lacking = self.read_back == ReadBack::Nothing || add.key.kind == AddKind::Redeem;
+        (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone(), self.read_back)) as Box<dyn Conversation<Proof>>)
     }
 
     fn requests(&self, change: &Change) -> u32 {

@@ -52,7 +52,7 @@ impl Conversation<Reach> for Probe {
             Some(Answer::Http { status: 200..=299, .. }) if self.asked == 1 => {}
             None => {}
             Some(Answer::Http { status, body }) => return Step::Done(self.end(status, &body)),
-            Some(Answer::Exhausted { message, .. }) => {
+            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => {
                 return Step::Done(Reach { ok: false, message: format!("{}: {message}", self.scope.base_url) });
             }
             Some(Answer::Stopped { .. }) => return Step::Done(Reach { ok: false, message: "stopped before an answer came".to_owned() }),
@@ -100,7 +100,7 @@ impl Conversation<Page> for Listing {
                 }
             },
             Some(Answer::Http { status, body }) => return fault(format!("the listing is refused ({status}): {}", message(&body))),
-            Some(Answer::Exhausted { message, .. }) => return fault(message),
+            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => return fault(message),
             Some(Answer::Stopped { .. }) => return fault("stopped before an answer came".to_owned()),
         }
         Step::Send(self.scope.list(&json!({ "limit": PAGE, "offset": self.offset, "orderBy": "created", "orderAsc": true })))

@@ -1,82 +1,79 @@
-//! Answers as JSON in which nothing is said twice.
+//! JSON read without mercy: one meaning or none (failure model D18).
 //!
-//! Which of two values of one name counts is up to the reader (RFC 8259, section 4): an answer that leaves it open proves nothing
-//! (failure model, D18).
+//! RFC 8259 section 4 leaves open what an object means whose names repeat, and readers differ: what one takes for the pass that was
+//! changed, another takes for a different one. Such an answer proves nothing. Nesting beyond 128 levels is refused by `serde_json` itself.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Number, Value};
 
-/// The object that these bytes are, or none.
-pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Json>> {
-    match serde_json::from_slice(bytes) {
-        Ok(Strict(Json::Object(object))) => Some(object),
-        _ => None,
-    }
+/// Reads a whole text. None when it is not JSON, or names something twice in one object.
+pub(super) fn read(text: &[u8]) -> Option<Value> {
+    serde_json::from_slice::<Strict>(text).ok().map(|strict| strict.0)
 }
 
-struct Strict(Json);
+struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strict, D::Error> {
-        deserializer.deserialize_any(Once).map(Strict)
+        deserializer.deserialize_any(Reader).map(Strict)
     }
 }
 
-struct Once;
+struct Reader;
 
-impl<'de> Visitor<'de> for Once {
-    type Value = Json;
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
 
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a JSON value")
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON whose objects name everything once")
     }
 
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
         Ok(value.into())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
         Ok(value.into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
         Ok(value.into())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
         while let Some(Strict(item)) = items.next_element()? {
             array.push(item);
         }
-        Ok(Json::Array(array))
+        Ok(Value::Array(array))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some((name, Strict(value))) = entries.next_entry::<String, Strict>()? {
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name occurs twice"));
+                return Err(A::Error::custom("a name stands twice in one object"));
             }
         }
-        Ok(Json::Object(object))
+        Ok(Value::Object(object))
     }
 }
 
@@ -85,11 +82,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_occurs_twice_proves_nothing() {
-        assert!(object(br#"{"id":"a","id":"b"}"#).is_none());
-        assert!(object(br#"{"id":"a","person":{"x":[{"y":1,"y":1}]}}"#).is_none());
-        assert!(object(br#"["id"]"#).is_none());
-        let text = r#"{"id":"a","n":[1,-2,0.5,true,null],"o":{"id":"b"}}"#;
-        assert_eq!(Json::Object(object(text.as_bytes()).unwrap()).to_string(), text);
+    fn what_has_one_meaning_is_read_as_ever() {
+        let text = br#" {"a":[1,-2,1.5,1e3,true,null,"\u00e9"],"b":{"a":{}}} "#;
+        assert_eq!(read(text), serde_json::from_slice(text).ok());
+    }
+
+    /// D18.
+    #[test]
+    fn a_name_that_stands_twice_at_any_depth_is_no_answer() {
+        for text in [r#"{"id":"a","id":"b"}"#, r#"{"id":"a","id":"a"}"#, r#"[{"x":{"\u0069d":1,"id":2}}]"#] {
+            assert_eq!(read(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    /// D18.
+    #[test]
+    fn deep_nesting_and_what_follows_an_answer_are_refused() {
+        assert_eq!(read("[".repeat(100_000).as_bytes()), None);
+        assert_eq!(read(format!("{}{}", "[".repeat(1000), "]".repeat(1000)).as_bytes()), None);
+        assert_eq!(read(b"{}{}"), None);
+        assert_eq!(read(b"{} <html>"), None);
+        assert_eq!(read(b""), None);
     }
 }

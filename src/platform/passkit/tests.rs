@@ -23,6 +23,7 @@ fn passkit() -> Passkit {
         program: "prog".to_owned(),
         tier: Some("base".to_owned()),
         bearer: true,
+        read_back: meant::ReadBack::Events,
     })
 }
 

@@ -20,7 +20,10 @@ pub(super) struct Member(pub Map<String, Json>);
 impl Member {
     /// Reads an answer. None unless it is an object with an ID.
     pub(super) fn parse(body: &[u8]) -> Option<Member> {
-        strict::object(body).map(Member).filter(|member| !member.id().is_empty())
+        match strict::read(body) {
+            Some(Json::Object(member)) => Some(Member(member)).filter(|member| !member.id().is_empty()),
+            _ => None,
+        }
     }
 
     fn text(&self, name: &str) -> &str {
@@ -47,7 +50,13 @@ impl Member {
 
     /// What a writer needs to know, for [`crate::row::Found`].
     pub(super) fn state(&self) -> Json {
-        json!({ "tierId": self.tier(), "metaData": self.object("metaData"), "person": self.object("person") })
+        let mut state = json!({ "tierId": self.tier(), "metaData": self.object("metaData"), "person": self.object("person") });
+        for balance in ["points", "secondaryPoints", "tierPoints"] {
+            if let Some(value) = self.0.get(balance) {
+                state[balance] = value.clone();
+            }
+        }
+        state
     }
 
     fn object(&self, name: &str) -> Map<String, Json> {
@@ -64,24 +73,29 @@ pub(super) enum BrokenList {
     Cut,
 }
 
-/// Reads a listing whole, or not at all.
+/// Reads a listing of members whole, or not at all.
 pub(super) fn parse_list(body: &[u8]) -> Result<Vec<Member>, BrokenList> {
-    let mut members = Vec::new();
+    Ok(parse_lines(body)?.into_iter().map(Member).collect())
+}
+
+/// Reads the objects of a listing, all or none.
+pub(super) fn parse_lines(body: &[u8]) -> Result<Vec<Map<String, Json>>, BrokenList> {
+    let mut objects = Vec::new();
     for line in body.split(|byte| *byte == b'\n') {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
-        let Some(mut line_json) = strict::object(line) else { return Err(BrokenList::Cut) };
+        let Some(Json::Object(mut line_json)) = strict::read(line) else { return Err(BrokenList::Cut) };
         if line_json.contains_key("error") {
             return Err(BrokenList::Told(super::judge::message(line)));
         }
         match line_json.remove("result") {
-            Some(Json::Object(member)) => members.push(Member(member)),
+            Some(Json::Object(object)) => objects.push(object),
             _ => return Err(BrokenList::Cut),
         }
     }
-    Ok(members)
+    Ok(objects)
 }
 
 impl Scope {
@@ -111,6 +125,15 @@ impl Scope {
     pub(super) fn list(&self, filters: &Json) -> Request {
         let path = format!("/members/member/list/{}", escape(&self.program));
         send(Method::POST, &path, &json!({ "filters": filters, "emailAsCsv": false }))
+    }
+
+    /// Events of one member, oldest first (M18: the list by member gives one page only).
+    pub(super) fn events(&self, pass_id: &str, offset: usize, limit: usize) -> Request {
+        let path = format!("/members/program/list/events/{}", escape(&self.program));
+        let only = json!({ "filterField": "member.id", "filterValue": pass_id, "filterOperator": "eq" });
+        let groups = json!([{ "condition": "AND", "fieldFilters": [only] }]);
+        let filters = json!({ "limit": limit, "offset": offset, "orderBy": "created", "orderAsc": true, "filterGroups": groups });
+        send(Method::POST, &path, &json!({ "filters": filters }))
     }
 
     /// The key of a member: its ID, or external ID and program.

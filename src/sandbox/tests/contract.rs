@@ -304,3 +304,26 @@ async fn members_and_events_survive_a_restart() {
     assert_eq!(rig.sandbox.issue(["A", "D"].into_iter().map(member)).expect("issued"), 1);
     assert_eq!(rig.points("A"), 5.0);
 }
+
+#[tokio::test]
+async fn events_are_selected_by_member_alone_and_paged_25_by_default() {
+    let rig = Rig::issued();
+    let id = rig.read("B").await["id"].as_str().expect("an id").to_owned();
+    for number in 0..27 {
+        rig.earn("A", 1.0, &format!("a{number}")).await.expect("an answer");
+        rig.earn("B", 1.0, &format!("b{number}")).await.expect("an answer");
+    }
+    let by = |field: &str, value: &str, limit: i64| {
+        json!({"filters": {"limit": limit, "filterGroups": [{"condition": "AND", "fieldFilters": [
+            {"filterField": field, "filterValue": value, "filterOperator": "eq"}]}]}})
+    };
+    let path = format!("/members/program/list/events/{PROGRAM}");
+    for (limit, expected) in [(0, 25), (10, 10), (-1, 27)] {
+        let answer = rig.send("POST", &path, by("member.id", &id, limit)).await;
+        let rows = lines(&answer.text().await.expect("a body"));
+        assert_eq!((rows.len(), &rows[1]["result"]["externalId"]), (expected, &json!("b1")), "limit {limit}");
+    }
+    assert_eq!(rig.send("POST", &path, json!({"filters": {"limit": -1}})).await.text().await.expect("a body").lines().count(), 54);
+    assert_eq!(rig.send("POST", &path, by("externalId", "b1", 0)).await.status(), 400, "nothing is known of such a filter");
+    assert_eq!(rig.send("POST", "/members/member/list/events/nobody", json!({})).await.status(), 404);
+}

@@ -2,6 +2,7 @@
 
 mod contract;
 mod control;
+mod lies;
 mod lists;
 mod trouble;
 

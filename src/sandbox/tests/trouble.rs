@@ -222,7 +222,7 @@ async fn an_outage_takes_everything_but_the_controls() {
 #[tokio::test]
 async fn a_redirect_points_elsewhere() {
     let rig = Rig::issued();
-    rig.trouble(Rule::new(Trouble::Redirect { to: "http://localhost:9/".to_owned() }));
+    rig.trouble(Rule::new(Trouble::redirect("http://localhost:9/")));
     let answer = rig.earn("A", 1.0, "e").await.expect("an answer");
     assert_eq!((answer.status().as_u16(), answer.headers()["location"].to_str().expect("a text")), (307, "http://localhost:9/"));
 }

@@ -5,6 +5,14 @@
 
 mod content;
 mod delivery;
+mod disk_broken;
+mod disk_full;
+mod http_answers;
+mod http_outage;
+mod http_tls;
+mod keep_backup;
+mod keep_forget;
+mod keep_verify;
 mod kill;
 mod order;
 mod places;

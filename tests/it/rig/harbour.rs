@@ -1,4 +1,5 @@
-//! A whole harbour: a real OpenSSH server behind a network that can misbehave, the sandbox platform, and the real binary between them.
+//! A whole harbour: a real OpenSSH server behind a network that can misbehave (or a folder), the sandbox platform, and the real binary
+//! between them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -48,6 +49,24 @@ pub struct Plan {
     tiers: Vec<String>,
     members: u32,
     modelled: bool,
+    folder: bool,
+}
+
+/// What only a harbour with a server has. A test that asks for it in another has a mistake.
+pub struct Only<T>(Option<T>);
+
+impl<T> std::ops::Deref for Only<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("a harbour on a folder has no server")
+    }
+}
+
+impl<T> std::ops::DerefMut for Only<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("a harbour on a folder has no server")
+    }
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -95,6 +114,12 @@ impl Plan {
         self
     }
 
+    /// The same files from a folder of this machine: no server is started. For tests that begin hundreds of times.
+    pub fn folder(mut self) -> Plan {
+        self.folder = true;
+        self
+    }
+
     pub fn faults(mut self, faults: Faults) -> Plan {
         self.faults = faults;
         self
@@ -115,8 +140,8 @@ impl Plan {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("server");
         fs::create_dir_all(root.join("in")).unwrap();
-        let sshd = Sshd::with(&root, &self.server);
-        let proxy = TcpProxy::start(sshd.port);
+        let sshd = Only((!self.folder).then(|| Sshd::with(&root, &self.server)));
+        let proxy = Only(sshd.0.as_ref().map(|sshd| TcpProxy::start(sshd.port)));
         let settings = Settings { key: KEY.into(), secret: SECRET.into(), faults: self.faults, ..Settings::default() };
         let settings = if self.tiers.is_empty() { settings } else { Settings { tiers: self.tiers, ..settings } };
         let sandbox = Sandbox::start(settings).unwrap();
@@ -125,15 +150,19 @@ impl Plan {
         let secret = home.path().join("secret");
         write_private(&secret, SECRET);
 
-        let source = pairs(&[
-            ("kind", "\"sftp\""),
-            ("host", "\"127.0.0.1\""),
-            ("port", &proxy.port().to_string()),
-            ("user", &format!("{:?}", sshd.user)),
-            ("key", &format!("{{ file = \"{}\" }}", sshd.client_key("ed25519").display())),
-            ("host_key", &format!("{:?}", sshd.fingerprint("ed25519"))),
-            ("poll", "\"1s\""),
-        ]);
+        let source = if self.folder {
+            pairs(&[("kind", "\"folder\""), ("path", &format!("{:?}", root.display().to_string())), ("poll", "\"1s\"")])
+        } else {
+            pairs(&[
+                ("kind", "\"sftp\""),
+                ("host", "\"127.0.0.1\""),
+                ("port", &proxy.port().to_string()),
+                ("user", &format!("{:?}", sshd.user)),
+                ("key", &format!("{{ file = \"{}\" }}", sshd.client_key("ed25519").display())),
+                ("host_key", &format!("{:?}", sshd.fingerprint("ed25519"))),
+                ("poll", "\"1s\""),
+            ])
+        };
         let mut platform = pairs(&[
             ("kind", "\"passkit\""),
             ("environment", "\"test\""),
@@ -200,9 +229,9 @@ pub struct Harbour {
     pub home: TempDir,
     /// The server's files.
     pub root: PathBuf,
-    pub sshd: Sshd,
+    pub sshd: Only<Sshd>,
     /// The network between the program and the SFTP server.
-    pub proxy: TcpProxy,
+    pub proxy: Only<TcpProxy>,
     pub sandbox: Sandbox,
     /// Rows of the default schema: what passes must hold follows from the files.
     pub modelled: bool,
@@ -252,6 +281,7 @@ impl Harbour {
             tiers: Vec::new(),
             members: 9,
             modelled: true,
+            folder: false,
         }
     }
 
@@ -288,7 +318,12 @@ impl Harbour {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_passferry"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_passferry")), args)
+    }
+
+    /// As [`Harbour::command`], of a program that runs the program.
+    pub fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.home.path())
@@ -305,10 +340,16 @@ impl Harbour {
     /// Runs the program to its end. A program that does not end is killed and fails the test.
     #[track_caller]
     pub fn run(&self, args: &[&str]) -> Ran {
+        let ran = self.run_program(Path::new(env!("CARGO_BIN_EXE_passferry")), args);
+        assert!(super::promises::is_documented(ran.exit), "exit {} is not documented\n{}", ran.exit, self.said());
+        ran
+    }
+
+    /// As [`Harbour::run`], of a program that runs the program and may end it in its own way.
+    #[track_caller]
+    pub fn run_program(&self, program: &Path, args: &[&str]) -> Ran {
         let from = self.log.lock().unwrap().len();
-        let mut process = self.start(args);
-        let exit = process.wait();
-        assert!(super::promises::is_documented(exit), "exit {exit} is not documented\n{}", self.said());
+        let exit = self.start_command(self.command_of(program, args)).wait();
         Ran { exit, err: String::from_utf8_lossy(&self.log.lock().unwrap()[from..]).into_owned() }
     }
 
@@ -320,7 +361,11 @@ impl Harbour {
 
     /// Starts the program beside the test; it is killed when the answer is dropped.
     pub fn start(&self, args: &[&str]) -> Process {
-        let mut child = self.command(args).spawn().unwrap();
+        self.start_command(self.command(args))
+    }
+
+    pub fn start_command(&self, mut command: Command) -> Process {
+        let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let log = Arc::clone(&self.log);
         let reader = thread::spawn(move || {

@@ -1,5 +1,6 @@
 //! What tests are run against.
 
+pub mod disk;
 pub mod ferry;
 pub mod harbour;
 pub mod promises;

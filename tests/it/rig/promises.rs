@@ -43,6 +43,7 @@ pub fn check_promises(harbour: &Harbour) {
         }
     }
     assert_eq!(ledger.check().unwrap(), Vec::<String>::new(), "the ledger contradicts itself");
+    verify_finds_nothing(harbour, &*ledger);
     drop(ledger);
     if harbour.modelled {
         passes_hold_what_the_last_file_says(harbour, &model);
@@ -51,6 +52,14 @@ pub fn check_promises(harbour: &Harbour) {
         another_sweep_changes_nothing(harbour);
     }
     nothing_private_is_told(harbour);
+}
+
+/// What `verify` looks at on this machine.
+fn verify_finds_nothing(harbour: &Harbour, ledger: &dyn Ledger) {
+    if let Ok(config) = passferry::config::load(&harbour.home.path().join("passferry.toml")) {
+        let (_, findings) = passferry::keeping::verify::here(&config, ledger, &|| false).unwrap();
+        assert_eq!(findings, vec![], "{}", harbour.said());
+    }
 }
 
 /// Exit codes that are documented.

@@ -1,0 +1,167 @@
+//! Keys of adds in SQLite.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::super::Result;
+use super::super::key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
+use super::{pass_key, signed, storage};
+use crate::row::{AddKey, AddKind, PassKey, RowKey};
+
+const COLUMNS: &str = "row_key, kind, account, pass_high, pass_low, run, line, amount, print, state, at, evidence, before, settled";
+
+/// Writes the intents down that may be sent, and says of each what is to be done.
+pub fn intend(work: &Connection, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>> {
+    intents.iter().map(|intent| intend_one(work, account, run, intent)).collect()
+}
+
+fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> Result<Intended> {
+    let known = one(work, intent.key)?;
+    if let Some(known) = known {
+        let same = known.print == intent.print;
+        // Numbers of rows change when a file is checked again; lines do not.
+        let own = known.run == run && known.line == intent.line;
+        match known.state {
+            KeyState::NotApplied => {}
+            _ if !same => return Ok(Intended::Conflict(known)),
+            KeyState::Applied => return Ok(Intended::Applied(known)),
+            KeyState::InDoubt => return Ok(Intended::InDoubt(known)),
+            KeyState::Intended if own => return Ok(Intended::PerhapsSent { before: known.before }),
+            KeyState::Intended => return Ok(Intended::Elsewhere(known)),
+        }
+    }
+    if let Some(doubtful) = doubtful(work, account, intent.pass)? {
+        return Ok(Intended::After(doubtful));
+    }
+    work.prepare_cached(&format!(
+        "INSERT OR REPLACE INTO add_key({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,'intended',?10,'',?11,NULL)"
+    ))
+    .and_then(|mut insert| {
+        insert.execute(params![
+            intent.key.row.0.to_be_bytes(),
+            intent.key.kind.as_str(),
+            account,
+            signed(intent.pass.high()),
+            signed(intent.pass.low()),
+            run,
+            intent.line as i64,
+            intent.amount,
+            intent.print as i64,
+            Utc::now().to_rfc3339(),
+            intent.before,
+        ])
+    })
+    .map_err(storage)?;
+    Ok(Intended::Send)
+}
+
+pub fn end(work: &Connection, ends: &[KeyEnd]) -> Result<()> {
+    let mut update =
+        work.prepare_cached("UPDATE add_key SET state = ?3, evidence = ?4, at = ?5 WHERE row_key = ?1 AND kind = ?2").map_err(storage)?;
+    let now = Utc::now().to_rfc3339();
+    for end in ends {
+        update
+            .execute(params![end.key.row.0.to_be_bytes(), end.key.kind.as_str(), end.state.as_str(), end.evidence, now])
+            .map_err(storage)?;
+    }
+    Ok(())
+}
+
+pub fn settle(work: &Connection, key: AddKey, state: KeyState, settlement: &Settlement) -> Result<()> {
+    let text = serde_json::to_string(settlement).expect("a decision is plain data");
+    work.prepare_cached("UPDATE add_key SET state = ?3, settled = ?4, at = ?5 WHERE row_key = ?1 AND kind = ?2")
+        .and_then(|mut update| {
+            update.execute(params![key.row.0.to_be_bytes(), key.kind.as_str(), state.as_str(), text, settlement.at.to_rfc3339()])
+        })
+        .map_err(storage)?;
+    Ok(())
+}
+
+pub fn one(connection: &Connection, key: AddKey) -> Result<Option<KeyNote>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM add_key WHERE row_key = ?1 AND kind = ?2"))
+        .and_then(|mut select| select.query_row(params![key.row.0.to_be_bytes(), key.kind.as_str()], read).optional())
+        .map_err(storage)
+}
+
+/// The first add of a pass that is in doubt.
+pub fn doubtful(connection: &Connection, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM add_key WHERE account = ?1 AND pass_high = ?2 AND pass_low = ?3 AND state = 'in-doubt' ORDER BY at LIMIT 1"
+        ))
+        .and_then(|mut select| select.query_row(params![account, signed(pass.high()), signed(pass.low())], read).optional())
+        .map_err(storage)
+}
+
+/// Keys of a run in this state, by line.
+pub fn of_run(connection: &Connection, run: &str, state: KeyState) -> Result<Vec<KeyNote>> {
+    let mut select = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM add_key WHERE run = ?1 AND state = ?2 ORDER BY line, kind"))
+        .map_err(storage)?;
+    let rows = select.query_map(params![run, state.as_str()], read).map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
+/// Keys of a run's row.
+pub fn of_line(connection: &Connection, run: &str, line: u64) -> Result<Vec<KeyNote>> {
+    let mut select =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM add_key WHERE run = ?1 AND line = ?2 ORDER BY kind")).map_err(storage)?;
+    let rows = select.query_map(params![run, line as i64], read).map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
+/// Asks whoever leads to settle a row.
+pub fn ask(work: &Connection, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
+    let text = serde_json::to_string(settlement).expect("a decision is plain data");
+    work.execute("INSERT INTO settling(run, line, settlement) VALUES (?1, ?2, ?3)", params![run, line as i64, text]).map_err(storage)?;
+    Ok(())
+}
+
+pub fn asked(connection: &Connection) -> Result<Vec<Settling>> {
+    let mut select = connection.prepare_cached("SELECT number, run, line, settlement FROM settling ORDER BY number").map_err(storage)?;
+    let rows = select
+        .query_map([], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, String>(1)?, row.get::<_, i64>(2)? as u64, row.get::<_, String>(3)?))
+        })
+        .map_err(storage)?;
+    let mut all = Vec::new();
+    for row in rows {
+        let (number, run, line, text) = row.map_err(storage)?;
+        if let Ok(settlement) = serde_json::from_str(&text) {
+            all.push(Settling { number, run, line, settlement });
+        }
+    }
+    Ok(all)
+}
+
+pub fn answered(work: &Connection, number: u64) -> Result<()> {
+    work.execute("DELETE FROM settling WHERE number = ?1", [number as i64]).map_err(storage)?;
+    Ok(())
+}
+
+fn read(row: &SqlRow<'_>) -> rusqlite::Result<KeyNote> {
+    let key: [u8; 16] = row.get(0)?;
+    let kind: String = row.get(1)?;
+    let state: String = row.get(9)?;
+    let at: String = row.get(10)?;
+    let settled: Option<String> = row.get(13)?;
+    let unknown = |index: usize, what: &str| {
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, format!("unknown {what}").into())
+    };
+    Ok(KeyNote {
+        key: AddKey { row: RowKey(u128::from_be_bytes(key)), kind: AddKind::parse(&kind).ok_or_else(|| unknown(1, "kind of add"))? },
+        account: row.get(2)?,
+        pass: pass_key(row.get(3)?, row.get(4)?),
+        run: row.get(5)?,
+        line: row.get::<_, i64>(6)? as u64,
+        amount: row.get(7)?,
+        print: row.get::<_, i64>(8)? as u64,
+        // A state that this program does not know must never be taken for one that allows sending.
+        state: KeyState::parse(&state).ok_or_else(|| unknown(9, "state of an add"))?,
+        at: at.parse::<DateTime<Utc>>().unwrap_or_default(),
+        evidence: row.get(11)?,
+        before: row.get(12)?,
+        settled: settled.and_then(|text| serde_json::from_str(&text).ok()),
+    })
+}

@@ -1,0 +1,125 @@
+//! Settle: a person's decision on adds in doubt becomes what the ledger and a new report say, and what waited for it goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context;
+use tracing::{info, warn};
+
+use super::road::Road;
+use crate::ledger::key::Decision;
+use crate::ledger::{Ended, KeyState, Ledger, Row, RowDetail, RowEnd, Run, RunKind, Settling, State};
+use crate::outcome::{Code, Outcome};
+use crate::row::PassKey;
+
+/// Rows of a pass looked at for those that waited.
+const WAITING_MAX: u64 = 1000;
+
+/// Carries out the decisions that wait about this feed's runs.
+pub fn settle(road: &Road, feed: &str) -> anyhow::Result<()> {
+    for settling in road.ledger.to_settle()? {
+        match road.ledger.run(&settling.run)? {
+            Some(run) if run.feed == feed => settle_one(road, run, &settling)?,
+            Some(run) if road.feed(&run.feed).is_ok() => {}
+            _ => {
+                warn!(run = settling.run, line = settling.line, "a decision about a run that nobody knows is dropped");
+                road.ledger.settle(road.fence, &settling, "", &[], None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn settle_one(road: &Road, mut run: Run, settling: &Settling) -> anyhow::Result<()> {
+    let keys = road.ledger.keys_of_line(&run.id, settling.line)?;
+    let doubtful: Vec<_> = keys.into_iter().filter(|note| note.state == KeyState::InDoubt).collect();
+    let Some(pass) = doubtful.first().map(|note| note.pass) else {
+        warn!(run = run.id, line = settling.line, "nothing of this row is in doubt any more: the decision is dropped");
+        return Ok(road.ledger.settle(road.fence, settling, "", &[], None)?);
+    };
+    let decision = settling.settlement.decision;
+    let state = if decision == Decision::Applied { KeyState::Applied } else { KeyState::NotApplied };
+    let states: Vec<_> = doubtful.iter().map(|note| (note.key, state)).collect();
+    let row = row_in_doubt(&*road.ledger, &run.id, settling.line)?;
+    let end = row.as_ref().map(|row| decided(row, settling));
+    road.ledger.settle(road.fence, settling, &run.account, &states, end.as_ref())?;
+    info!(run = run.id, line = settling.line, decision = decision.as_str(), by = settling.settlement.by, "settled");
+    if run.state == State::DoneInDoubt || (run.state.is_over() && run.detail.tally.get(Outcome::InDoubt) > 0) {
+        // A new report says what is decided; the earlier one stays beside it.
+        run.detail.reports.clear();
+        run.state = State::Reporting;
+        road.save(&run)?;
+    }
+    let mut again: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    if decision == Decision::Resend
+        && let Some(row) = &row
+    {
+        again.entry(run.id.clone()).or_default().insert(row.record);
+    }
+    if road.ledger.doubtful(&run.account, pass)?.is_none() {
+        road.dispatch(&run.account)?.settled(pass);
+        take_up(road, &run.account, pass, &mut again)?;
+    }
+    for (parent, records) in again {
+        let parent = road.ledger.run(&parent)?.context("a run of the ledger is gone")?;
+        let proof = format!("taken up when line {} of run {} was settled", settling.line, run.id);
+        let retry = road.ledger.request_run(parent.again(records.into_iter().collect(), proof))?;
+        info!(run = retry.id, parent = parent.id, "rows that waited are taken up");
+    }
+    Ok(())
+}
+
+fn row_in_doubt(ledger: &dyn Ledger, run: &str, line: u64) -> anyhow::Result<Option<Row>> {
+    let mut found = None;
+    ledger.rows(run, &[Outcome::InDoubt], &mut |row| {
+        if row.line == line {
+            found = Some(row);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// How a row ended by the decision.
+fn decided(row: &Row, settling: &Settling) -> RowEnd {
+    let settlement = &settling.settlement;
+    let (outcome, code) = match settlement.decision {
+        Decision::Applied => (Outcome::Applied, None),
+        Decision::NotApplied => (Outcome::Refused, Some(Code::SettledNotApplied)),
+        Decision::Resend => (Outcome::NotAttempted, Some(Code::SettledResend)),
+    };
+    let mut operations = row.detail.operations.clone();
+    for note in operations.iter_mut().filter(|note| note.outcome == Outcome::InDoubt) {
+        note.outcome = outcome;
+        note.code = code;
+        note.message = format!("settled by {}: {}; before: {}", settlement.by, settlement.reason, note.message);
+    }
+    let worst = operations.iter().map(|note| note.outcome).max_by_key(|outcome| outcome.severity()).unwrap_or(outcome);
+    RowEnd {
+        number: row.number,
+        outcome: Ended::As(worst),
+        detail: RowDetail { problems: row.detail.problems.clone(), operations },
+        pass: None,
+        known: Vec::new(),
+        unknown: Vec::new(),
+        forget: false,
+    }
+}
+
+/// Rows of the pass, of any run that is over, that ended because they came after an add in doubt, and that nobody has taken up yet.
+fn take_up(road: &Road, account: &str, pass: PassKey, again: &mut BTreeMap<String, BTreeSet<u64>>) -> anyhow::Result<()> {
+    let touches = road.ledger.touches(account, pass, WAITING_MAX)?;
+    let mut taken: BTreeSet<(String, u64)> = BTreeSet::new();
+    for touch in &touches {
+        if let Some(Run { kind: RunKind::Retry, parent: Some(parent), .. }) = road.ledger.run(&touch.run)? {
+            taken.insert((parent, touch.row.record));
+        }
+    }
+    for touch in touches {
+        let waits = touch.row.outcome == Some(Outcome::NotAttempted)
+            && touch.row.detail.codes().iter().any(|code| matches!(code, Code::PassInDoubt | Code::AddInDoubt));
+        if waits && !taken.contains(&(touch.run.clone(), touch.row.record)) {
+            again.entry(touch.run).or_default().insert(touch.row.record);
+        }
+    }
+    Ok(())
+}
