@@ -7,12 +7,12 @@ use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
-use super::Scope;
+use super::{Scope, strict};
 use super::bodies::{self, Known, Part};
 use super::fields::Field;
 use super::find::READS;
 use super::judge::{clean, message};
-use super::wire::{BODY_BYTES_MAX, BrokenList, Member, parse_lines, send};
+use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_lines, send};
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step};
@@ -65,7 +65,7 @@ impl Give {
 
     /// The pass that the answer names, when it is the one that was meant.
     fn echoed(&self, body: &Bytes) -> Result<String, String> {
-        let Ok(Json::Object(answer)) = serde_json::from_slice::<Json>(body) else {
+        let Some(Json::Object(answer)) = strict::read(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         let text = |name: &str| answer.get(name).and_then(Json::as_str).unwrap_or_default();
@@ -137,6 +137,9 @@ impl Conversation<AddEnd> for Give {
             (Some(answer), _) => self.hear(answer),
             (None, AddKind::Earn) => self.give(self.points("/members/member/points/earn")),
             (None, AddKind::Burn) => self.give(self.points("/members/member/points/burn")),
+            (None, AddKind::Notify) if !is_segment(self.add.target.text()) => {
+                refused(Outcome::Refused, Code::MappingError, "PassKit cannot be asked about this identifier: it would change the address")
+            }
             (None, AddKind::Notify) => Step::Send(self.scope.get_by(&self.add.target)),
             (None, AddKind::Redeem) => refused(Outcome::Refused, Code::UpdateRejected, "members of PassKit cannot be redeemed"),
         }
@@ -260,6 +263,9 @@ impl Look {
 impl Conversation<Proof> for Look {
     fn next(&mut self, answer: Option<Answer>) -> Step<Proof> {
         match answer {
+            None if !is_segment(self.add.target.text()) => {
+                unknown("PassKit cannot be asked about this identifier: it would change the address")
+            }
             None => Step::Send(self.ask()),
             Some(answer) => self.hear(answer),
         }

@@ -21,7 +21,7 @@ impl Member {
     /// Reads an answer. None unless it is an object with an ID.
     pub(super) fn parse(body: &[u8]) -> Option<Member> {
         match strict::read(body) {
-            Some(Json::Object(member)) => Some(Member(member)).filter(|member| !member.id().is_empty()),
+            Some(Json::Object(member)) => Some(Member(member)).filter(|member| is_segment(member.id())),
             _ => None,
         }
     }
