@@ -25,6 +25,7 @@ pub mod watcher;
 
 pub mod keeping;
 
+pub mod clock;
 pub mod dispatch;
 pub mod platform;
 pub mod source;

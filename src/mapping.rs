@@ -277,7 +277,8 @@ impl Mapping {
                 if fields.iter().all(|&index| values[index].is_none()) && !fields.is_empty() {
                     return Ok(None);
                 }
-                let long = |&index: &usize| matches!(&values[index], Some(Value::Text(text) | Value::Big(text)) if text.len() > TEMPLATE_CELL_MAX);
+                let long =
+                    |&index: &usize| matches!(&values[index], Some(Value::Text(text) | Value::Big(text)) if text.len() > TEMPLATE_CELL_MAX);
                 if fields.iter().any(long) {
                     return Err(format!("a cell has more than {TEMPLATE_CELL_MAX} bytes, too many for a template"));
                 }
@@ -358,6 +359,27 @@ fn verb_faults(operation: &OperationChoice, platform: &Account) -> Vec<String> {
         .collect()
 }
 
+/// A template whose columns are fields of the schema.
+fn template_source(
+    templates: &mut Environment<'static>,
+    name: &str,
+    text: &str,
+    key: &str,
+    field_named: &mut dyn FnMut(&str, &str) -> Option<usize>,
+    faults: &mut Vec<String>,
+) -> Option<FieldSource> {
+    match used_columns(templates, name, text) {
+        Ok(columns) => {
+            let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(key, column)).collect();
+            (indexes.len() == columns.len()).then(|| FieldSource::Template { name: name.to_owned(), fields: indexes })
+        }
+        Err(fault) => {
+            faults.push(format!("{key}: {fault}"));
+            None
+        }
+    }
+}
+
 /// What templates may use. A cell may reach a filter as a number: those that make as much text as a number says are left out.
 fn environment() -> Environment<'static> {
     let mut templates = Environment::new();
@@ -401,27 +423,6 @@ fn range(lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<mini
 /// The columns that a template uses, in order, or what is wrong with it.
 pub fn template_columns(text: &str) -> Result<Vec<String>, String> {
     used_columns(&mut environment(), "template", text)
-}
-
-/// A template whose columns are fields of the schema.
-fn template_source(
-    templates: &mut Environment<'static>,
-    name: &str,
-    text: &str,
-    key: &str,
-    field_named: &mut dyn FnMut(&str, &str) -> Option<usize>,
-    faults: &mut Vec<String>,
-) -> Option<FieldSource> {
-    match used_columns(templates, name, text) {
-        Ok(columns) => {
-            let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(key, column)).collect();
-            (indexes.len() == columns.len()).then(|| FieldSource::Template { name: name.to_owned(), fields: indexes })
-        }
-        Err(fault) => {
-            faults.push(format!("{key}: {fault}"));
-            None
-        }
-    }
 }
 
 /// Loads a template and lists the columns it uses, in the order in which they are filled in.

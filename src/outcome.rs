@@ -260,6 +260,7 @@ codes! {
     Conflict = "conflict", true, "Another writer kept changing the pass while we tried.", "Retry the row.";
     RetriesExhausted = "retries-exhausted", true, "This row kept failing while others succeeded.", "Retry the row later; ask the platform if it fails again.";
     AnswerUnreadable = "answer-unreadable", true, "The platform's answer could not be understood, so nothing proves the change.", "Retry the row; check what stands between here and the platform.";
+    InternalError = "internal-error", true, "passferry itself failed at this row; the others went on.", "Report it with the log; the row can be retried once it is repaired.";
     RunStopped = "run-stopped", true, "The run was stopped before this row.", "Use passferry retry, or drop the error report back.";
     NotInCanary = "not-in-canary", true, "The feed is in canary mode and this row is outside the canary.", "Set mode = live, then retry the run.";
     PlanOnly = "plan-only", true, "The feed is in plan mode: nothing is sent.", "Set mode = live, then retry the run.";

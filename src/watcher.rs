@@ -4,6 +4,8 @@
 //! for each feed takes the feed's runs down the road, one after another, in order. Both read all they know from the ledger, so that a
 //! restart, a command in another process and a file that just came look the same to them.
 
+mod once;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,52 +17,25 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::{error, info, warn};
 
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
-use crate::dispatch::Health;
 use crate::keeping::retention;
 use crate::ledger::run::Detail;
 use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
+use crate::pipeline::places::place_of;
 use crate::pipeline::settle::settle;
 use crate::pipeline::{Rest, Road, process};
 use crate::service;
+use crate::source::link::Link;
 use crate::source::{SourceError, folder};
 use crate::space::Trouble as Storage;
 use crate::stop::Stop;
 
+pub use once::{Sweep, Trouble, once};
+
 /// How often a feed looks for wishes, and the watcher for runs to stop.
 const TICK: Duration = Duration::from_secs(1);
-/// Looks of `once` at an inbox: one to see a file, one to find it unchanged, two more for files that came in between.
-const LOOKS_MAX: u32 = 4;
 /// A run that waits for a server or a file is tried again after this.
 const LATER: Duration = Duration::from_secs(5);
-
-/// What one sweep came to, for the exit code of `once`.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sweep {
-    /// Runs that came to rest in this sweep, by id.
-    pub rested: Vec<String>,
-    /// Something waits for a server or for time, in words.
-    pub later: Vec<String>,
-    /// The worst of what kept a source from being used.
-    pub trouble: Option<Trouble>,
-}
-
-/// What keeps a source from being used, for those who decide whether to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
-    Unreachable,
-    /// Its host key, our login or a right was refused: a person must act.
-    Denied,
-}
-
-impl Trouble {
-    fn of(fault: &anyhow::Error) -> Trouble {
-        match fault.downcast_ref() {
-            Some(SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Permission(_)) => Trouble::Denied,
-            _ => Trouble::Unreachable,
-        }
-    }
-}
 
 /// Watches until told to stop, then drains within the configured time.
 pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
@@ -108,7 +83,8 @@ pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
         });
         Ok(())
     })
-    .and_then(|()| unbroken(road))
+    .and_then(|()| unbroken(road))?;
+    road.places.conflict().map_or(Ok(()), |conflict| Err(conflict.into()))
 }
 
 fn thread(name: &str) -> std::thread::Builder {
@@ -131,102 +107,12 @@ fn ends_everything(road: &Road, fault: &anyhow::Error, stop: &Stop) -> bool {
     broken
 }
 
-/// One sweep: every inbox once, waiting out one quiet period, and every unfinished run as far as it goes.
-///
-/// An outage of a platform that lasts longer than `patience` ends the sweep; the next one goes on from there.
-pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result<Sweep> {
-    recover(road)?;
-    let mut sweep = Sweep::default();
-    let mut sources: Vec<(&Arc<Source>, Vec<Matcher>, Observations)> = Vec::new();
-    for source in road.config.sources.values() {
-        sources.push((source, matchers(road, source)?, Observations::default()));
-    }
-    // Each inbox is looked at until what was there at the start has been quiet for long enough, or has proved not to be.
-    let mut troubled: BTreeMap<&str, anyhow::Error> = BTreeMap::new();
-    let mut lame: BTreeMap<&str, anyhow::Error> = BTreeMap::new();
-    for looks in 1.. {
-        let mut wait: Option<Duration> = None;
-        for (source, matchers, observations) in &mut sources {
-            if troubled.contains_key(source.name.as_str()) {
-                continue;
-            }
-            match look(road, source, matchers, observations) {
-                Ok(look) => {
-                    wait = [wait, look.again].into_iter().flatten().min();
-                    if let Some(fault) = look.fault {
-                        lame.insert(&source.name, fault);
-                    }
-                }
-                Err(fault) if ends_everything(road, &fault, stop) => return Err(fault),
-                Err(fault) => {
-                    warn!(source = source.name, "cannot list: {fault:#}");
-                    troubled.insert(&source.name, fault);
-                }
-            }
-        }
-        match wait {
-            None => break,
-            Some(_) if looks >= LOOKS_MAX => {
-                sweep.later.push("a file is still changing or empty; the next sweep looks at it again".into());
-                break;
-            }
-            Some(wait) => {
-                if stop.wait(wait + Duration::from_millis(20)) {
-                    break;
-                }
-            }
-        }
-    }
-    for (source, fault) in troubled.into_iter().chain(lame) {
-        if let Some(storage) = road.trouble(&fault) {
-            sweep.later.push(storage.words(road.room.state()));
-            continue;
-        }
-        sweep.trouble = sweep.trouble.max(Some(Trouble::of(&fault)));
-        sweep.later.push(format!("source {source}: {fault:#}"));
-    }
-    let over = Stop::new();
-    let results = std::thread::scope(|scope| {
-        let guard = thread("outages").spawn_scoped(scope, || give_up_on_outages(road, &over, stop, patience));
-        let hands: Vec<_> = road
-            .config
-            .feeds
-            .values()
-            .map(|feed| thread(&format!("feed-{}", feed.name)).spawn_scoped(scope, move || work_off(road, feed, stop)))
-            .collect();
-        let results: Vec<_> = hands
-            .into_iter()
-            .map(|hand| match hand {
-                Ok(hand) => hand.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a feed's thread panicked"))),
-                Err(error) => Err(error.into()),
-            })
-            .collect();
-        over.drain();
-        let _ = guard.map(std::thread::ScopedJoinHandle::join);
-        results
-    });
-    if !road.room.regain() {
-        sweep.later.push(Storage::Full.words(road.room.state()));
-    }
-    unbroken(road)?;
-    for result in results {
-        let worked = result?;
-        sweep.rested.extend(worked.rested);
-        sweep.later.extend(worked.later);
-    }
-    retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
-    Ok(sweep)
-}
-
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
-    if let Err(fault) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
-        warn!("what was left over cannot be deleted: {fault:#}");
-    }
     let unfinished =
         road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
-    if let Err(error) = road.spool.sweep() {
-        warn!("half copies stay in the spool: {error}");
+    if let Err(error) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
+        warn!("what was left over stays in the spool: {error:#}");
     }
     if road.unclean {
         discard_damaged_copies(road)?;
@@ -248,9 +134,6 @@ fn recover(road: &Road) -> anyhow::Result<()> {
             }
         }
     }
-    for feed in road.config.feeds.values() {
-        road.sweep_leftovers(feed);
-    }
     Ok(())
 }
 
@@ -267,24 +150,6 @@ fn discard_damaged_copies(road: &Road) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn give_up_on_outages(road: &Road, over: &Stop, stop: &Stop, patience: Duration) {
-    while !over.wait(Duration::from_millis(100)) {
-        let out = road
-            .config
-            .platforms
-            .keys()
-            .filter_map(|name| road.dispatch(name).ok())
-            .any(|dispatch| matches!(dispatch.health(), Health::Out { since, .. } if since > patience));
-        if out || stop.is_draining() {
-            road.stop_all(stop.is_now());
-            if out {
-                return;
-            }
-        }
-        road.heed_wishes().unwrap_or_default();
-    }
-}
-
 fn status_line(road: &Road) -> String {
     let count = |states: Vec<State>| road.ledger.runs(&RunFilter { states, ..RunFilter::default() }).map_or(0, |runs| runs.len());
     let applying = count(vec![State::Applying]);
@@ -294,7 +159,8 @@ fn status_line(road: &Road) -> String {
 }
 
 fn matchers(road: &Road, source: &Source) -> anyhow::Result<Vec<Matcher>> {
-    road.config.feeds.values().filter(|feed| feed.source.name == source.name).map(|feed| Matcher::new(Arc::clone(feed))).collect()
+    let feeds = road.config.feeds.values().filter(|feed| feed.source.name == source.name);
+    feeds.map(|feed| Ok(Matcher::new(Arc::clone(feed))?.claiming_in(road.claim_folder(feed)))).collect()
 }
 
 /// Lists a source whenever it is time to.
@@ -311,12 +177,13 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
     let (never_sends, never) = bounded::<()>(0);
     let woken: &Receiver<()> = events.as_ref().map_or(&never, |(woken, _)| woken);
     let mut reachable = true;
+    let mut first = true;
     while !stop.is_draining() {
         for (key, (size, mtime)) in road.own_reports() {
             observations.note_ours(key.0.as_bstr(), key.1.as_bstr(), size, mtime);
         }
         let again = match look(road, source, &matchers, &mut observations) {
-            Ok(Look { feeds, again, fault }) => {
+            Ok(Look { feeds, again, fault, .. }) => {
                 let fault_free = fault.is_none();
                 match fault {
                     Some(fault) if reachable => warn!(source = source.name, "an inbox cannot be listed: {fault:#}"),
@@ -339,6 +206,10 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
                 None
             }
         };
+        if std::mem::take(&mut first) && road.places.conflict().is_some() {
+            // Seen at the start: somebody is there to repair the configuration.
+            stop.drain();
+        }
         let keep_alive = || road.link(&source.name).map(|link| link.keep_alive(Duration::from_secs(30))).unwrap_or_default();
         match &source.wake {
             Wake::Every(interval) => {
@@ -392,10 +263,12 @@ fn next_time(cron: &str, timezone: chrono_tz::Tz) -> Option<chrono::DateTime<chr
 fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut Observations) -> anyhow::Result<Look> {
     if !road.room.regain() {
         // A file that is registered is a promise to write more.
-        return Ok(Look { feeds: HashSet::new(), again: None, fault: None });
+        return Ok(Look { feeds: HashSet::new(), again: None, fault: None, backlog: false });
     }
     let link = road.link(&source.name)?;
-    let discovered = match discover(matchers, link, &*road.ledger, observations, Instant::now()) {
+    let discovered = refuse_same_folders(road, source, link, matchers, observations)
+        .and_then(|()| discover(matchers, link, &*road.ledger, observations, Instant::now()));
+    let discovered = match discovered {
         Ok(discovered) => discovered,
         Err(SourceError::Local(fault)) => return Err(fault.into()),
         Err(fault) => {
@@ -411,7 +284,30 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
         register(road, delivery)?;
     }
     let fault = discovered.faults.into_iter().next().map(anyhow::Error::from);
-    Ok(Look { feeds, again: discovered.look_again, fault })
+    Ok(Look { feeds, again: discovered.look_again, fault, backlog: discovered.backlog })
+}
+
+/// An inbox that turns out to be the same folder as another is not listed.
+fn refuse_same_folders(
+    road: &Road,
+    source: &Source,
+    link: &Link,
+    matchers: &[Matcher],
+    observations: &mut Observations,
+) -> Result<(), SourceError> {
+    for matcher in matchers {
+        let inbox = (source.name.clone(), matcher.feed.inbox.clone());
+        if road.places.knows(&inbox) || observations.is_refused(&inbox.1) {
+            continue;
+        }
+        if let Some(place) = place_of(link, inbox.1.as_bstr())?
+            && let Err(conflict) = road.places.note(&inbox, place, link, &|source| road.link(source).ok().map(|link| &**link))
+        {
+            error!("{conflict}");
+            observations.refuse(&inbox.1, conflict.to_string());
+        }
+    }
+    Ok(())
 }
 
 /// What a look at a source gave.
@@ -422,10 +318,12 @@ struct Look {
     again: Option<Duration>,
     /// One of its inboxes could not be listed; the others were.
     fault: Option<anyhow::Error>,
+    /// There is more than could be taken.
+    backlog: bool,
 }
 
 fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
-    let Delivery { feed, entry, proof } = delivery;
+    let Delivery { feed, entry, proof, claimed } = delivery;
     let run = Run {
         id: String::new(),
         feed: feed.name.clone(),
@@ -439,7 +337,7 @@ fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
         kind: RunKind::File,
         parent: None,
         sha256: None,
-        detail: Detail { seen_at: Utc::now(), proof, ..Detail::default() },
+        detail: Detail { seen_at: Utc::now(), proof, claimed, ..Detail::default() },
     };
     road.ledger.open_run(road.fence, run).context("cannot register a file")
 }
@@ -448,11 +346,13 @@ fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
 fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
     let _span = crate::logging::feed(&feed.name).entered();
     let mut pause = Duration::ZERO;
+    let mut swept = false;
     loop {
         wait(pause, woken, stop, || ());
         if stop.is_draining() {
             return;
         }
+        swept = swept || road.sweep_leftovers(feed);
         pause = match work_off(road, feed, stop) {
             Ok(worked) if worked.later.is_empty() => TICK,
             Ok(_) => LATER,
@@ -525,7 +425,8 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
                     }
                 }
                 Rest::Stopping => {
-                    sweep.later.push(format!("{}: stopped; it goes on at the next start", run.shown_name()));
+                    let cause = run.detail.cause.as_deref().filter(|_| run.state == State::Paused).unwrap_or("stopped");
+                    sweep.later.push(format!("{}: {cause}; it goes on at the next start", run.shown_name()));
                     return Ok(sweep);
                 }
             }

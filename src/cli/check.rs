@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use bstr::{BStr, ByteSlice};
+use bstr::{BStr, BString, ByteSlice};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
@@ -11,15 +11,19 @@ use super::{Exit, Failure, Global, out};
 use crate::config::Faults;
 use crate::config::meant::{After, Config, Feed, Mode, Platform};
 use crate::dispatch::Dispatch;
+use crate::pipeline::places::{Places, place_of};
 use crate::pipeline::road::{FeedFaults, connector, prepare};
 use crate::platform;
 use crate::schema::Schema;
+use crate::source::link::Link;
+use crate::source::refusals::Record;
 use crate::source::{Result as SourceResult, Source, SourceError, join};
 
 /// Check the configuration; with --reach also every server it names
 ///
 /// Lists every fault of the file at once, with line and what to write instead (exit code 78). Nothing is sent and no file is touched;
-/// --reach connects to every source and platform, and creates, renames and removes a probe file in every inbox and report folder.
+/// --reach connects to every source and platform, and creates, reads, renames and removes a probe file in every inbox and report folder;
+/// it names each right that is missing.
 /// Works beside a running daemon.
 ///
 /// Example: passferry check --reach
@@ -181,29 +185,46 @@ fn warnings(config: &Config) -> Vec<String> {
 
 fn reach_all(config: &Config) -> Vec<Reached> {
     let mut all = Vec::new();
-    for (name, source) in &config.sources {
-        let feeds: Vec<&Feed> = config.feeds.values().map(|feed| &**feed).filter(|feed| feed.source.name == *name).collect();
+    let links: BTreeMap<&str, Link> =
+        config.sources.iter().map(|(name, source)| (name.as_str(), Link::new(connector(&source.kind)))).collect();
+    let places = Places::default();
+    for (name, link) in &links {
+        let feeds = config.feeds.values().filter(|feed| feed.source.name == *name);
         let reporting = config.feeds.values().filter(|feed| feed.reports.source.name == *name);
-        match connector(&source.kind).connect() {
-            Ok(mut connection) => {
-                all.push(reached(format!("source {name}"), Ok("connected".into())));
-                for feed in feeds {
-                    all.push(reached(format!("feed {}", feed.name), probe_inbox(feed, &mut *connection)));
-                }
-                for feed in reporting {
-                    let place = feed.reports.folder.as_bstr();
-                    let probed = connection
-                        .make_folder(place)
-                        .and_then(|()| probe(place, false, &mut *connection))
-                        .map(|()| format!("reports can be written to {}", shown(place)));
-                    all.push(reached(format!("feed {}", feed.name), probed));
-                }
-            }
-            Err(error) => all.push(reached(format!("source {name}"), Err(error))),
+        if let Err(error) = link.with(|_| Ok(())) {
+            all.push(reached(format!("source {name}"), Err(error)));
+            continue;
+        }
+        // A login that succeeds ends the pause of a daemon that was refused.
+        Record::of(&config.state, name).clear();
+        all.push(reached(format!("source {name}"), Ok("connected".into())));
+        for feed in feeds {
+            let what = format!("feed {}", feed.name);
+            all.push(reached(what.clone(), link.with(|source| probe_inbox(feed, source))));
+            all.extend(same_folder(feed, &places, link, &links).map(|message| Reached { what, ok: false, message, exit: Exit::Config }));
+        }
+        for feed in reporting {
+            let place = feed.reports.folder.as_bstr();
+            let probed = link.with(|source| {
+                named("make the folder", place, source.make_folder(place))?;
+                probe(place, &[], source)?;
+                Ok(format!("reports can be written to {}", shown(place)))
+            });
+            all.push(reached(format!("feed {}", feed.name), probed));
         }
     }
     all.extend(config.platforms.iter().map(|(name, settings)| reach_platform(name, settings)));
     all
+}
+
+/// Another inbox that is the same folder, in words.
+fn same_folder(feed: &Feed, places: &Places, link: &Link, links: &BTreeMap<&str, Link>) -> Option<String> {
+    let inbox = (feed.source.name.clone(), feed.inbox.clone());
+    if places.knows(&inbox) {
+        return None;
+    }
+    let place = place_of(link, feed.inbox.as_bstr()).ok()??;
+    places.note(&inbox, place, link, &|source| links.get(source)).err().map(|conflict| conflict.to_string())
 }
 
 fn reach_platform(name: &str, settings: &Platform) -> Reached {
@@ -231,17 +252,20 @@ fn reached(what: String, result: SourceResult<String>) -> Reached {
     }
 }
 
-/// Lists the inbox; where inputs are moved or removed, tries that on a name of our own.
+/// Lists the inbox, and tries on a file of our own what the feed will do with its files.
 fn probe_inbox(feed: &Feed, source: &mut dyn Source) -> SourceResult<String> {
     let inbox = feed.inbox.as_bstr();
-    let entries = source.list(inbox)?;
-    let rights = match feed.after {
-        After::Leave => "can be listed",
-        After::Move { .. } | After::Delete => {
-            probe(inbox, true, source)?;
-            "can be listed, written, renamed in and cleaned"
-        }
-    };
+    let entries = named("list", inbox, source.list(inbox))?;
+    let mut folders = Vec::new();
+    folders.extend(feed.claim.clone());
+    if let After::Move { processed, error } = &feed.after {
+        folders.extend([processed, error].map(|folder| join(inbox, folder.as_bstr())));
+    }
+    let mut rights = "can be listed".to_owned();
+    if feed.after != After::Leave {
+        probe(inbox, &folders, source)?;
+        rights.push_str(", read, written, renamed in and cleaned");
+    }
     let matching = crate::pipeline::discover::Matcher::new(std::sync::Arc::new(feed.clone()))
         .map(|matcher| entries.iter().filter(|entry| matcher.matches(entry.name.as_bstr())).count());
     Ok(match matching {
@@ -250,25 +274,51 @@ fn probe_inbox(feed: &Feed, source: &mut dyn Source) -> SourceResult<String> {
     })
 }
 
-/// Creates, renames and removes a small file. Names with a leading dot are never taken for deliveries.
-fn probe(folder: &BStr, rename: bool, source: &mut dyn Source) -> SourceResult<()> {
-    let name = |ending: &str| join(folder, format!(".passferry-probe-{}{ending}", std::process::id()).as_str().into());
-    let (probe, moved) = (name(""), name(".moved"));
-    let done = |what: &str, result: SourceResult<()>| {
-        result.map_err(|error| match error {
-            SourceError::Permission(words) => SourceError::Permission(format!("{what} in {}: {words}", shown(folder))),
-            SourceError::Other(words) => SourceError::Other(format!("{what} in {}: {words}", shown(folder))),
-            other => other,
-        })
-    };
-    done("create", source.create(probe.as_bstr(), &mut &b"probe"[..], 0o600).map(drop))?;
-    let mut left = probe.clone();
-    let renamed = if rename { done("rename", source.rename(probe.as_bstr(), moved.as_bstr())) } else { Ok(()) };
-    if rename && renamed.is_ok() {
-        left = moved;
+/// Creates, reads, renames and removes a small file, through these folders too. Names with a leading dot are never taken for deliveries.
+///
+/// Each right that is missing is named; the file is removed as far as the server lets us.
+fn probe(folder: &BStr, through: &[BString], source: &mut dyn Source) -> SourceResult<()> {
+    let name = format!(".passferry-probe-{}", std::process::id());
+    let at = |folder: &BStr, ending: &str| join(folder, format!("{name}{ending}").as_str().into());
+    let mut here = at(folder, "");
+    named("create files", folder, source.create(here.as_bstr(), &mut &b"probe"[..], 0o600))?;
+    let mut faults = Vec::new();
+    let read = source.read(here.as_bstr(), 1 << 10, &mut |_| Ok(()));
+    faults.extend(named("read files", folder, read).err());
+    let mut targets: Vec<(&BStr, BString)> = vec![(folder, at(folder, ".moved"))];
+    for folder in through {
+        let made = named("make the folder", folder.as_bstr(), source.make_folder(folder.as_bstr()));
+        match made {
+            Ok(()) => targets.push((folder.as_bstr(), at(folder.as_bstr(), ""))),
+            Err(fault) => faults.push(fault),
+        }
     }
-    let removed = done("remove", source.remove(left.as_bstr()));
-    renamed.and(removed)
+    for (folder, target) in targets {
+        match named("rename files", folder, source.rename(here.as_bstr(), target.as_bstr())) {
+            Ok(()) => here = target,
+            Err(fault) => {
+                faults.push(fault);
+                break;
+            }
+        }
+    }
+    faults.extend(named("remove files", folder, source.remove(here.as_bstr())).err());
+    let Some(first) = faults.first() else { return Ok(()) };
+    let words = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Err(match first {
+        SourceError::Permission(_) => SourceError::Permission(words.trim_start_matches("not allowed: ").to_owned()),
+        _ => SourceError::Other(words),
+    })
+}
+
+/// Says which right is missing, and where.
+fn named<T>(right: &str, folder: &BStr, result: SourceResult<T>) -> SourceResult<T> {
+    let place = shown(folder);
+    result.map_err(|error| match error {
+        SourceError::Permission(words) => SourceError::Permission(format!("the right to {right} in {place} is missing: {words}")),
+        SourceError::Other(words) => SourceError::Other(format!("cannot {right} in {place}: {words}")),
+        other => other,
+    })
 }
 
 fn shown(folder: &BStr) -> String {

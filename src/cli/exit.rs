@@ -85,6 +85,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.downcast_ref::<crate::config::Faults>().is_some() || cause.downcast_ref::<crate::pipeline::road::FeedFaults>().is_some() {
             return Exit::Config;
         }
+        if cause.downcast_ref::<crate::pipeline::places::SameFolder>().is_some() {
+            return Exit::Config;
+        }
         match cause.downcast_ref::<SourceError>() {
             Some(SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Permission(_)) => return Exit::Denied,
             Some(SourceError::NotFound(_)) => return Exit::NoInput,

@@ -11,7 +11,7 @@ use crate::spool::Spool;
 /// Reads the passes' identifiers on standard input, one a line, as files write them; never as arguments, which others can see. Rows lose
 /// what says which pass they were about and what was wrong with them, and keep their outcome, so that counts stay right. The baseline
 /// loses its entries. Copies of files that name one of the passes are deleted as a whole: rows of them can then no longer be tried again.
-/// Keys of adds stay; they are digests without a personal value, and keep a file from adding twice. Inputs and reports on servers,
+/// Keys of adds stay without saying whose they are; they keep a file from adding twice. Inputs and reports on servers,
 /// backups and the pass itself are not deleted: the answer lists the files.
 ///
 /// Cannot work beside a running daemon: stop it first. Refused while a run that is not over names one of the passes.
@@ -27,12 +27,13 @@ pub struct Args {
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let identifiers = read()?;
-    let _lead = context::Lead::take(&config)?;
-    let ledger = context::ledger(&config)?;
+    let lead = context::Lead::take(&config)?;
+    let ledger = lead.ledger(&config)?;
     let fence = ledger.lead()?;
     let answer = forget(&config, &*ledger, fence, &Spool::open(&config.state)?, &identifiers).map_err(|error| {
         if error.is::<StillNeeded>() { Failure::new(Exit::Later, format!("nothing was deleted:\n{error}")).into() } else { error }
     })?;
+    lead.close(&config, None);
     let mut out = out::stdout();
     if args.json {
         out::json(&mut out, &answer)?;
@@ -73,11 +74,11 @@ fn write_answer(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         ("runs that no longer name them in words", ledger.runs),
         ("baselines deleted", ledger.baselines),
         ("copies of files deleted", answer.copies),
+        ("keys of adds that no longer say whom they were about; the keys stay, so that nothing adds twice", ledger.keys),
     ] {
         counts.add_row([out::count(count), what.to_owned()]);
     }
     out::write_table(out, counts)?;
-    writeln!(out, "keys of adds are digests and stay, so that nothing adds twice")?;
     if !answer.elsewhere.is_empty() {
         out::heading(out, "not deleted, because it is not here: look at these, older inputs, backups, and the passes themselves")?;
         for left in &answer.elsewhere {

@@ -40,6 +40,8 @@ struct Status {
     needs_person: Vec<RunLine>,
     in_doubt: Vec<RunLine>,
     failed: Vec<RunLine>,
+    /// Their input was moved or removed by somebody.
+    input_removed: Vec<RunLine>,
 }
 
 #[derive(Serialize)]
@@ -126,13 +128,15 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
         needs_person: of_recent(&|run| run.state.is_over() && needing_person(run) > 0 && run.detail.fault.is_none())?,
         in_doubt: of_recent(&|run| run.state == State::DoneInDoubt)?,
         failed: of_recent(&|run| run.state == State::Failed)?,
+        input_removed: of_recent(&|run| run.detail.gone || run.detail.input_removed)?,
     })
 }
 
 fn alerts(config: &Config) -> Vec<String> {
     // Before the first start there is no reserve, and nobody misses it.
     let led_before = config.state.join("lock").exists();
-    Room::new(&config.state, config.reserve, config.space_factor).alert().filter(|_| led_before).into_iter().collect()
+    let room = Room::new(&config.state, config.reserve, config.space_factor).alert().filter(|_| led_before);
+    room.into_iter().chain(crate::clock::fault(std::time::SystemTime::now())).collect()
 }
 
 fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyhow::Result<()> {
@@ -196,6 +200,7 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
         ("on the way", &status.waiting),
         ("in doubt", &status.in_doubt),
         ("failed", &status.failed),
+        ("input removed by somebody", &status.input_removed),
         ("rows need you: passferry show RUN --rows", &status.needs_person),
     ];
     for (title, runs) in groups {

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Exit, Global, context, out};
+use crate::keeping::ago;
 use crate::keeping::verify::{Elsewhere, elsewhere, here};
 use crate::ledger::keeping::Finding;
 
@@ -45,8 +45,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let (audit, mut findings) = here(&config, &*ledger, &|| context::somebody_leads(&config.state))?;
     let mut reached = Elsewhere::default();
     if args.reach {
-        let since = TimeDelta::from_std(args.since).ok().and_then(|since| Utc::now().checked_sub_signed(since)).unwrap_or_default();
-        reached = elsewhere(&config, &*ledger, &audit.runs, since);
+        reached = elsewhere(&config, &*ledger, &audit.runs, ago(args.since));
         findings.append(&mut reached.findings);
     }
     let mut out = out::stdout();

@@ -82,6 +82,12 @@ impl Check<'_> {
 
         let (day, default) = (Duration::from_hours(24), Duration::from_hours(90 * 24));
         let retention = self.span(&Key::of(&["retention"]), file.retention.as_ref(), default, day);
+        let keys = Key::of(&["key_retention"]);
+        let key_retention = self.span(&keys, file.key_retention.as_ref(), Duration::from_hours(400 * 24), day);
+        if key_retention < retention {
+            let shown = humantime::format_duration(retention);
+            self.fault(&keys, format!("is less than retention: rows could be tried again whose keys are gone; write at least \"{shown}\""));
+        }
 
         let mut sources = BTreeMap::new();
         for (name, source) in self.section("source", &file.source) {
@@ -111,6 +117,7 @@ impl Check<'_> {
             network_state: file.network_state.unwrap_or(false),
             workers: usize::from(workers),
             retention,
+            key_retention,
             hash: hex(&Sha256::digest(text.as_bytes())),
         }
     }
@@ -186,14 +193,20 @@ impl Check<'_> {
 
     /// A file that is done with must not become the input of another feed.
     fn moved_into_inbox(&mut self, mover: &meant::Feed, taker: &meant::Feed) {
-        let meant::After::Move { processed, error } = &mover.after else { return };
-        for (name, folder) in [("processed", processed), ("error", error)] {
-            if crate::source::join(mover.inbox.as_ref(), folder.as_ref()) == taker.inbox {
+        let mut folders = Vec::new();
+        if let meant::After::Move { processed, error } = &mover.after {
+            folders.push(("after.processed", crate::source::join(mover.inbox.as_ref(), processed.as_ref())));
+            folders.push(("after.error", crate::source::join(mover.inbox.as_ref(), error.as_ref())));
+        }
+        folders.extend(mover.claim.iter().map(|claim| ("claim.folder", claim.clone())));
+        for (name, folder) in folders {
+            if folder == taker.inbox {
                 let message = format!(
                     "moves files into the inbox of feed {}, which would take them again; write another folder",
                     quoted(&taker.name)
                 );
-                self.fault(&Key::of(&["feed", &mover.name, "after", name]), message);
+                let path: Vec<&str> = ["feed", &mover.name].into_iter().chain(name.split('.')).collect();
+                self.fault(&Key::of(&path), message);
             }
         }
     }

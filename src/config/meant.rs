@@ -32,6 +32,8 @@ pub struct Config {
     pub workers: usize,
     /// How long personal data of runs that are over is kept here. Default 90 days.
     pub retention: Duration,
+    /// How long keys of adds are kept: a file that is older is held where it may add. Default 400 days.
+    pub key_retention: Duration,
     /// SHA-256 of the file's bytes, in hex, kept with each run.
     pub hash: String,
 }
@@ -75,6 +77,10 @@ pub struct Sftp {
     pub login_timeout: Duration,
     /// Any one call without progress; default 30 s.
     pub idle_timeout: Duration,
+    /// Bytes a second below which a transfer is given up; default 1 KiB.
+    pub speed_min: u64,
+    /// How long it must have been slower than that, counting only time spent waiting for the server; default 1 min.
+    pub speed_span: Duration,
     /// Keepalive while idle; default 30 s.
     pub keepalive: Duration,
     /// Least time between two connections; default 0. Some vendors block clients that connect more often.
@@ -172,6 +178,8 @@ pub struct Feed {
     /// How completeness is proved.
     pub complete: Complete,
     pub after: After,
+    /// Folder at the source under which an input is taken for ourselves by renaming it, before it is read; none takes it by the ledger alone.
+    pub claim: Option<BString>,
     pub reports: ReportPlace,
     /// Octal mode of report files; default 0640.
     pub report_mode: u32,
@@ -191,13 +199,6 @@ pub struct Feed {
     pub limits: Limits,
     /// Digest of all that makes this feed's meaning (schema, mapping, platform, operation): a change holds the next file.
     pub fingerprint: String,
-}
-
-impl Feed {
-    /// Does it add: is there an operation among its own that must not be repeated?
-    pub fn adds(&self) -> bool {
-        false
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

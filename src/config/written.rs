@@ -218,6 +218,8 @@ pub struct Config {
     pub workers: Option<u16>,
     /// How long copies of files, and what the ledger quotes of them, are kept after a run is over. Default `"90d"`.
     pub retention: Option<Span>,
+    /// How long keys of adds are kept after they were last used. At least `retention`. Default `"400d"`.
+    pub key_retention: Option<Span>,
     /// Where files arrive.
     #[serde(default)]
     pub source: BTreeMap<String, Table<Source>>,
@@ -268,6 +270,10 @@ pub struct Source {
     pub login_timeout: Option<Span>,
     /// Deadline of any one call without progress. Default `"30s"`.
     pub idle_timeout: Option<Span>,
+    /// Bytes a second: a transfer slower than this over `speed_span` is given up and tried again later. Default `"1KiB"`.
+    pub speed_min: Option<Size>,
+    /// Over how long a transfer's speed is measured. Default `"1m"`.
+    pub speed_span: Option<Span>,
     /// Time between two signs of life on an idle connection. Default `"30s"`.
     pub keepalive: Option<Span>,
     /// Least time between two connections; some vendors block clients that connect more often. Default `"0s"`.

@@ -27,7 +27,7 @@ use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 use russh::{MethodKind, Preferred, cipher};
 use tokio::sync::oneshot;
 
-pub use self::faults::{Failure, Growing, Kind, ServerFaults, StatusCode};
+pub use self::faults::{Change, Disturbance, Failure, Growing, Invented, Kind, ServerFaults, StatusCode};
 use self::faults::{Shared, State};
 use self::jail::Jail;
 

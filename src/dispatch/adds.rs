@@ -35,7 +35,8 @@ pub enum AddFate {
 impl Engine {
     /// Carries out one add. The lane of its pass waits meanwhile, so that what comes later stays behind it.
     pub(super) async fn add(self: &Rc<Self>, add: Addition, key: PassKey, stop: Stop, done: &Ending) -> AddFate {
-        if self.is_doubtful(key) {
+        // What may have been sent is looked for first, whatever stands before it.
+        if self.is_doubtful(key) && !add.perhaps_sent {
             return AddFate::After;
         }
         if stop.is_draining() && !add.perhaps_sent {
@@ -53,6 +54,7 @@ impl Engine {
                         let message = format!("{reason}; twice it was sent and not applied: {evidence}");
                         return AddFate::Refused { outcome: Outcome::Refused, code: Code::RetriesExhausted, message };
                     }
+                    Proof::NotApplied(_) if self.is_doubtful(key) => return AddFate::After,
                     Proof::NotApplied(evidence) => {
                         tracing::info!(key = %add.key, evidence, "an add whose answer was lost was not applied: it is sent again");
                         sent_again = true;

@@ -24,6 +24,8 @@ pub enum Came {
     Add(u64, AddKey, AddFate),
 }
 
+/// Results that wait to be received, at most, beyond those of a window.
+const RESULTS_MAX: usize = 10_000;
 /// Adds that wait for their platform to settle do not take room in the window, up to so many.
 const PARKED_MAX: usize = 10_000;
 
@@ -81,8 +83,8 @@ impl Changes {
 }
 
 impl ChangeSender {
-    /// Hands a change over. Blocks while a window of them (four times the requests in flight) has not ended; results wait without bound
-    /// until they are received, so receive between chunks.
+    /// Hands a change over. Blocks while a window of them (four times the requests in flight) has not ended, and while many results wait
+    /// to be received: somebody else must receive them.
     ///
     /// Changes of one key are carried out one after another in the order sent, across all streams of the account.
     pub fn send(&self, change: Change, key: PassKey) {
@@ -96,6 +98,10 @@ impl ChangeSender {
 
     fn hand_over(&self, work: Work, key: PassKey) {
         self.window.enter();
+        while self.results.len() >= RESULTS_MAX {
+            // Nobody wakes this one: whoever receives is far behind, and a look now and then costs nothing.
+            std::thread::sleep(GATHER);
+        }
         let done = Ending { results: self.results.clone(), window: self.window.clone(), parked: Cell::new(false) };
         if let Some(commands) = &self.commands {
             // After the thread ended the job is dropped, which makes room and lets the receiver end without its result.

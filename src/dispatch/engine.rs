@@ -14,12 +14,18 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
+use super::adds::AddFate;
+use super::caught::{Panicked, caught};
 use super::changes::{Came, Ending};
 use super::client::{Client, Lost};
 use super::gate::{Failed, Gate};
-use crate::platform::{Account, Answer, Conversation, Limits, RawAnswer, Request, Step, Verdict};
+use crate::outcome::{Code, Outcome};
+use crate::platform::{Account, Answer, ChangeResult, Conversation, Limits, OperationResult, RawAnswer, Request, Step, Verdict};
 use crate::row::{Addition, Change, PassKey};
 use crate::stop::Stop;
+
+/// How many times the usual tries a request is given while others fail as well.
+const TRIES_IN_TROUBLE: u32 = 4;
 
 /// Something to run on the sending thread, which alone may hold the engine.
 pub(super) type Run = Box<dyn FnOnce(Rc<Engine>) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
@@ -156,13 +162,17 @@ impl Engine {
         while let Some(Job { work, key, stop, done }) = next {
             match work {
                 Work::Change(change) => {
-                    let row = change.row;
-                    let result = self.converse(self.account.apply(change), &Patience::Endless(stop)).await;
-                    done.send(Came::Change(row, result));
+                    let (row, fields) = (change.row, change.fields.iter().map(|field| field.field).collect());
+                    let patience = Patience::Endless(stop);
+                    let end = caught(async { self.converse(self.account.apply(change), &patience).await }).await;
+                    done.send(Came::Change(row, end.unwrap_or_else(|Panicked| broken(fields))));
                 }
                 Work::Add(add) => {
                     let (row, add_key) = (add.row, add.key);
-                    let fate = self.add(add, key, stop, &done).await;
+                    let fate = caught(self.add(add, key, stop, &done)).await.unwrap_or_else(|Panicked| {
+                        self.doubt(key);
+                        AddFate::InDoubt { message: Panicked::WORDS.to_owned() }
+                    });
                     done.send(Came::Add(row, add_key, fate));
                 }
             }
@@ -263,7 +273,9 @@ impl Engine {
             }
             let counts = failed == Failed::Counted || matches!(patience, Patience::Tries);
             tries += u32::from(counts);
-            if tries >= self.limits.tries {
+            // Where half of all requests fail, a few rows must fail several times running; they are given longer, not for ever.
+            let patient = matches!(patience, Patience::Endless(_)) && self.gate.others_fail(tries);
+            if tries >= if patient { self.limits.tries.saturating_mul(TRIES_IN_TROUBLE) } else { self.limits.tries } {
                 if matches!(patience, Patience::Tries) || self.gate.successes() > successes || self.ask_platform().await {
                     return Answer::Exhausted { tries, message: reason };
                 }
@@ -312,7 +324,11 @@ impl Engine {
 
     async fn attempt(&self, request: &Request) -> Attempt {
         let mut headers = HeaderMap::with_capacity(4);
-        if let Err(error) = self.account.authorize(&mut headers, SystemTime::now()) {
+        let now = SystemTime::now();
+        if let Some(reason) = crate::clock::fault(now) {
+            return Attempt::Outage { reason, unsure: false };
+        }
+        if let Err(error) = self.account.authorize(&mut headers, now) {
             return Attempt::Outage { reason: format!("no credentials to sign with: {error}"), unsure: false };
         }
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
@@ -334,6 +350,13 @@ impl Engine {
             Verdict::Outage { reason } => Attempt::Outage { reason, unsure: true },
         }
     }
+}
+
+/// How a change ended whose conversation panicked: repeating it would panic again.
+fn broken(fields: Vec<u8>) -> ChangeResult {
+    let message = Panicked::WORDS.to_owned();
+    let result = OperationResult { operation: "change", outcome: Outcome::Refused, code: Some(Code::InternalError), message, fields };
+    ChangeResult { operations: vec![result], pass_id: None }
 }
 
 /// A verdict's name, for logs: its reason may quote the platform.

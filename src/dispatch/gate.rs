@@ -18,10 +18,15 @@ use super::Shared;
 use crate::platform::Limits;
 use crate::stop::Stop;
 
-/// Results the breaker looks back on, and how many of them must be failures (failure model D4: 50 % of 50).
+/// Results the breaker looks back on, and how many of them must be failures (failure model D4: 50 % of 50). It need not see all fifty: at
+/// the start of a run nothing but failures comes soon enough to half of them.
 const WINDOW: usize = 50;
 const WINDOW_FAILURES: usize = 25;
-/// Longest time between two probes of a platform that is out.
+/// What one result weighs in the share of failures that is remembered across outages, and the share from which the account is in trouble.
+const TROUBLE_WEIGHT: f64 = 0.02;
+const TROUBLE_MIN: f64 = 0.1;
+/// Longest time between two probes of a platform that is out: so many times the longest back-off of a request, and at most this.
+const PROBE_BACKOFFS: u32 = 4;
 const PROBE_MAX: Duration = Duration::from_secs(30);
 /// Nothing but 429 for this long is an outage.
 const SLOW_SHOWN: Duration = Duration::from_mins(1);
@@ -40,6 +45,8 @@ pub(super) struct Gate {
     shared: Arc<Shared>,
     /// Least pause: before the first probe, and after a 429 that says zero.
     pause_min: Duration,
+    /// Longest time between two probes.
+    probe_max: Duration,
 }
 
 struct State {
@@ -58,6 +65,8 @@ struct State {
     out: Option<Out>,
     recent: VecDeque<bool>,
     recent_failures: usize,
+    /// The share of failures, the latest counting most; outlives outages.
+    trouble: f64,
     successes: u64,
     wake: Option<Instant>,
 }
@@ -115,6 +124,7 @@ impl State {
         }
         self.recent.push_back(success);
         self.recent_failures += usize::from(!success);
+        self.trouble += (f64::from(!success) - self.trouble) * TROUBLE_WEIGHT;
     }
 
     fn forget(&mut self) {
@@ -150,6 +160,7 @@ impl Gate {
                 out: None,
                 recent: VecDeque::with_capacity(WINDOW),
                 recent_failures: 0,
+                trouble: 0.0,
                 successes: 0,
                 wake: None,
             }),
@@ -158,6 +169,7 @@ impl Gate {
             timer: Notify::new(),
             shared,
             pause_min: limits.backoff_min.max(Duration::from_millis(1)),
+            probe_max: (limits.backoff_max * PROBE_BACKOFFS).clamp(limits.backoff_min.max(Duration::from_millis(1)), PROBE_MAX),
         })
     }
 
@@ -203,6 +215,11 @@ impl Gate {
 
     pub(super) fn successes(&self) -> u64 {
         self.state.borrow().successes
+    }
+
+    /// Do others fail too, beside a request that failed `own` times? Then it may be no fault of its own (failure model D4: brown-out).
+    pub(super) fn others_fail(&self, own: u32) -> bool {
+        self.state.borrow().trouble - TROUBLE_WEIGHT * f64::from(own) >= TROUBLE_MIN
     }
 
     /// The platform answered this request as platforms do, whatever it said.
@@ -260,13 +277,9 @@ impl Gate {
             return Failed::Out { ask: permit.probe && (alone || others.is_multiple_of(4)) };
         }
         state.remember(false);
-        if state.recent.len() == WINDOW && state.recent_failures >= WINDOW_FAILURES {
-            self.go_out(
-                &mut state,
-                now,
-                format!("{WINDOW_FAILURES} of the last {WINDOW} requests failed, the latest with: {reason}"),
-                None,
-            );
+        if state.recent_failures >= WINDOW_FAILURES {
+            let words = format!("{} of the last {} requests failed, the latest with: {reason}", state.recent_failures, state.recent.len());
+            self.go_out(&mut state, now, words, None);
             return Failed::Out { ask: false };
         }
         Failed::Counted
@@ -325,7 +338,7 @@ impl Gate {
     }
 
     fn later(&self, out: &mut Out, now: Instant) {
-        out.interval = (out.interval * 2).clamp(self.pause_min, PROBE_MAX);
+        out.interval = (out.interval * 2).clamp(self.pause_min, self.probe_max);
         out.next = now + out.interval;
     }
 
@@ -451,6 +464,29 @@ mod tests {
         assert!(probe.probe && gate.grant(Instant::now() + Duration::from_secs(1)).is_none());
         gate.success(&probe);
         assert_eq!((gate.state.borrow().out.is_none(), gate.state.borrow().limit), (true, 1));
+    }
+
+    /// D4.
+    #[test]
+    fn a_request_that_fails_alone_is_told_from_one_among_many() {
+        let alone = gate(100);
+        for _ in 0..8 {
+            alone.success(&permit(&alone));
+        }
+        for _ in 0..5 {
+            alone.failure(&permit(&alone), "500");
+        }
+        assert!(!alone.others_fail(5));
+        let many = gate(100);
+        for round in 0..60 {
+            let permit = many.grant(Instant::now() + Duration::from_secs(1)).unwrap();
+            if round % 2 == 0 {
+                many.success(&permit);
+            } else {
+                many.failure(&permit, "503");
+            }
+        }
+        assert!(many.others_fail(5));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! when a request may leave, `client` carries one try of it.
 
 mod adds;
+mod caught;
 mod changes;
 mod client;
 mod engine;
@@ -27,6 +28,7 @@ use crate::outcome::Code;
 use crate::platform::{Account, Conversation, Finding, Limits, Page, Reach};
 use crate::row::{PassKey, Target};
 use crate::stop::Stop;
+use caught::{Panicked, caught};
 use client::Client;
 use engine::{Command, Engine, Patience};
 
@@ -110,7 +112,9 @@ impl Dispatch {
         let mut findings = vec![Finding::NotAttempted; targets.len()];
         let all = targets.iter().cloned().enumerate().collect();
         self.find_in_batches(all, self.limits.find_batch, stop, &mut findings);
-        let unproven = |finding: &Finding| matches!(finding, Finding::Failed { code: Code::RetriesExhausted | Code::AnswerUnreadable, .. });
+        let unproven = |finding: &Finding| {
+            matches!(finding, Finding::Failed { code: Code::RetriesExhausted | Code::AnswerUnreadable | Code::InternalError, .. })
+        };
         let again: Vec<(usize, Target)> = targets
             .into_iter()
             .enumerate()
@@ -147,10 +151,17 @@ impl Dispatch {
     fn find_batch(&self, batch: Vec<(usize, Target)>, stop: &Stop, results: &crossbeam_channel::Sender<(Vec<usize>, Vec<Finding>)>) {
         let (indexes, targets): (Vec<usize>, Vec<Target>) = batch.into_iter().unzip();
         let results = results.clone();
-        self.converse(self.account.find(&targets), Patience::Endless(stop.clone()), move |found| {
-            // Nobody receives only when the caller was unwound.
-            let _ = results.send((indexes, found));
-        });
+        let account = self.account.clone();
+        self.converse(
+            move || account.find(&targets),
+            Patience::Endless(stop.clone()),
+            move |found| {
+                let broken = Finding::Failed { code: Code::InternalError, message: Panicked::WORDS.to_owned() };
+                let found = found.unwrap_or_else(|Panicked| vec![broken; indexes.len()]);
+                // Nobody receives only when the caller was unwound.
+                let _ = results.send((indexes, found));
+            },
+        );
     }
 
     /// A stream of changes for one run.
@@ -172,15 +183,19 @@ impl Dispatch {
     /// Tests credentials, region and rights, each request once: it reports trouble instead of waiting it out.
     pub fn probe(&self) -> Reach {
         let (result, received) = crossbeam_channel::bounded(1);
-        self.converse(self.account.probe(), Patience::Once, move |reach| drop(result.send(reach)));
-        received.recv().unwrap_or_else(|_| Reach { ok: false, message: "the sending thread ended".to_owned() })
+        let account = self.account.clone();
+        self.converse(move || account.probe(), Patience::Once, move |reach| drop(reach.map(|reach| result.send(reach))));
+        received.recv().unwrap_or_else(|_| Reach { ok: false, message: "passferry itself failed; its log says where".to_owned() })
     }
 
     /// Reads one page of passes. Gives up after the limits' tries; the page's `fault` says so.
     pub fn page(&self, offset: u64) -> Page {
         let (result, received) = crossbeam_channel::bounded(1);
-        self.converse(self.account.pages(offset), Patience::Tries, move |page| drop(result.send(page)));
-        received.recv().unwrap_or_else(|_| Page { fault: Some("the sending thread ended".to_owned()), ..Page::default() })
+        let account = self.account.clone();
+        self.converse(move || account.pages(offset), Patience::Tries, move |page| drop(page.map(|page| result.send(page))));
+        received
+            .recv()
+            .unwrap_or_else(|_| Page { fault: Some("passferry itself failed; its log says where".to_owned()), ..Page::default() })
     }
 
     pub fn health(&self) -> Health {
@@ -198,11 +213,17 @@ impl Dispatch {
         }
     }
 
-    fn converse<T: 'static>(&self, talk: Box<dyn Conversation<T>>, patience: Patience, done: impl FnOnce(T) + Send + 'static) {
+    /// Holds a conversation on the sending thread, where it is begun as well, so that a panic in it is met in one place.
+    fn converse<T: 'static>(
+        &self,
+        begin: impl FnOnce() -> Box<dyn Conversation<T>> + Send + 'static,
+        patience: Patience,
+        done: impl FnOnce(Result<T, Panicked>) + Send + 'static,
+    ) {
         if let Some(commands) = &self.commands {
             let run = Box::new(move |engine: std::rc::Rc<Engine>| {
                 let run: std::pin::Pin<Box<dyn Future<Output = ()>>> =
-                    Box::pin(async move { done(engine.converse(talk, &patience).await) });
+                    Box::pin(async move { done(caught(async { engine.converse(begin(), &patience).await }).await) });
                 run
             });
             // A closed channel drops `done` and with it the caller's sender, which the caller sees.

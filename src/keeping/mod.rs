@@ -11,6 +11,8 @@ pub mod verify;
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
 
 /// Runs whose copy in the spool an unfinished run reads: a retry works on its parent's, a correction looks its identifiers up there.
@@ -30,8 +32,13 @@ fn in_use(ledger: &dyn Ledger) -> crate::ledger::Result<BTreeSet<String>> {
     Ok(used)
 }
 
+/// An instant that long before now; what is longer than time began then.
+pub fn ago(span: std::time::Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(span).ok().and_then(|span| Utc::now().checked_sub_signed(span)).unwrap_or_default()
+}
+
 /// Must the copy of this run's file be there? Until it is over, and after that while rows of it may be tried again or corrected.
-fn needs_copy(run: &Run) -> bool {
+pub fn needs_copy(run: &Run) -> bool {
     let open = !run.state.is_over() && run.state != State::Complete;
     let later = run.detail.tally.needing_person() > 0 && run.detail.removed.is_none() && !run.detail.gone;
     let wanted = open || (run.state.is_over() && later);

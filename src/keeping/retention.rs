@@ -1,7 +1,8 @@
 //! Retention: personal data goes when its time is over, and so does what a killed process left.
 //!
 //! What goes: copies of files of runs that are over, and what rows and runs quote of them. What stays: runs with their counts, codes and
-//! hashes, rows with their outcome and place, and digests (baseline, passes). Rows in doubt keep all, since somebody has to settle them.
+//! hashes, rows with their outcome and place, and digests (baseline, passes). Runs with a row in doubt keep all until it is settled. Keys of
+//! adds have a time of their own, the longest: without them an old file would add again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,13 +11,14 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tracing::{info, warn};
 
 use super::{in_use, needs_copy};
 use crate::config::meant::Config;
 use crate::ledger::keeping::{OLD_FORMAT, Removed, Why};
 use crate::ledger::{Fence, Ledger, Run, RunFilter, State};
+use crate::outcome::Outcome;
 use crate::spool::{Spool, SpoolEntry};
 use crate::stop::Stop;
 
@@ -43,14 +45,11 @@ pub struct Swept {
 /// Deletes what a killed process left in the spool. Only before any run is taken up: scratch of a living process looks the same.
 pub fn tidy(config: &Config, ledger: &dyn Ledger, spool: &Spool) -> anyhow::Result<Swept> {
     let mut swept = Swept::default();
+    spool.sweep().context("the spool")?;
     let used = in_use(ledger)?;
-    for SpoolEntry { path, run, kind } in spool.entries().context("the spool")? {
-        let Some(id) = run else {
-            swept.files += u64::from(delete(&path)?);
-            continue;
-        };
+    for SpoolEntry { path, run, .. } in spool.entries().context("the spool")? {
+        let Some(id) = run else { continue };
         let left = match ledger.run(&id)? {
-            Some(_) if kind == "part" => true,
             Some(run) => run.state.is_over() && !needs_copy(&run) && !used.contains(&id),
             // Perhaps the ledger is the wrong one. What it may be good for, it may be good for as long as anything.
             None => is_older(&path, config.retention),
@@ -64,7 +63,7 @@ pub fn tidy(config: &Config, ledger: &dyn Ledger, spool: &Spool) -> anyhow::Resu
 
 /// Deletes personal data whose time is over.
 pub fn sweep(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool, stop: &Stop) -> anyhow::Result<Swept> {
-    let now = Utc::now();
+    let (now, since) = (Utc::now(), super::ago(config.retention));
     let mut swept = old_formats(config)?;
     let used = in_use(ledger)?;
     let over: Vec<State> = State::ALL.into_iter().filter(|state| state.is_over()).collect();
@@ -72,7 +71,7 @@ pub fn sweep(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool, 
         if stop.is_draining() {
             return Ok(swept);
         }
-        if is_due(run, now, config.retention, &used) {
+        if is_due(run, since, &used) {
             while ledger.remove_details(fence, &run.id, ROWS)? == ROWS {}
             spool.remove(&run.id).context("the spool")?;
             // Last: until this is written, the next sweep does it all again.
@@ -80,17 +79,18 @@ pub fn sweep(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool, 
             swept.runs += 1;
         }
     }
+    while ledger.remove_keys(fence, super::ago(config.key_retention), ROWS)? == ROWS {}
     if swept.runs > 0 {
         info!(runs = swept.runs, "personal data was deleted: its retention time is over");
     }
     Ok(swept)
 }
 
-fn is_due(run: &Run, now: DateTime<Utc>, retention: Duration, used: &BTreeSet<String>) -> bool {
+/// A run with a row in doubt is kept until somebody settled it: the file and the row are what there is to go by.
+fn is_due(run: &Run, since: DateTime<Utc>, used: &BTreeSet<String>) -> bool {
     let done = run.detail.removed.as_ref().is_some_and(|removed| removed.why == Why::Retention);
-    let age = now - run.detail.ended_at.unwrap_or(run.detail.seen_at);
-    // A retention of ages beyond what can be counted is never over.
-    !done && !used.contains(&run.id) && TimeDelta::from_std(retention).is_ok_and(|retention| age > retention)
+    let in_doubt = run.detail.tally.get(Outcome::InDoubt) > 0 || run.state == State::DoneInDoubt;
+    !done && !in_doubt && !used.contains(&run.id) && run.detail.ended_at.unwrap_or(run.detail.seen_at) < since
 }
 
 /// Copies of the ledger in its older formats hold what it held then.

@@ -38,7 +38,7 @@ fn is_same(a: &Finding, b: &Finding) -> bool {
 }
 
 fn look(config: &Config, ledger: &dyn Ledger, leads: bool) -> anyhow::Result<(Audit, Vec<Finding>)> {
-    let mut audit = ledger.audit()?;
+    let mut audit = ledger.audit(super::ago(config.key_retention))?;
     let mut findings = std::mem::take(&mut audit.findings);
     for run in audit.runs.iter().filter(|run| !run.state.is_over() && !config.feeds.contains_key(&run.feed)) {
         let what = format!("is {} and its feed {} is not in the configuration: nothing happens to it", run.state, run.feed);

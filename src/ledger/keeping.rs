@@ -72,7 +72,7 @@ pub struct Mention {
     pub run: Run,
     /// Rows about the pass, as far as rows are kept one by one.
     pub rows: u64,
-    /// One of those rows waits for a person's decision whether it was applied.
+    /// One of those rows, or an add of one, waits for a decision whether it was applied.
     pub in_doubt: bool,
 }
 
@@ -85,11 +85,15 @@ pub struct Forgotten {
     pub baselines: u64,
     /// Runs whose own words named one of the passes.
     pub runs: u64,
+    /// Keys of adds that no longer say which pass they were about. The keys stay.
+    pub keys: u64,
 }
 
 pub trait Keeping {
     /// Reads everything as of one moment and says what does not fit together.
-    fn audit(&self) -> Result<Audit>;
+    ///
+    /// Keys of adds are looked for from `keys_since` on: older ones may have been removed.
+    fn audit(&self, keys_since: DateTime<Utc>) -> Result<Audit>;
 
     /// Copies the ledger as of one moment to a path that nothing has, verified and durable. Writers go on meanwhile. Returns its bytes.
     fn backup(&self, to: &Path) -> Result<u64>;
@@ -98,8 +102,11 @@ pub trait Keeping {
     /// many rows were changed; none means that nothing is left.
     fn remove_details(&self, fence: Fence, run: &str, limit: u64) -> Result<u64>;
 
-    /// Removes what a run's own words may quote, and notes that the run's data is gone. Counts and hashes stay.
+    /// Removes what a run's own words and its keys may quote, and notes that the run's data is gone. Counts and hashes stay, keys too.
     fn remove_words(&self, fence: Fence, run: &str, removed: &Removed) -> Result<()>;
+
+    /// Removes keys of adds whose last change is older, at most `limit` at a time. Those that are not decided stay.
+    fn remove_keys(&self, fence: Fence, before: DateTime<Utc>, limit: u64) -> Result<u64>;
 
     /// Notes that the copy of a run's file is gone.
     fn note_removed(&self, fence: Fence, run: &str, removed: &Removed) -> Result<()>;

@@ -150,6 +150,9 @@ pub struct Run {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Detail {
+    /// Its place among all runs, in the order in which they were registered: what was seen before what, whatever the clock said.
+    #[serde(skip)]
+    pub order: u64,
     pub seen_at: DateTime<Utc>,
     pub ended_at: Option<DateTime<Utc>>,
     /// How the file was proved complete.
@@ -189,6 +192,12 @@ pub struct Detail {
     pub reports: Vec<ReportFile>,
     /// The input was taken away before it was ever here.
     pub gone: bool,
+    /// Where the input is taken to before it is read, where the feed claims its files; written down before it is moved.
+    pub claimed: Option<BString>,
+    /// It was seen there.
+    pub taken: bool,
+    /// The input was no longer there when it was to be put away.
+    pub input_removed: bool,
     /// Where the input was moved to.
     pub archived: Option<BString>,
     /// Milliseconds by station.

@@ -356,6 +356,10 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
     for row in order {
         let Some(mut way) = ways.remove(&row) else { continue };
         let (changes, adds) = (ready.remove(&row).unwrap_or_default(), adds.remove(&row).unwrap_or_default());
+        if adds.is_empty() && shared.feed_stop.is_draining() {
+            // The row stays to be done. One with an add goes: that it is sent is written down already.
+            continue;
+        }
         way.missing = changes.len() + adds.len();
         let moved =
             adds.iter().flat_map(|add| &add.amounts).filter_map(|(name, _)| work.mapping.fields().iter().position(|f| f.name == *name));

@@ -2,6 +2,7 @@
 
 use bstr::{BStr, BString, ByteSlice};
 
+use super::claim;
 use super::discover::marker_name;
 use crate::config::meant::{After, Complete, Feed};
 use crate::ledger::{Run, State};
@@ -24,14 +25,29 @@ pub fn destination(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Op
     }))
 }
 
+/// What became of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Archived {
+    /// It is where it belongs.
+    Away,
+    /// Somebody moved or removed it before we could.
+    Removed,
+}
+
 /// Moves, deletes or leaves the input. May be called again after a crash at any point.
-pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> {
-    let input = join(run.folder.as_bstr(), run.name.as_bstr());
+pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Archived> {
+    let delivered = claim::delivered(run);
+    let mut input = claim::input(run);
+    let mut there = source.stat(input.as_bstr())?;
+    if there.is_none() && input != delivered {
+        // Not yet claimed when it ended, or put back by somebody.
+        input = delivered;
+        there = source.stat(input.as_bstr())?;
+    }
     // Somebody may have delivered another file under the name meanwhile: that one stays.
-    let there = source.stat(input.as_bstr())?;
     let ours = there.as_ref().is_some_and(|entry| (entry.size, entry.mtime) == (run.size, run.mtime));
     match (&feed.after, &run.detail.archived) {
-        (After::Leave, _) => return Ok(()),
+        (After::Leave, _) => return Ok(Archived::Away),
         (After::Delete, _) if ours => source.remove(input.as_bstr())?,
         (After::Move { .. }, Some(to)) if ours => match source.rename(input.as_bstr(), to.as_bstr()) {
             // Refused or unsure: what is there now decides.
@@ -41,7 +57,13 @@ pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> {
         _ => {}
     }
     // A marker beside another file is that file's.
-    if ours || there.is_none() { remove_marker(feed, run, source) } else { Ok(()) }
+    if ours || there.is_none() {
+        remove_marker(feed, run, source)?;
+    }
+    match &run.detail.archived {
+        Some(to) if !ours && source.stat(to.as_bstr())?.is_none() => Ok(Archived::Removed),
+        _ => Ok(Archived::Away),
+    }
 }
 
 /// A marker named after the file has said what it had to say.
@@ -49,6 +71,10 @@ fn remove_marker(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> 
     match &feed.complete {
         Complete::Marker(pattern) if pattern.contains("{}") => {
             let marker = join(run.folder.as_bstr(), marker_name(pattern, run.name.as_bstr()).as_bstr());
+            if run.detail.claimed.is_some() && source.stat(claim::delivered(run).as_bstr())?.is_some() {
+                // The next file of this name is there already, and the marker may be its own.
+                return Ok(());
+            }
             match source.remove(marker.as_bstr()) {
                 Err(SourceError::Permission(_)) | Ok(()) => Ok(()),
                 Err(error) => Err(error),

@@ -17,7 +17,7 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text};
 use crate::config::meant::{Content, Feed, Mode};
-use crate::keeping::unknown;
+use crate::keeping::{ago, unknown};
 use crate::ledger::run::{DialectFacts, Fault, FileFacts};
 use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
@@ -151,7 +151,9 @@ fn compare(
     run.detail.verdicts = guard::judge(feed, &totals, &*road.ledger)?;
     let unknown = unknown::verdict(&road.unknown_reports(feed)?);
     let is_forgetful = unknown.is_some();
-    run.detail.verdicts.splice(..0, unknown);
+    let older = feed.may_add() && run.kind == RunKind::File && run.mtime < ago(road.config.key_retention).timestamp();
+    let older = older.then(|| guard::older_than_keys(road.config.key_retention));
+    run.detail.verdicts.splice(..0, unknown.into_iter().chain(older));
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
     let sends = feed.mode != Mode::Plan && diffed.pending > 0;
     let holds = run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held);
@@ -421,7 +423,7 @@ fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run) -> bool
 
 /// Rows without an outcome speak only where they are on their way.
 fn is_later(run: &Run, since: &Run, pending: bool) -> bool {
-    run.detail.seen_at > since.detail.seen_at && (!pending || matches!(run.state, State::Checked | State::Applying | State::Paused))
+    run.detail.order > since.detail.order && (!pending || matches!(run.state, State::Checked | State::Applying | State::Paused))
 }
 
 /// Rows that the feed's mode keeps back.
@@ -493,7 +495,7 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
     let held = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Held], limit: None })?;
     let older: Vec<Run> = held
         .into_iter()
-        .filter(|older| older.id != run.id && older.detail.seen_at <= run.detail.seen_at && older.kind == RunKind::File)
+        .filter(|older| older.id != run.id && older.detail.order < run.detail.order && older.kind == RunKind::File)
         .collect();
     if older.is_empty() {
         return Ok(());

@@ -181,7 +181,9 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
         }
         return;
     }
-    if against.stale.is_some_and(|stale| stale(group[0].pass)) {
+    // What was set is stale once a later run set it; what was to be added was not added by anybody else.
+    let stale = against.stale.is_some_and(|stale| stale(group[0].pass));
+    if stale && group.iter().all(|entry| entry.adds.is_empty()) {
         for entry in group {
             let problem = Problem::new(Code::CorrectionStale, None, "a later run changed this pass after the report was written");
             part.rows.push(ended_row(entry, Outcome::Stale, vec![problem]));
@@ -210,7 +212,7 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
         };
         // What an earlier run is about to write, or another record of this file, makes the baseline say nothing about this record.
         let trusted = baseline.filter(|_| alone && !pending && !against.force);
-        let mask = changed(entry, trusted, against);
+        let mask = if stale { 0 } else { changed(entry, trusted, against) };
         let fields_done = match entry.verb {
             Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => mask == 0,
             Verb::Upsert => mask == 0 && trusted.is_some(),

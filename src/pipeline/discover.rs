@@ -12,9 +12,9 @@ use globset::{GlobBuilder, GlobMatcher};
 use tracing::{info, warn};
 
 use crate::config::meant::{After, Complete, Feed, FileOrder};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, RunFilter, State};
 use crate::source::link::Link;
-use crate::source::{Entry, EntryKind, Result, SourceError, name_fault};
+use crate::source::{Entry, EntryKind, Result, SourceError, join, name_fault};
 
 /// A file that may be taken.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Delivery {
     pub entry: Entry,
     /// How its completeness was proved, for the report.
     pub proof: String,
+    /// Where it lies when it was claimed before.
+    pub claimed: Option<BString>,
 }
 
 /// What one look at a source's inboxes gave.
@@ -34,19 +36,60 @@ pub struct Discovered {
     pub look_again: Option<Duration>,
     /// Inboxes that could not be listed, while others could.
     pub faults: Vec<SourceError>,
+    /// Complete files were left for later, as enough are on their way.
+    pub backlog: bool,
+}
+
+impl Discovered {
+    fn wait(&mut self, wait: Duration) {
+        self.look_again = Some(self.look_again.map_or(wait, |known| known.min(wait)));
+    }
+
+    /// Takes complete files of one inbox, feed by feed and each in its own order, as far as there is room. True when some are left.
+    fn take_first(&mut self, mut complete: Vec<Delivery>, feeds: &[&Matcher], on_the_way: &OnTheWay) -> bool {
+        complete.sort_by(|a, b| {
+            let by_name = || a.entry.name.cmp(&b.entry.name);
+            a.feed.name.cmp(&b.feed.name).then_with(|| match a.feed.order {
+                FileOrder::Mtime => a.entry.mtime.cmp(&b.entry.mtime).then_with(by_name),
+                FileOrder::Name => by_name(),
+            })
+        });
+        let mut room: HashMap<String, u64> =
+            feeds.iter().map(|matcher| (matcher.feed.name.clone(), on_the_way.room(&matcher.feed.name))).collect();
+        let mut left = false;
+        for delivery in complete {
+            match room.get_mut(&delivery.feed.name) {
+                Some(room) if *room > 0 => {
+                    *room -= 1;
+                    let Delivery { feed, entry, proof, .. } = &delivery;
+                    info!(feed = feed.name, name = %entry.name.escape_ascii(), bytes = entry.size, "file is complete: {proof}");
+                    self.complete.push(delivery);
+                }
+                _ => left = true,
+            }
+        }
+        left
+    }
 }
 
 /// A feed and its name pattern, ready to match.
 pub struct Matcher {
     pub feed: Arc<Feed>,
     glob: GlobMatcher,
+    /// Our folder of claims.
+    claims: Option<BString>,
 }
 
 impl Matcher {
     /// Fails on a pattern that the configuration should have refused.
     pub fn new(feed: Arc<Feed>) -> anyhow::Result<Matcher> {
         let glob = GlobBuilder::new(&feed.pattern).literal_separator(true).empty_alternates(true).build()?.compile_matcher();
-        Ok(Matcher { feed, glob })
+        Ok(Matcher { feed, glob, claims: None })
+    }
+
+    /// Also looks for what we claimed before.
+    pub fn claiming_in(self, folder: Option<BString>) -> Matcher {
+        Matcher { claims: folder, ..self }
     }
 
     pub fn matches(&self, name: &BStr) -> bool {
@@ -62,6 +105,12 @@ pub struct Observations {
     warned: HashSet<(BString, BString)>,
     /// Our own untouched reports.
     ours: HashMap<(BString, BString), (u64, i64)>,
+    /// Files that are known to be done and were left where they are.
+    left: HashMap<(BString, BString), (u64, i64)>,
+    /// Inboxes with more complete files than could be taken.
+    backlog: HashSet<BString>,
+    /// Inboxes that are not listed, and why.
+    refused: HashMap<BString, String>,
 }
 
 struct Observation {
@@ -76,6 +125,15 @@ impl Observations {
         self.ours.insert((folder.to_owned(), name.to_owned()), (size, mtime));
     }
 
+    /// An inbox is not to be listed.
+    pub fn refuse(&mut self, inbox: &BString, why: String) {
+        self.refused.insert(inbox.clone(), why);
+    }
+
+    pub fn is_refused(&self, inbox: &BString) -> bool {
+        self.refused.contains_key(inbox)
+    }
+
     /// Time since the file was first seen as it is now.
     fn quiet_for(&mut self, folder: &BStr, entry: &Entry, now: Instant) -> Duration {
         let key = (folder.to_owned(), entry.name.clone());
@@ -85,6 +143,28 @@ impl Observations {
             *seen = fresh;
         }
         now - seen.since
+    }
+
+    /// Forgets what is no longer there.
+    fn keep_only(&mut self, folder: &BString, entries: &[Entry]) {
+        let here: HashSet<&BStr> = entries.iter().map(|entry| entry.name.as_bstr()).collect();
+        self.seen.retain(|(known, name), _| known != folder || here.contains(name.as_bstr()));
+        self.left.retain(|(known, name), _| known != folder || here.contains(name.as_bstr()));
+    }
+
+    /// Is it a file that was fetched before and left? The ledger is asked once for each.
+    fn was_left(&mut self, feed: &Feed, entry: &Entry, ledger: &dyn Ledger) -> Result<bool> {
+        let key = (feed.inbox.clone(), entry.name.clone());
+        if self.left.get(&key) == Some(&(entry.size, entry.mtime)) {
+            return Ok(true);
+        }
+        let (source, folder) = (&feed.source.name, feed.inbox.as_bstr());
+        let run = ledger.run_of_delivery(source, folder, entry.name.as_bstr(), entry.size, entry.mtime).map_err(unavailable)?;
+        let left = run.is_some_and(|run| run.sha256.is_some());
+        if left {
+            self.left.insert(key, (entry.size, entry.mtime));
+        }
+        Ok(left)
     }
 
     fn warn_once(&mut self, folder: &BStr, name: &BStr, why: &str) {
@@ -110,6 +190,44 @@ fn is_other_report(name: &BStr) -> bool {
     name.ends_with(b".problems.csv") || name.ends_with(b".report.json")
 }
 
+/// Runs of a feed on their way beyond which no more files are registered: the rest wait in the inbox, so that a backlog of any length
+/// costs neither memory nor time.
+pub const QUEUE_MAX: u64 = 500;
+/// An inbox with a backlog is listed again when there is room for this many.
+const ROOM_MIN: u64 = QUEUE_MAX / 2;
+/// How soon to see whether there is room.
+const ROOM_LOOK: Duration = Duration::from_millis(500);
+
+/// What the ledger knows of files on their way.
+struct OnTheWay {
+    /// By folder, name, size and mtime.
+    deliveries: HashSet<(BString, BString, u64, i64)>,
+    claimed: HashSet<BString>,
+    by_feed: HashMap<String, u64>,
+}
+
+impl OnTheWay {
+    fn of(source: &str, ledger: &dyn Ledger) -> Result<OnTheWay> {
+        let states = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
+        let runs = ledger.runs(&RunFilter { states, ..RunFilter::default() }).map_err(unavailable)?;
+        let mut on_the_way = OnTheWay { deliveries: HashSet::new(), claimed: HashSet::new(), by_feed: HashMap::new() };
+        for run in runs.into_iter().filter(|run| run.source == source) {
+            *on_the_way.by_feed.entry(run.feed).or_default() += 1;
+            on_the_way.claimed.extend(run.detail.claimed);
+            on_the_way.deliveries.insert((run.folder, run.name, run.size, run.mtime));
+        }
+        Ok(on_the_way)
+    }
+
+    fn has(&self, inbox: &BString, entry: &Entry) -> bool {
+        self.deliveries.contains(&(inbox.clone(), entry.name.clone(), entry.size, entry.mtime))
+    }
+
+    fn room(&self, feed: &str) -> u64 {
+        QUEUE_MAX.saturating_sub(self.by_feed.get(feed).copied().unwrap_or(0))
+    }
+}
+
 /// Looks at the inboxes of feeds that share a source.
 pub fn discover(
     matchers: &[Matcher],
@@ -119,10 +237,21 @@ pub fn discover(
     now: Instant,
 ) -> Result<Discovered> {
     let mut discovered = Discovered::default();
+    let Some(source) = matchers.first().map(|matcher| matcher.feed.source.name.clone()) else { return Ok(discovered) };
+    let on_the_way = OnTheWay::of(&source, ledger)?;
     let mut inboxes: Vec<&BString> = matchers.iter().map(|matcher| &matcher.feed.inbox).collect();
     inboxes.sort();
     inboxes.dedup();
     for inbox in inboxes {
+        if let Some(why) = observations.refused.get(inbox) {
+            discovered.faults.push(SourceError::Other(why.clone()));
+            continue;
+        }
+        let feeds: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.feed.inbox == *inbox).collect();
+        if observations.backlog.contains(inbox) && feeds.iter().all(|matcher| on_the_way.room(&matcher.feed.name) < ROOM_MIN) {
+            discovered.wait(ROOM_LOOK);
+            continue;
+        }
         let entries = match link.with(|source| source.list(inbox.as_bstr())) {
             Ok(entries) => entries,
             Err(fault) if fault.breaks_connection() => return Err(fault),
@@ -132,40 +261,90 @@ pub fn discover(
                 continue;
             }
         };
+        observations.keep_only(inbox, &entries);
+        let mut complete = Vec::new();
         let times: HashMap<&BStr, i64> =
             entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| (entry.name.as_bstr(), entry.mtime)).collect();
-        let here: HashSet<BString> = entries.iter().map(|entry| entry.name.clone()).collect();
-        observations.seen.retain(|(folder, name), _| folder != inbox || here.contains(name));
-        let feeds: Vec<&Matcher> = matchers.iter().filter(|matcher| matcher.feed.inbox == *inbox).collect();
         for entry in &entries {
             let Some(feed) = wanted(entry, inbox.as_bstr(), &feeds, observations) else { continue };
-            let delivered = ledger
-                .run_of_delivery(&feed.source.name, inbox.as_bstr(), entry.name.as_bstr(), entry.size, entry.mtime)
-                .map_err(unavailable)?;
             // A run that is over put its file away, so this is another delivery, unless the feed leaves files where they are.
-            if delivered.is_some_and(|run| !run.state.is_over() || (feed.after == After::Leave && run.sha256.is_some())) {
+            if on_the_way.has(inbox, entry) || (feed.after == After::Leave && observations.was_left(feed, entry, ledger)?) {
                 continue;
             }
             match proof(feed, entry, inbox.as_bstr(), &times, observations, now) {
-                Ok(proof) => {
-                    info!(feed = feed.name, name = %entry.name.escape_ascii(), bytes = entry.size, "file is complete: {proof}");
-                    discovered.complete.push(Delivery { feed: Arc::clone(feed), entry: entry.clone(), proof });
-                }
-                Err(Some(wait)) => discovered.look_again = Some(discovered.look_again.map_or(wait, |known| known.min(wait))),
+                Ok(proof) => complete.push(Delivery { feed: Arc::clone(feed), entry: entry.clone(), proof, claimed: None }),
+                Err(Some(wait)) => discovered.wait(wait),
                 Err(None) => {}
             }
         }
+        drop(times);
+        drop(entries);
+        adopt(&feeds, link, &on_the_way, observations, now, &mut discovered, &mut complete)?;
+        if discovered.take_first(complete, &feeds, &on_the_way) {
+            observations.backlog.insert(inbox.clone());
+            discovered.backlog = true;
+            discovered.wait(ROOM_LOOK);
+        } else {
+            observations.backlog.remove(inbox);
+        }
     }
-    // Feed by feed, each in its own order.
-    discovered.complete.sort_by(|a, b| {
-        let by_name = || a.entry.name.cmp(&b.entry.name);
-        a.feed.name.cmp(&b.feed.name).then_with(|| match a.feed.order {
-            FileOrder::Mtime => a.entry.mtime.cmp(&b.entry.mtime).then_with(by_name),
-            FileOrder::Name => by_name(),
-        })
-    });
     Ok(discovered)
 }
+
+/// Files in our folder of claims that no run knows: claimed before a crash, or before the ledger was restored from a backup.
+///
+/// Whoever uploaded such a file may still write it, so it has to be quiet as well.
+fn adopt(
+    feeds: &[&Matcher],
+    link: &Link,
+    on_the_way: &OnTheWay,
+    observations: &mut Observations,
+    now: Instant,
+    discovered: &mut Discovered,
+    complete: &mut Vec<Delivery>,
+) -> Result<()> {
+    let mut folders: Vec<&BString> = feeds.iter().filter_map(|matcher| matcher.claims.as_ref()).collect();
+    folders.sort();
+    folders.dedup();
+    for folder in folders {
+        let entries = link.with(|source| match source.list(folder.as_bstr()) {
+            // Nothing was ever claimed. Not every server has a word for that.
+            Err(fault) if !fault.breaks_connection() && source.stat(folder.as_bstr())?.is_none() => Ok(Vec::new()),
+            result => result,
+        });
+        let entries = match entries {
+            Err(fault) if !fault.breaks_connection() => {
+                discovered.faults.push(fault);
+                continue;
+            }
+            result => result?,
+        };
+        observations.keep_only(folder, &entries);
+        for entry in entries {
+            let path = join(folder.as_bstr(), entry.name.as_bstr());
+            if on_the_way.claimed.contains(&path) {
+                continue;
+            }
+            let claiming: Vec<&Matcher> = feeds.iter().copied().filter(|matcher| matcher.claims.as_ref() == Some(folder)).collect();
+            let Some(feed) = wanted(&entry, folder.as_bstr(), &claiming, observations) else { continue };
+            let quiet = match feed.complete {
+                Complete::Quiet(quiet) => quiet,
+                Complete::Marker(_) => QUIET_OF_CLAIMED,
+            };
+            let quiet_for = observations.quiet_for(folder.as_bstr(), &entry, now);
+            if quiet_for < quiet {
+                discovered.wait(quiet.saturating_sub(quiet_for));
+                continue;
+            }
+            let proof = format!("claimed earlier, and unchanged for {}", humantime::format_duration(quiet));
+            complete.push(Delivery { feed: Arc::clone(feed), entry, proof, claimed: Some(path) });
+        }
+    }
+    Ok(())
+}
+
+/// How long a claimed file without a run must be quiet where a marker proved it complete before.
+const QUIET_OF_CLAIMED: Duration = Duration::from_secs(30);
 
 /// The feed that a listed name belongs to, or none.
 fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: &mut Observations) -> Option<&'m Arc<Feed>> {
@@ -181,7 +360,11 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
     let matcher = by_pattern.or_else(|| feeds.first().filter(|_| is_errors_report(name)))?;
     match entry.kind {
         EntryKind::File => {}
-        EntryKind::Folder => return None,
+        EntryKind::Folder if is_our_folder(join(inbox, name).as_bstr(), feeds) => return None,
+        EntryKind::Folder => {
+            observations.warn_once(inbox, name, "it is a folder");
+            return None;
+        }
         EntryKind::Other => {
             observations.warn_once(inbox, name, "it is not a regular file");
             return None;
@@ -189,6 +372,19 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
     }
     let ours = observations.ours.get(&(inbox.to_owned(), entry.name.clone()));
     (ours != Some(&(entry.size, entry.mtime))).then_some(&matcher.feed)
+}
+
+/// Where feeds of this inbox put reports and inputs, or above that.
+fn is_our_folder(path: &BStr, feeds: &[&Matcher]) -> bool {
+    feeds.iter().any(|matcher| {
+        let feed = &matcher.feed;
+        let mut folders = vec![feed.reports.folder.clone()];
+        folders.extend(feed.claim.clone());
+        if let After::Move { processed, error } = &feed.after {
+            folders.extend([processed, error].map(|folder| join(feed.inbox.as_bstr(), folder.as_bstr())));
+        }
+        folders.iter().any(|folder| folder.starts_with(path))
+    })
 }
 
 /// The proof that a file is complete, or how long to wait before another look may give one.
@@ -212,7 +408,10 @@ fn proof(
             let needed = if entry.size == 0 { *quiet * 3 } else { *quiet };
             let quiet_for = observations.quiet_for(inbox, entry, now);
             if quiet_for >= needed {
-                Ok(format!("size and mtime unchanged for {}", humantime::format_duration(Duration::from_millis(needed.as_millis() as u64))))
+                Ok(format!(
+                    "not proven: size and mtime unchanged for {}",
+                    humantime::format_duration(Duration::from_millis(needed.as_millis() as u64))
+                ))
             } else {
                 Err(Some(needed.saturating_sub(quiet_for)))
             }

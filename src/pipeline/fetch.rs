@@ -5,8 +5,8 @@ use std::io;
 use bstr::{BStr, ByteSlice};
 
 use crate::ledger::Run;
+use crate::source::SourceError;
 use crate::source::link::Link;
-use crate::source::{SourceError, join};
 use crate::spool::Spool;
 use crate::stop::Stop;
 
@@ -25,7 +25,7 @@ pub enum Fetch {
 }
 
 pub fn fetch(run: &Run, link: &Link, spool: &Spool, bytes_max: u64, stop: &Stop, progress: &dyn Fn(u64)) -> Result<Fetch, SourceError> {
-    let path = join(run.folder.as_bstr(), run.name.as_bstr());
+    let path = super::claim::input(run);
     let path: &BStr = path.as_bstr();
     let Some(now) = link.with(|source| source.stat(path))? else { return Ok(Fetch::Gone) };
     if (now.size, now.mtime) != (run.size, run.mtime) {

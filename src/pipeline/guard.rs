@@ -107,6 +107,19 @@ fn first_file(feed: &Feed, ledger: &dyn Ledger) -> anyhow::Result<Option<Verdict
     })
 }
 
+/// A file that is older than the keys that are kept: what it adds may have been added before, and nothing would tell.
+pub fn older_than_keys(kept: std::time::Duration) -> Verdict {
+    Verdict {
+        guard: "older-than-keys".into(),
+        held: true,
+        evidence: format!(
+            "the file's time is more than {} ago, and keys of adds are kept no longer (key_retention): what it adds may have been added \
+             before; approve it only when you know that it was not",
+            humantime::format_duration(kept)
+        ),
+    }
+}
+
 /// Record counts of the last files that ended without needing a person; corrections, held and repeated files are not history.
 fn clean_history(feed: &Feed, ledger: &dyn Ledger) -> anyhow::Result<Vec<u64>> {
     let runs = ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Done], limit: Some(100) })?;

@@ -10,6 +10,7 @@
 pub mod apply;
 pub mod archive;
 pub mod check;
+pub mod claim;
 pub mod correction;
 pub mod decode;
 pub mod diff;
@@ -17,6 +18,7 @@ pub mod discover;
 pub mod fetch;
 pub mod guard;
 pub mod pending;
+pub mod places;
 pub mod report;
 pub mod resolve;
 pub mod road;
@@ -29,6 +31,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use anyhow::Context;
+use bstr::ByteSlice;
 use chrono::Utc;
 use tracing::{info, warn};
 
@@ -43,7 +46,9 @@ use crate::space::Trouble;
 use crate::stop::Stop;
 
 use apply::Applied;
+use archive::Archived;
 use check::{Checked, FileInHand, check};
+use claim::Claim;
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
 
@@ -115,6 +120,9 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     if let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
         return Ok(Some(room::wait_for(road, run, lacking)));
     }
+    if let Some(rest) = claim_it(road, run, &feed)? {
+        return Ok(Some(rest));
+    }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
     match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, stop, &|bytes| {
@@ -148,21 +156,62 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             let message = format!("the file has {} bytes; limits.file allows {}", run.size, feed.limits.file);
             fail(road, run, Fault { code: Code::FileTooLarge, line: None, column: None, offset: None, message, suggestion: None })
         }
-        Ok(Fetch::Gone) => {
-            warn!("the file was taken away before it was fetched");
-            run.detail.cause = Some("the input was removed before it was fetched".into());
-            run.detail.gone = true;
-            if run.sha256.is_some() {
-                // It was here once, and its copy was lost: rows that were left have an end too.
-                road.end_left(run, Code::RunStopped, "the file was lost before this row was sent")?;
-                run.detail.end = Some(State::Discarded);
-                return next(road, run, State::Reporting);
-            }
-            next(road, run, State::Discarded)
-        }
+        Ok(Fetch::Gone) => gone(road, run),
         Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
         Err(SourceError::Local(error)) => Err(error.into()),
         Err(error) => later(road, run, &error),
+    }
+}
+
+/// Somebody took the file away before it was here.
+fn gone(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    warn!("the file was taken away before it was fetched");
+    run.detail.cause = Some(format!("input removed: {:?} was taken away before it was fetched", claim::input(run)));
+    run.detail.gone = true;
+    if run.sha256.is_some() {
+        // It was here once, and its copy was lost: rows that were left have an end too.
+        road.end_left(run, Code::RunStopped, "the file was lost before this row was sent")?;
+        run.detail.end = Some(State::Discarded);
+        return next(road, run, State::Reporting);
+    }
+    next(road, run, State::Discarded)
+}
+
+/// Takes the file for this machine, where the feed says so. None when it may be fetched.
+fn claim_it(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Rest>> {
+    let Some(folder) = road.claim_folder(feed) else { return Ok(None) };
+    let link = road.link(&run.source)?;
+    if run.detail.claimed.is_none() {
+        run.detail.claimed = match link.with(|source| claim::destination(folder.as_bstr(), run, source)) {
+            Ok(to) => Some(to),
+            Err(error) => return later(road, run, &error),
+        };
+        // Written down before the move, so that a restart finds the file.
+        road.save(run)?;
+    }
+    let to = claim::input(run);
+    match link.with(|source| claim::claim(run, to.as_bstr(), source)) {
+        Ok(Claim::Ours { mtime }) => {
+            run.mtime = mtime;
+            run.detail.taken = true;
+            road.save(run)?;
+            Ok(None)
+        }
+        Ok(Claim::Lost) if run.detail.taken => gone(road, run),
+        Ok(lost) => {
+            match lost {
+                Claim::Lost => info!("the file is gone: another machine took it, or somebody removed it"),
+                _ => info!("the file changed before it was claimed; it is looked at anew"),
+            }
+            road.ledger.drop_run(road.fence, &run.id)?;
+            Ok(Some(Rest::Over))
+        }
+        Err(error) => {
+            if matches!(error, SourceError::Exists(_)) {
+                run.detail.claimed = None;
+            }
+            later(road, run, &error)
+        }
     }
 }
 
@@ -372,14 +421,21 @@ fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
             }
             Ok(())
         });
-        let moved = moved.and_then(|()| {
+        let archived = moved.and_then(|()| {
             // Written down before the move, in a state that a restart takes up again.
             road.save_as(run, State::Reporting).map_err(|error| SourceError::Other(error.to_string()))?;
             road.link(&run.source)
                 .map_err(|error| SourceError::Other(error.to_string()))?
                 .with(|source| archive::archive(&feed, run, source))
         });
-        if let Err(error) = moved {
+        if matches!(archived, Ok(Archived::Removed)) {
+            let message = format!("input removed: {:?} was moved or removed by somebody before it was put away", claim::input(run));
+            warn!("{message}");
+            run.detail.input_removed = true;
+            run.detail.archived = None;
+            run.detail.cause.get_or_insert(message);
+        }
+        if let Err(error) = archived {
             warn!("the input cannot be put away: {error}");
             run.detail.waits = Some(format!("its input cannot be put away: {error}"));
             if matches!(error, SourceError::Exists(_)) {

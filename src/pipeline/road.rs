@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use bstr::{BString, ByteSlice};
+use bstr::{BStr, BString, ByteSlice};
 use chrono::Utc;
 use tracing::{error, info, warn};
 
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
+use super::claim;
 use super::pending::PendingPasses;
+use super::places::Places;
 use super::report::{self, Names, RowSource};
 use crate::config::meant::{Config, Feed, SourceKind};
 use crate::dispatch::{Dispatch, Health};
@@ -25,6 +27,7 @@ use crate::row::{PassKey, Verb};
 use crate::schema::Schema;
 use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
+use crate::source::refusals::Record;
 use crate::source::sftp::SftpConnect;
 use crate::source::{Connect, EntryKind, SourceError, join};
 use crate::space::{self, Room, Trouble};
@@ -74,12 +77,15 @@ pub struct Road {
     links: BTreeMap<String, Arc<Link>>,
     accounts: BTreeMap<String, (Account, Arc<Dispatch>)>,
     orders: BTreeMap<String, Mutex<()>>,
+    /// This machine's name in folders of claims, where a feed claims.
+    owner: Option<String>,
+    pub places: Places,
     /// Untouched reports of ours in an inbox, by folder and name.
     own_reports: Mutex<HashMap<(BString, BString), (u64, i64)>>,
     stops: Mutex<HashMap<String, Stop>>,
+    unknown: unknown::Looks,
     /// Why everything must end, once storage failed.
     broken: Mutex<Option<String>>,
-    unknown: unknown::Looks,
     progress: Arc<dyn Progress>,
 }
 
@@ -117,6 +123,9 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
 
 impl Road {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>) -> anyhow::Result<Road> {
+        if let Some(fault) = crate::clock::fault(std::time::SystemTime::now()) {
+            warn!("{fault}");
+        }
         let room = Room::new(&config.state, config.reserve, config.space_factor);
         if !room.regain() {
             warn!("{}", Trouble::Full.words(&config.state));
@@ -134,7 +143,10 @@ impl Road {
             let one = prepare(feed, account, |field| Ok(ledger.field_id(&feed.platform.name, field)?))?;
             prepared.insert(name.clone(), Arc::new(one));
         }
-        let links = config.sources.iter().map(|(name, source)| (name.clone(), Arc::new(Link::new(connector(&source.kind))))).collect();
+        let link = |name: &str, kind: &SourceKind| Link::new(connector(kind)).remembering(Record::of(&config.state, name));
+        let links = config.sources.iter().map(|(name, source)| (name.clone(), Arc::new(link(name, &source.kind)))).collect();
+        let claims = config.feeds.values().any(|feed| feed.claim.is_some());
+        let owner = claims.then(|| claim::owner(&config.state)).transpose().context("cannot give this machine a name of its own")?;
         let orders = config.platforms.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
         Ok(Road {
             spool: Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
@@ -149,10 +161,12 @@ impl Road {
             links,
             accounts,
             orders,
+            owner,
+            places: Places::default(),
             own_reports: Mutex::default(),
             stops: Mutex::default(),
-            broken: Mutex::default(),
             unknown: unknown::Looks::default(),
+            broken: Mutex::default(),
             progress,
         })
     }
@@ -167,6 +181,11 @@ impl Road {
 
     pub fn link(&self, source: &str) -> anyhow::Result<&Arc<Link>> {
         self.links.get(source).ok_or_else(|| anyhow!("source {source} is no longer in the configuration"))
+    }
+
+    /// Our folder for what a feed claims, when it does.
+    pub fn claim_folder(&self, feed: &Feed) -> Option<BString> {
+        claim::folder(feed, self.owner.as_deref()?)
     }
 
     pub fn dispatch(&self, platform: &str) -> anyhow::Result<&Arc<Dispatch>> {
@@ -286,7 +305,7 @@ impl Road {
 
     /// Reports of ours that this ledger does not know, as far as a feed has to mind them: those of feeds that add.
     pub fn unknown_reports(&self, feed: &Feed) -> anyhow::Result<Vec<UnknownReport>> {
-        if !feed.adds() {
+        if !feed.may_add() {
             return Ok(Vec::new());
         }
         Ok(self.unknown.of(feed, &*self.ledger, self.link(&feed.reports.source.name)?)?)
@@ -360,7 +379,7 @@ impl Road {
             return Ok(None);
         }
         let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(50) })?;
-        let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.seen_at <= run.detail.seen_at;
+        let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.order < run.detail.order;
         for past in past.into_iter().filter(earlier) {
             let sent_nothing = past.detail.requests == 0;
             match past.state {
@@ -525,32 +544,35 @@ impl Road {
 
     /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.
     pub fn clean_up(&self, run: &Run) -> anyhow::Result<()> {
-        let needed_again = run.detail.tally.needing_person() > 0;
-        if !needed_again && run.kind != RunKind::Retry {
+        if !crate::keeping::needs_copy(run) {
             self.spool.remove(&run.id)?;
         }
         Ok(())
     }
 
-    /// Removes temporary names that a stop left in the report folders.
-    pub fn sweep_leftovers(&self, feed: &Feed) {
-        let Ok(link) = self.link(&feed.reports.source.name) else { return };
+    fn is_our_temporary(&self, feed: &Feed, name: &BStr) -> bool {
+        let run = report::run_of_temporary(name).map(|id| self.ledger.run(id));
+        matches!(run, Some(Ok(Some(run))) if run.feed == feed.name)
+    }
+
+    /// Removes temporary names that a stop left in a feed's report folder. Others may write there too: what is not of a run of this feed stays.
+    ///
+    /// False when the place cannot be reached.
+    pub fn sweep_leftovers(&self, feed: &Feed) -> bool {
+        let Ok(link) = self.link(&feed.reports.source.name) else { return true };
         let folder = feed.reports.folder.as_bstr();
         let result = link.with(|source| {
             let Ok(entries) = source.list(folder) else { return Ok(()) };
-            for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File && is_our_temporary(&entry.name)) {
+            for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File && self.is_our_temporary(feed, entry.name.as_bstr())) {
                 source.remove(join(folder, entry.name.as_bstr()).as_bstr())?;
             }
             Ok(())
         });
-        if let Err(error) = result {
-            warn!(feed = feed.name, "left-over temporary reports cannot be removed: {error}");
+        if let Err(error) = &result {
+            tracing::debug!(feed = feed.name, "left-over temporary reports cannot be removed yet: {error}");
         }
+        result.is_ok()
     }
-}
-
-fn is_our_temporary(name: &BString) -> bool {
-    name.starts_with(b".") && name.ends_with(b".part") && report::ENDINGS.iter().any(|ending| name.contains_str(format!(".{ending}.")))
 }
 
 struct ApplyWatch<'a> {
@@ -581,7 +603,8 @@ impl Watch for ApplyWatch<'_> {
             Health::Out { .. } => return,
             Health::Up => (State::Applying, None),
         };
-        if run.state != state {
+        // The reason may be another than the one that stands there from before the program was started again.
+        if run.state != state || (state == State::Paused && run.detail.cause != cause) {
             run.state = state;
             run.detail.cause = cause;
             self.road.progress.health(&run, health);

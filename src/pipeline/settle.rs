@@ -1,6 +1,6 @@
 //! Settle: a person's decision on adds in doubt becomes what the ledger and a new report say, and what waited for it goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Context;
 use tracing::{info, warn};
@@ -49,11 +49,11 @@ fn settle_one(road: &Road, mut run: Run, settling: &Settling) -> anyhow::Result<
         run.state = State::Reporting;
         road.save(&run)?;
     }
-    let mut again: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    let mut again = Vec::new();
     if decision == Decision::Resend
         && let Some(row) = &row
     {
-        again.entry(run.id.clone()).or_default().insert(row.record);
+        again.push((run.id.clone(), BTreeSet::from([row.record])));
     }
     if road.ledger.doubtful(&run.account, pass)?.is_none() {
         road.dispatch(&run.account)?.settled(pass);
@@ -106,7 +106,8 @@ fn decided(row: &Row, settling: &Settling) -> RowEnd {
 }
 
 /// Rows of the pass, of any run that is over, that ended because they came after an add in doubt, and that nobody has taken up yet.
-fn take_up(road: &Road, account: &str, pass: PassKey, again: &mut BTreeMap<String, BTreeSet<u64>>) -> anyhow::Result<()> {
+/// Runs in the order in which they came.
+fn take_up(road: &Road, account: &str, pass: PassKey, again: &mut Vec<(String, BTreeSet<u64>)>) -> anyhow::Result<()> {
     let touches = road.ledger.touches(account, pass, WAITING_MAX)?;
     let mut taken: BTreeSet<(String, u64)> = BTreeSet::new();
     for touch in &touches {
@@ -114,11 +115,14 @@ fn take_up(road: &Road, account: &str, pass: PassKey, again: &mut BTreeMap<Strin
             taken.insert((parent, touch.row.record));
         }
     }
-    for touch in touches {
+    for touch in touches.into_iter().rev() {
         let waits = touch.row.outcome == Some(Outcome::NotAttempted)
             && touch.row.detail.codes().iter().any(|code| matches!(code, Code::PassInDoubt | Code::AddInDoubt));
         if waits && !taken.contains(&(touch.run.clone(), touch.row.record)) {
-            again.entry(touch.run).or_default().insert(touch.row.record);
+            match again.iter_mut().find(|(run, _)| *run == touch.run) {
+                Some((_, records)) => drop(records.insert(touch.row.record)),
+                None => again.push((touch.run, BTreeSet::from([touch.row.record]))),
+            }
         }
     }
     Ok(())

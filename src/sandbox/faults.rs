@@ -51,6 +51,8 @@ pub struct Faults {
     pub event_lists: Option<u16>,
     /// Answers to calls on points name the member and no balance.
     pub no_balances: bool,
+    /// No page of a list holds more rows, whatever its `limit` says (contract section 3.3: no maximum is documented).
+    pub page_max: Option<usize>,
 }
 
 /// Time added before a request is handled.
@@ -232,6 +234,7 @@ pub(super) struct Switches {
     pub no_event_ids: bool,
     pub event_lists: Option<u16>,
     pub no_balances: bool,
+    pub page_max: Option<usize>,
 }
 
 struct Engine {
@@ -281,6 +284,7 @@ impl Engine {
                 no_event_ids: self.faults.no_event_ids,
                 event_lists: self.faults.event_lists,
                 no_balances: self.faults.no_balances,
+                page_max: self.faults.page_max,
             },
         }
     }

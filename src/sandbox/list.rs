@@ -60,7 +60,7 @@ enum Comparable {
 
 impl Query {
     /// Reads a body whose shape is already checked; refuses fields that cannot be filtered on.
-    pub fn read(body: &Map<String, Value>, fields: &[&str]) -> Result<Query, Failure> {
+    pub fn read(body: &Map<String, Value>, fields: &[&str], page_max: Option<usize>) -> Result<Query, Failure> {
         let nothing = Map::new();
         let filters = body.get("filters").and_then(Value::as_object).unwrap_or(&nothing);
         let whole = |name| filters.get(name).and_then(Value::as_i64).unwrap_or(0);
@@ -68,6 +68,10 @@ impl Query {
             0 => Some(DEFAULT_LIMIT),
             -1 => None,
             limit => Some(usize::try_from(limit).map_err(|_| Failure::invalid("limit must be -1 or more"))?),
+        };
+        let limit = match (limit, page_max) {
+            (Some(limit), Some(most)) => Some(limit.min(most)),
+            (limit, most) => limit.or(most),
         };
         let offset = usize::try_from(whole("offset")).map_err(|_| Failure::invalid("offset must not be negative"))?;
         let order_by = text(filters, "orderBy").to_owned();

@@ -56,11 +56,11 @@ pub(super) fn answer(shared: &Shared, asked: &Asked<'_>) -> Result<Reply, Failur
         Call::Expiry => desk.expiry(&mut state, fields(shape::EXPIRY)?),
         Call::List(program) => {
             desk.program(program)?;
-            Ok(Reply::Members(list::Query::read(fields(shape::LIST)?, list::MEMBER_FIELDS)?.members(&state)))
+            Ok(Reply::Members(list::Query::read(fields(shape::LIST)?, list::MEMBER_FIELDS, asked.switches.page_max)?.members(&state)))
         }
         Call::Count(program) => {
             desk.program(program)?;
-            let query = list::Query::read(fields(shape::LIST)?, list::MEMBER_FIELDS)?;
+            let query = list::Query::read(fields(shape::LIST)?, list::MEMBER_FIELDS, asked.switches.page_max)?;
             Reply::json(&json!({"total": query.count(&state)}))
         }
         Call::Events(id) => {
@@ -70,7 +70,7 @@ pub(super) fn answer(shared: &Shared, asked: &Asked<'_>) -> Result<Reply, Failur
         }
         Call::ProgramEvents(program) => {
             desk.program(program)?;
-            list::Query::read(fields(shape::LIST)?, list::EVENT_FIELDS)?.events(&state)
+            list::Query::read(fields(shape::LIST)?, list::EVENT_FIELDS, asked.switches.page_max)?.events(&state)
         }
         Call::MetaKeys(program) => {
             desk.program(program)?;

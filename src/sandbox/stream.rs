@@ -80,12 +80,15 @@ fn framed(row: &str) -> String {
     format!("{{\"result\":{row}}}\n")
 }
 
-/// Replaces the id of an answer by one nobody has.
+/// Replaces the ids of an answer by ones nobody has.
 pub(super) fn with_other_id(reply: Reply) -> Reply {
     match reply {
         Reply::Json(text) => match serde_json::from_str::<serde_json::Value>(&text) {
             Ok(mut answer) if answer.get("id").is_some() => {
                 answer["id"] = new_id().into();
+                if answer.get("externalId").is_some() {
+                    answer["externalId"] = new_id().into();
+                }
                 Reply::Json(answer.to_string())
             }
             _ => Reply::Json(text),

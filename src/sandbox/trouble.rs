@@ -109,7 +109,7 @@ pub enum Trouble {
     HtmlOk,
     /// 200 with a page of HTML, after.
     HtmlAfter,
-    /// 200 with an id that nobody has, after.
+    /// 200 with an id and, where there is one, an external ID that nobody has, after.
     OtherId,
     /// This answer, after. `{id}` in the body stands for the member's id.
     Answer {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
+use super::refusals::{Record, Refusals, pause_after as pause_after_refusals};
 use super::{Connect, Result, Source, SourceError};
 
 /// A fault that is remembered while nothing is tried: still of its kind, since callers branch on that.
@@ -29,13 +30,10 @@ impl Trouble {
 /// After a lost connection: soon, then less often.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
-/// Refused logins before the long pauses begin. Vendors lock accounts that keep trying.
-const AUTH_TRIES: u32 = 3;
-const AUTH_PAUSE_MIN: Duration = Duration::from_mins(5);
-const AUTH_PAUSE_MAX: Duration = Duration::from_hours(1);
 
 pub struct Link {
     connect: Box<dyn Connect>,
+    record: Option<Record>,
     state: Mutex<LinkState>,
 }
 
@@ -43,42 +41,61 @@ pub struct Link {
 struct LinkState {
     connection: Option<Box<dyn Source>>,
     failures: u32,
-    refused_logins: u32,
     not_before: Option<Instant>,
     trouble: Option<Trouble>,
     last_used: Option<Instant>,
+    /// Refused logins in a row. What an earlier process wrote down is taken up at the first use.
+    refusals: Option<Refusals>,
+    /// They are written down.
+    recorded: bool,
+    began: bool,
 }
 
 impl Link {
     pub fn new(connect: Box<dyn Connect>) -> Link {
-        Link { connect, state: Mutex::default() }
+        Link { connect, record: None, state: Mutex::default() }
+    }
+
+    /// Writes refused logins down, so that restarts do not add tries.
+    pub fn remembering(self, record: Record) -> Link {
+        Link { record: Some(record), ..self }
     }
 
     /// Does a piece of work on the connection, opening it if need be. One piece at a time; others wait their turn.
     pub fn with<T>(&self, work: impl FnOnce(&mut dyn Source) -> Result<T>) -> Result<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut state.began, true) {
+            self.take_up(&mut state);
+        }
         if let Some(left) = state.not_before.map(|at| at.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()) {
-            let trouble = state.trouble.clone().unwrap_or(Trouble { kind: SourceError::Unreachable, words: "it failed before".into() });
-            return Err((trouble.kind)(format!("{}; next attempt in {} s", trouble.words, left.as_secs() + 1)));
+            if state.refusals.as_ref().is_some_and(|refusals| self.is_worth_a_try(refusals, state.recorded)) {
+                state.refusals = None;
+            } else {
+                return Err(state.told_again(left));
+            }
         }
         let mut connection = match state.connection.take() {
             Some(connection) => connection,
             None => match self.connect.connect() {
                 Ok(connection) => connection,
                 Err(error) => {
-                    state.note_failure(&error);
+                    self.note_failure(&mut state, &error);
                     return Err(error);
                 }
             },
         };
+        if state.refusals.take().is_some()
+            && let Some(record) = &self.record
+        {
+            record.clear();
+        }
         let result = work(connection.as_mut());
         match &result {
             Err(error) if error.is_interruption() => {}
-            Err(error) if error.breaks_connection() => state.note_failure(error),
+            Err(error) if error.breaks_connection() => self.note_failure(&mut state, error),
             _ => {
                 state.connection = Some(connection);
                 state.failures = 0;
-                state.refused_logins = 0;
                 state.not_before = None;
                 state.trouble = None;
                 state.last_used = Some(Instant::now());
@@ -97,39 +114,136 @@ impl Link {
             let _ = self.with(|source| source.keep_alive());
         }
     }
+
+    /// Goes on with a pause that an earlier process began.
+    fn take_up(&self, state: &mut LinkState) {
+        let Some(refusals) = self.record.as_ref().and_then(Record::read) else { return };
+        state.not_before = pause_after_refusals(refusals.count).map(|_| Instant::now() + refusals.left());
+        state.trouble = Some(Trouble { kind: SourceError::Auth, words: refusals.words.clone() });
+        state.refusals = Some(refusals);
+        state.recorded = true;
+    }
+
+    /// Another credential than the one refused, or a record that `check --reach` has cleared since: both are worth a try at once.
+    fn is_worth_a_try(&self, refusals: &Refusals, recorded: bool) -> bool {
+        let cleared = recorded && self.record.as_ref().is_some_and(|record| record.read().is_none());
+        cleared || self.connect.login_digest(&refusals.salt) != refusals.digest
+    }
+
+    fn note_failure(&self, state: &mut LinkState, error: &SourceError) {
+        state.failures += 1;
+        let mut pause = pause_after(state.failures);
+        let mut spread = 0.8..1.2;
+        if let SourceError::Auth(words) = error {
+            let refusals = state.refusals.get_or_insert_with(Refusals::fresh);
+            if let Some(long) = pause_after_refusals(refusals.count + 1) {
+                // Vendors count whole minutes: never less than that.
+                (pause, spread) = (long, 1.0..1.1);
+            }
+            refusals.add(words, self.connect.login_digest(&refusals.salt), pause);
+            if let Some(record) = &self.record {
+                let written = record.write(refusals);
+                state.recorded = written.is_ok();
+                if let Err(error) = written {
+                    tracing::warn!(%error, "a refused login cannot be written down: a restart will try again at once");
+                }
+            }
+        }
+        let jitter = rand::rng().random_range(spread);
+        state.not_before = Some(Instant::now() + pause.mul_f64(jitter));
+        state.trouble = Some(Trouble::of(error));
+    }
 }
 
 impl LinkState {
-    fn note_failure(&mut self, error: &SourceError) {
-        self.failures += 1;
-        if matches!(error, SourceError::Auth(_)) {
-            self.refused_logins += 1;
-        }
-        let pause = pause_after(self.failures, self.refused_logins);
-        let jitter = rand::rng().random_range(0.8..1.2);
-        self.not_before = Some(Instant::now() + pause.mul_f64(jitter));
-        self.trouble = Some(Trouble::of(error));
+    /// The last fault, and when the next try is.
+    fn told_again(&self, left: Duration) -> SourceError {
+        let trouble = self.trouble.clone().unwrap_or(Trouble { kind: SourceError::Unreachable, words: "it failed before".into() });
+        let next = humantime::format_duration(Duration::from_secs(left.as_secs() + 1));
+        let words = match &self.refusals {
+            Some(refusals) if pause_after_refusals(refusals.count).is_some() => format!(
+                "{}. Refused {} times, so that the account is not locked the next attempt is in {next}; \
+                 it is made at once when the credential changes, or when passferry check --reach succeeds",
+                trouble.words, refusals.count
+            ),
+            _ => format!("{}; next attempt in {next}", trouble.words),
+        };
+        (trouble.kind)(words)
     }
 }
 
-fn pause_after(failures: u32, refused_logins: u32) -> Duration {
-    if refused_logins >= AUTH_TRIES {
-        AUTH_PAUSE_MIN.saturating_mul(1 << (refused_logins - AUTH_TRIES).min(8)).min(AUTH_PAUSE_MAX)
-    } else {
-        RETRY_MIN.saturating_mul(1 << (failures - 1).min(8)).min(RETRY_MAX)
-    }
+fn pause_after(failures: u32) -> Duration {
+    RETRY_MIN.saturating_mul(1 << (failures - 1).min(8)).min(RETRY_MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
     use super::*;
 
+    /// A server that refuses every login.
+    struct Refusing {
+        tries: Arc<AtomicU32>,
+        credential: Arc<AtomicU32>,
+    }
+
+    impl Connect for Refusing {
+        fn connect(&self) -> Result<Box<dyn Source>> {
+            self.tries.fetch_add(1, SeqCst);
+            Err(SourceError::Auth("no".into()))
+        }
+
+        fn login_digest(&self, _salt: &[u8]) -> Option<String> {
+            Some(self.credential.load(SeqCst).to_string())
+        }
+    }
+
     #[test]
-    fn refused_logins_lead_to_long_pauses() {
-        assert_eq!(pause_after(1, 0), Duration::from_secs(1));
-        assert_eq!(pause_after(10, 0), RETRY_MAX);
-        assert_eq!(pause_after(2, 2), Duration::from_secs(2));
-        assert_eq!(pause_after(3, 3), AUTH_PAUSE_MIN);
-        assert_eq!(pause_after(30, 30), AUTH_PAUSE_MAX);
+    fn pauses_grow_with_failures() {
+        assert_eq!(pause_after(1), Duration::from_secs(1));
+        assert_eq!(pause_after(2), Duration::from_secs(2));
+        assert_eq!(pause_after(10), RETRY_MAX);
+    }
+
+    #[test]
+    fn a_pause_after_refused_logins_outlives_the_process_and_ends_with_the_credential() {
+        let state = tempfile::tempdir().unwrap();
+        let (tries, credential) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let record = Record::of(state.path(), "port");
+        let link = || Link::new(Box::new(Refusing { tries: tries.clone(), credential: credential.clone() })).remembering(record.clone());
+        let refusal = |link: &Link| link.with(|_| Ok(())).unwrap_err();
+        // Three processes, one try each: the pauses between a few tries are short.
+        for count in 1..=3 {
+            refusal(&link());
+            assert_eq!(tries.load(SeqCst), count);
+        }
+        let fourth = link();
+        let told = refusal(&fourth).to_string();
+        assert_eq!(tries.load(SeqCst), 3, "the account is left alone");
+        assert!(told.starts_with("the server refused the login: no") && told.contains("Refused 3 times"), "{told}");
+        credential.store(1, SeqCst);
+        refusal(&fourth);
+        assert_eq!(tries.load(SeqCst), 4, "another credential is tried at once");
+        assert_eq!(record.read().unwrap().count, 1, "and its refusals are counted anew");
+    }
+
+    #[test]
+    fn a_cleared_record_ends_the_pause() {
+        let state = tempfile::tempdir().unwrap();
+        let (tries, credential) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let record = Record::of(state.path(), "port");
+        let mut refusals = Refusals::fresh();
+        for _ in 0..5 {
+            refusals.add("no", Some("0".into()), Duration::from_hours(1));
+        }
+        record.write(&refusals).unwrap();
+        let link = Link::new(Box::new(Refusing { tries: tries.clone(), credential })).remembering(record.clone());
+        assert!(link.with(|_| Ok(())).is_err());
+        assert_eq!(tries.load(SeqCst), 0);
+        record.clear();
+        assert!(link.with(|_| Ok(())).is_err());
+        assert_eq!(tries.load(SeqCst), 1);
     }
 }

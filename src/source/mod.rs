@@ -4,6 +4,7 @@
 
 pub mod folder;
 pub mod link;
+pub mod refusals;
 pub mod sftp;
 
 use std::io::Read;
@@ -49,6 +50,17 @@ impl Fetched {
     }
 }
 
+/// Which folder it really is, however it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The server by its host key, as several names may lead to one; or this machine.
+    pub server: String,
+    /// Whose login it is: each may see another folder under the same path.
+    pub user: String,
+    /// Links followed.
+    pub path: BString,
+}
+
 /// Why a source could not do what it was asked. The variants are what somebody branches on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -63,6 +75,9 @@ pub enum SourceError {
     /// A phase did not end within its deadline.
     #[error("{phase} did not end within {limit:?}")]
     Timeout { phase: &'static str, limit: Duration },
+    /// A transfer went on, but slower than the source's `speed_min`.
+    #[error("the transfer was given up: {bytes_per_second} bytes a second over {span:?}, less than speed_min")]
+    TooSlow { bytes_per_second: u64, span: Duration },
     #[error("not allowed: {0}")]
     Permission(String),
     #[error("not found: {0}")]
@@ -81,7 +96,14 @@ impl SourceError {
     /// Is the connection of no further use?
     pub fn breaks_connection(&self) -> bool {
         self.is_interruption()
-            || matches!(self, SourceError::HostKey(_) | SourceError::Auth(_) | SourceError::Unreachable(_) | SourceError::Timeout { .. })
+            || matches!(
+                self,
+                SourceError::HostKey(_)
+                    | SourceError::Auth(_)
+                    | SourceError::Unreachable(_)
+                    | SourceError::Timeout { .. }
+                    | SourceError::TooSlow { .. }
+            )
     }
 
     /// Did the sink end the transfer because the program stops? Ending it politely would wait for all that is on its way.
@@ -118,6 +140,9 @@ pub trait Source: Send {
     /// Makes a folder, and its parents, unless it is there.
     fn make_folder(&mut self, path: &BStr) -> Result<()>;
 
+    /// Which folder it really is.
+    fn place(&mut self, folder: &BStr) -> Result<Place>;
+
     /// Does something cheap so that an idle connection stays open; an error means it is gone.
     fn keep_alive(&mut self) -> Result<()>;
 }
@@ -125,6 +150,12 @@ pub trait Source: Send {
 /// Opens connections to one source. Cheap to keep; holds no connection itself.
 pub trait Connect: Send + Sync {
     fn connect(&self) -> Result<Box<dyn Source>>;
+
+    /// A digest of what it logs in with, as it is now, that does not give the secret away: another one is worth another try. None where
+    /// there is no login, or nothing to read.
+    fn login_digest(&self, _salt: &[u8]) -> Option<String> {
+        None
+    }
 }
 
 /// Joins a name from a listing to its folder. The name must have passed [`name_fault`].
@@ -137,11 +168,15 @@ pub fn join(folder: &BStr, name: &BStr) -> BString {
     path
 }
 
-/// Names of one folder beyond which a listing is refused rather than held in memory.
-const ENTRIES_MAX: usize = 1_000_000;
+/// Names of one folder, and bytes of those names, beyond which a listing is refused rather than held in memory.
+const ENTRIES_MAX: usize = 500_000;
+const NAME_BYTES_MAX: usize = 32 << 20;
 
 fn too_many_entries(folder: &BStr) -> SourceError {
-    SourceError::Other(format!("{folder:?} holds more than {ENTRIES_MAX} names; move old files away"))
+    SourceError::Other(format!(
+        "{folder:?} holds more than {ENTRIES_MAX} names, or {} MiB of them; move old files away",
+        NAME_BYTES_MAX >> 20
+    ))
 }
 
 fn too_large(path: &BStr, bytes: u64, bytes_max: u64) -> SourceError {

@@ -105,6 +105,7 @@ fn odd_things_are_listed_and_not_read(source: &mut dyn Source) {
     assert_eq!(read_all(source, "plain.csv").unwrap().1, b"id\n1\n");
 }
 
+/// C18, C19.
 #[test]
 fn hostile_names_are_listed_as_bytes_and_can_be_read() {
     let (root, server) = served();
@@ -123,6 +124,7 @@ fn hostile_names_are_listed_as_bytes_and_can_be_read() {
     }
 }
 
+/// C17.
 #[test]
 fn only_regular_files_are_read_from_a_server() {
     let (root, server) = served();
@@ -130,6 +132,7 @@ fn only_regular_files_are_read_from_a_server() {
     odd_things_are_listed_and_not_read(&mut *connect(&server.settings()).unwrap());
 }
 
+/// C26.
 #[test]
 fn only_regular_files_are_read_from_a_folder() {
     let root = tempfile::tempdir().unwrap();
@@ -188,6 +191,7 @@ fn a_full_disk_here_is_not_the_servers_fault_and_the_connection_lives() {
     assert_eq!(read_all(&mut *source, "a.csv").unwrap().0.bytes, 1 << 20);
 }
 
+/// C8.
 #[test]
 fn a_file_that_changes_while_it_is_read_is_noticed() {
     let (root, server) = served();
@@ -249,6 +253,7 @@ impl io::Read for FailingRead {
     }
 }
 
+/// C14.
 #[test]
 fn writes_to_a_server_never_overwrite() {
     let (root, server) = served();
@@ -261,6 +266,7 @@ fn writes_to_a_folder_never_overwrite() {
     writes_never_overwrite(&mut *FolderConnect::new(root.path()).connect().unwrap(), root.path());
 }
 
+/// C6.
 #[test]
 fn what_the_server_forbids_is_named() {
     let root = tempfile::tempdir().unwrap();
@@ -325,7 +331,7 @@ fn a_cut_or_refused_handshake_is_unreachable() {
     assert!(matches!(error, SourceError::Unreachable(_)), "{error}");
 }
 
-/// The limits are far apart, so that a loaded machine does not blur them: handles that each wait would take three times the idle limit more.
+/// C2. The limits are far apart, so that a loaded machine does not blur them: handles that each wait would take three times the idle limit more.
 #[test]
 fn a_stalled_server_ends_in_time_and_is_let_go_at_once() {
     let (root, server) = served();
@@ -352,6 +358,7 @@ fn a_stalled_server_ends_in_time_and_is_let_go_at_once() {
     assert!(matches!(error, SourceError::Timeout { phase: "login", .. }), "{error}");
 }
 
+/// C3.
 #[test]
 fn a_server_that_drips_is_given_up() {
     let (root, server) = served();

@@ -48,6 +48,7 @@ impl Check<'_> {
         let dialect = self.dialect(&key, feed);
         let complete = self.complete(&key, feed);
         let after = self.after(&key, feed);
+        let claim = self.claim(&key, feed, after.as_ref());
         let reports = self.reports(&key, feed, file, sources, source.as_ref(), inbox.as_deref());
         let report_mode = feed.report_mode.as_ref().and_then(|mode| self.good(&key.child("report_mode"), value::mode(&mode.0)));
         let max_age = feed
@@ -63,7 +64,7 @@ impl Check<'_> {
         let mut meant = Feed {
             name: name.to_owned(),
             source: source?,
-            inbox: BString::from(inbox?),
+            inbox: BString::from(inbox.clone()?),
             pattern: pattern?,
             content: match content? {
                 written::Content::Snapshot => Content::Snapshot,
@@ -88,6 +89,7 @@ impl Check<'_> {
             dialect,
             complete: complete?,
             after: after?,
+            claim: claim.zip(inbox.as_deref()).map(|(claim, inbox)| crate::source::join(inbox.into(), claim.as_str().into())),
             reports: reports?,
             report_mode: report_mode.unwrap_or(0o640),
             order: match feed.order {
@@ -274,6 +276,25 @@ impl Check<'_> {
             self.fault(&here.child("error"), "is the folder of processed files too; write another".into());
         }
         Some(After::Move { processed: BString::from(processed?), error: BString::from(error?) })
+    }
+
+    /// The folder of claims, under the inbox, where no file comes to rest or is delivered.
+    fn claim(&mut self, key: &Key, feed: &written::Feed, after: Option<&After>) -> Option<String> {
+        let here = key.child("claim");
+        let folder = self.required(&here.child("folder"), feed.claim.as_ref()?.folder.as_ref(), "folder = \".processing\"")?;
+        let here = here.child("folder");
+        let folder = self.good(&here, value::folder(&folder))?;
+        if folder == "." || folder.starts_with('/') {
+            self.fault(&here, format!("{} is not a folder under the inbox; write such as \".processing\"", quoted(&folder)));
+        }
+        match after {
+            Some(After::Move { processed, error }) if *processed == folder || *error == folder => {
+                self.fault(&here, "is the folder of files that are done with too; write another".into());
+            }
+            Some(After::Leave) => self.fault(&here, "moves inputs, and after = \"leave\" leaves them; keep one of them".into()),
+            _ => {}
+        }
+        Some(folder)
     }
 
     fn reports(

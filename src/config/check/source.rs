@@ -86,12 +86,14 @@ impl Check<'_> {
         let connect_timeout = span("connect_timeout", &source.connect_timeout, 10, 1);
         let login_timeout = span("login_timeout", &source.login_timeout, 20, 1);
         let idle_timeout = span("idle_timeout", &source.idle_timeout, 30, 1);
+        let speed_span = span("speed_span", &source.speed_span, 60, 1);
         let keepalive = span("keepalive", &source.keepalive, 30, 1);
         let reconnect_min = span("reconnect_min", &source.reconnect_min, 0, 0);
         let buffer = self.size(&key.child("buffer"), source.buffer.as_ref(), 4 << 20);
         if !(32 << 10..=64 << 20).contains(&buffer) {
             self.fault(&key.child("buffer"), "is out of range; write between \"32KiB\" and \"64MiB\"".into());
         }
+        let speed_min = self.size(&key.child("speed_min"), source.speed_min.as_ref(), 1 << 10);
         Some(Sftp {
             host: host?,
             port: source.port.unwrap_or(22),
@@ -102,6 +104,8 @@ impl Check<'_> {
             connect_timeout,
             login_timeout,
             idle_timeout,
+            speed_min,
+            speed_span,
             keepalive,
             reconnect_min,
             buffer: usize::try_from(buffer).ok()?,
@@ -175,6 +179,8 @@ fn server_keys(source: &written::Source) -> Vec<&'static str> {
         ("connect_timeout", source.connect_timeout.is_some()),
         ("login_timeout", source.login_timeout.is_some()),
         ("idle_timeout", source.idle_timeout.is_some()),
+        ("speed_min", source.speed_min.is_some()),
+        ("speed_span", source.speed_span.is_some()),
         ("keepalive", source.keepalive.is_some()),
         ("reconnect_min", source.reconnect_min.is_some()),
         ("buffer", source.buffer.is_some()),

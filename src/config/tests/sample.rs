@@ -31,9 +31,10 @@ fn the_sample_is_right_with_every_option_on_and_they_stand_at_their_defaults() {
     assert_eq!((&off.after, &off.complete, off.mode, off.order), (&on.after, &on.complete, on.mode, on.order));
     assert_eq!((&off.reports.folder, off.report_mode, &off.dialect), (&on.reports.folder, on.report_mode, &on.dialect));
     assert_eq!(off.source.wake, on.source.wake);
+    assert_eq!((commented.drain, commented.workers, commented.retention), (config.drain, config.workers, config.retention));
+    assert_eq!(commented.key_retention, config.key_retention);
     assert_eq!((commented.reserve, commented.network_state), (config.reserve, config.network_state));
     assert!((commented.space_factor - config.space_factor).abs() < f64::EPSILON);
-    assert_eq!((commented.drain, commented.workers, commented.retention), (config.drain, config.workers, config.retention));
     assert_eq!(off.fingerprint, on.fingerprint);
 }
 

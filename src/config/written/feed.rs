@@ -49,6 +49,8 @@ pub struct Feed {
     pub marker: Option<String>,
     /// What becomes of an input at the end: `"move"`, `"leave"` or `"delete"`, or the folders it is moved to. Default `"move"`.
     pub after: Option<TextOr<AfterFolders>>,
+    /// Take each input for this machine by renaming it, before it is read, for inboxes that several machines serve. Default: no renaming.
+    pub claim: Option<Table<Claim>>,
     /// Where reports are written.
     pub reports: Option<Table<Reports>>,
     /// Mode of report files. Default `"0640"`.
@@ -74,6 +76,15 @@ pub struct Feed {
     pub guard: Option<Table<Guard>>,
     /// Limits beyond which a file is rejected.
     pub limits: Option<Table<Limits>>,
+}
+
+/// How an input is taken so that no other machine takes it too.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Folder under the inbox; each machine makes one of its own in it.
+    #[schemars(required)]
+    pub folder: Option<String>,
 }
 
 /// What a feed's files contain.

@@ -50,6 +50,35 @@ pub struct Growing {
     pub more: Vec<u8>,
 }
 
+/// A name that is in every listing and nowhere else.
+#[derive(Clone, Debug)]
+pub struct Invented {
+    pub name: String,
+    /// Type and permission bits, as `stat` has them.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Seconds since 1970.
+    pub mtime: u32,
+}
+
+/// What happens to a file while somebody reads it.
+#[derive(Clone, Debug)]
+pub struct Disturbance {
+    /// Its path on the server.
+    pub path: String,
+    /// After this many read requests for it.
+    pub after_reads: u64,
+    pub change: Change,
+}
+
+#[derive(Clone, Debug)]
+pub enum Change {
+    Append(Vec<u8>),
+    /// Another file takes the name; the open one stays as it is.
+    Replace(Vec<u8>),
+}
+
 /// Everything a server can be told to do wrong. The default is to do nothing wrong. May be changed while connections are open.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFaults {
@@ -62,13 +91,31 @@ pub struct ServerFaults {
     pub disconnect_after: Option<u64>,
     /// Names added to the end of every listing, with the attributes of an empty regular file.
     pub extra_names: Vec<String>,
+    /// Names added to the end of every listing, with attributes of their own.
+    pub invented: Vec<Invented>,
     /// Sizes in listings and stats replaced, by name (without folder).
     pub sizes: BTreeMap<String, u64>,
+    /// Modification times in listings and stats replaced, by name (without folder).
+    pub mtimes: BTreeMap<String, u32>,
+    /// Reading these paths never comes to an end.
+    pub endless_content: Vec<String>,
+    /// Happens once, then is taken back.
+    pub disturbance: Option<Disturbance>,
+    /// Waited before a login is answered.
+    pub login_latency: Duration,
     /// Listings never end: after the real names, invented ones follow for ever.
     pub endless_listing: bool,
+    /// Bytes that the invented names are padded to.
+    pub endless_name_length: usize,
     pub growing: Option<Growing>,
     /// `rename` and posix-rename@openssh.com are answered "permission denied".
     pub rename_refused: bool,
+    /// Renames are done and answered with a plain failure.
+    pub rename_denied_when_done: bool,
+    /// Modes are taken with a friendly answer and not set.
+    pub modes_ignored: bool,
+    /// Every file gets this mode when it is made, whatever was asked for.
+    pub mode_forced: Option<u32>,
     /// fsync@openssh.com is neither announced nor known.
     pub fsync_absent: bool,
     /// Added to every modification time shown, in seconds.

@@ -16,7 +16,7 @@ use russh_sftp::protocol::{
 use russh_sftp::server::{Handler, StatusReply};
 
 use super::Connections;
-use super::faults::{Kind, Shared};
+use super::faults::{Change, Kind, Shared};
 use super::jail::{Jail, shown, status};
 use super::session::Server;
 
@@ -98,6 +98,38 @@ impl Files {
         Ok(())
     }
 
+    /// Changes a file under its reader if it is time.
+    fn disturb(&self, read: &str) -> Reply<()> {
+        let change = {
+            let mut state = self.shared.lock();
+            let Some(disturbance) = state.faults.disturbance.as_mut().filter(|disturbance| disturbance.path == read) else {
+                return Ok(());
+            };
+            if disturbance.after_reads > 0 {
+                disturbance.after_reads -= 1;
+                return Ok(());
+            }
+            state.faults.disturbance.take().map(|disturbance| disturbance.change)
+        };
+        let place = self.jail.file(read)?;
+        match change {
+            Some(Change::Append(more)) => {
+                OpenOptions::new().append(true).open(place).and_then(|mut file| io::Write::write_all(&mut file, &more)).map_err(status)
+            }
+            Some(Change::Replace(content)) => {
+                let beside = place.with_extension("replacement");
+                fs::write(&beside, content).and_then(|()| fs::rename(&beside, &place)).map_err(status)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What a request to set attributes comes to.
+    fn heeded(&self, attributes: FileAttributes) -> FileAttributes {
+        let ignored = self.shared.lock().faults.modes_ignored;
+        FileAttributes { permissions: attributes.permissions.filter(|_| !ignored), ..attributes }
+    }
+
     /// Attributes as they are shown: true, but for the faults.
     fn attributes(&self, name: &str, metadata: &Metadata) -> FileAttributes {
         let state = self.shared.lock();
@@ -108,7 +140,10 @@ impl Files {
             gid: Some(metadata.gid()),
             permissions: Some(metadata.mode()),
             atime: Some(seconds(metadata.atime())),
-            mtime: Some(seconds(metadata.mtime().saturating_add(state.faults.mtime_skew))),
+            mtime: Some(match state.faults.mtimes.get(name) {
+                Some(told) => *told,
+                None => seconds(metadata.mtime().saturating_add(state.faults.mtime_skew)),
+            }),
             ..FileAttributes::default()
         }
     }
@@ -142,6 +177,9 @@ impl Files {
         } else {
             fs::rename(&from, &to).map_err(status)?;
         }
+        if self.shared.lock().faults.rename_denied_when_done {
+            return Err(StatusCode::Failure.into());
+        }
         Ok(ok(id))
     }
 
@@ -159,9 +197,18 @@ impl Files {
         names.sort_by(|a, b| a.filename.cmp(&b.filename));
         let dots = place.symlink_metadata().map_err(status)?;
         names.splice(0..0, [".", ".."].map(|dot| Name::new(dot, self.attributes(dot, &dots))));
-        for name in &self.shared.lock().faults.extra_names {
-            names.push(Name::new(name, invented_attributes()));
-        }
+        let faults = &self.shared.lock().faults;
+        names.extend(faults.extra_names.iter().map(|name| Name::new(name, invented_attributes())));
+        names.extend(faults.invented.iter().map(|invented| {
+            let attributes = FileAttributes {
+                size: Some(invented.size),
+                permissions: Some(invented.mode),
+                atime: Some(invented.mtime),
+                mtime: Some(invented.mtime),
+                ..FileAttributes::default()
+            };
+            Name::new(&invented.name, attributes)
+        }));
         Ok(names)
     }
 }
@@ -192,12 +239,16 @@ impl Handler for Files {
         let mut options = OpenOptions::new();
         options.read(flags.contains(OpenFlags::READ) || !write).write(write).truncate(write && flags.contains(OpenFlags::TRUNCATE));
         options.create(create && write).create_new(exclusive && write);
+        let forced = self.shared.lock().faults.mode_forced;
         options.mode(attributes.permissions.unwrap_or(0o666) & 0o777);
         // Opening a FIFO would wait for its other end and hold up the runtime.
         if place.symlink_metadata().is_ok_and(|metadata| !metadata.is_file() && !exclusive) {
             return Err(StatusCode::Failure.with_message("Not a regular file"));
         }
         let file = options.open(place).map_err(status)?;
+        if let Some(mode) = forced.filter(|_| create) {
+            file.set_permissions(Permissions::from_mode(mode)).map_err(status)?;
+        }
         Ok(self.keep(id, Open::File { file, path, append: flags.contains(OpenFlags::APPEND) }))
     }
 
@@ -209,9 +260,12 @@ impl Handler for Files {
 
     async fn read(&mut self, id: u32, handle: String, offset: u64, length: u32) -> Reply<Data> {
         self.begin(Kind::Read).await?;
-        let (file, ..) = self.file(&handle)?;
+        let (file, path, _) = self.file(&handle)?;
+        self.disturb(path)?;
         let mut data = vec![0; (length as usize).min(READ_MAX)];
         let count = file.read_at(&mut data, offset).map_err(status)?;
+        let endless = || self.shared.lock().faults.endless_content.iter().any(|endless| endless == path);
+        let count = if count < data.len() && endless() { data.len() } else { count };
         if count == 0 && length > 0 {
             return Err(StatusCode::Eof.into());
         }
@@ -259,6 +313,7 @@ impl Handler for Files {
     async fn setstat(&mut self, id: u32, path: String, attributes: FileAttributes) -> Reply<Status> {
         self.begin(Kind::SetStat).await?;
         let place = self.jail.target(&path)?;
+        let attributes = self.heeded(attributes);
         set_attributes_by_path(&place, &attributes).map_err(status)?;
         Ok(ok(id))
     }
@@ -266,6 +321,7 @@ impl Handler for Files {
     async fn fsetstat(&mut self, id: u32, handle: String, attributes: FileAttributes) -> Reply<Status> {
         self.begin(Kind::SetStat).await?;
         let (file, ..) = self.file(&handle)?;
+        let attributes = self.heeded(attributes);
         set_attributes(file, &attributes).map_err(status)?;
         Ok(ok(id))
     }
@@ -279,7 +335,10 @@ impl Handler for Files {
 
     async fn readdir(&mut self, id: u32, handle: String) -> Reply<Names> {
         self.begin(Kind::ReadFolder).await?;
-        let endless = self.shared.lock().faults.endless_listing;
+        let (endless, length) = {
+            let faults = &self.shared.lock().faults;
+            (faults.endless_listing, faults.endless_name_length)
+        };
         let Some(Open::Folder { names, invented }) = self.open.get_mut(&handle) else {
             return Err(StatusCode::Failure.with_message("No such handle"));
         };
@@ -287,7 +346,11 @@ impl Handler for Files {
         if files.is_empty() && endless {
             let from = *invented;
             *invented += NAMES_PER_REPLY as u64;
-            files = (from..*invented).map(|number| Name::new(format!("endless_{number:012}.csv"), invented_attributes())).collect();
+            files = (from..*invented)
+                .map(|number| {
+                    Name::new(format!("endless_{number:012}{}.csv", "x".repeat(length.saturating_sub(24))), invented_attributes())
+                })
+                .collect();
         }
         if files.is_empty() { Err(StatusCode::Eof.into()) } else { Ok(Names { id, files }) }
     }

@@ -50,6 +50,15 @@ pub(super) struct Server {
     pub connections: Arc<Connections>,
 }
 
+impl Server {
+    async fn hesitate(&self) {
+        let latency = self.shared.lock().faults.login_latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+    }
+}
+
 /// Accepts connections until the listener fails.
 pub(super) async fn accept(listener: std::net::TcpListener, config: Arc<Config>, server: Server) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -86,6 +95,7 @@ impl Handler for SshSession {
     type Error = anyhow::Error;
 
     async fn auth_password(&mut self, user: &str, password: &str) -> anyhow::Result<Auth> {
+        self.server.hesitate().await;
         let login = &self.server.login;
         Ok(if user == login.user && login.password.as_deref() == Some(password) { Auth::Accept } else { Auth::reject() })
     }
@@ -95,6 +105,7 @@ impl Handler for SshSession {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> anyhow::Result<Auth> {
+        self.server.hesitate().await;
         Ok(self.server.login.knows(user, key.public_key))
     }
 

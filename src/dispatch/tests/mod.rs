@@ -155,6 +155,31 @@ fn a_burst_of_errors_opens_the_breaker_and_everything_ends_applied() {
     assert_eq!(dispatch.health(), Health::Up);
 }
 
+/// D4. Ten minutes of outage at a two-hundredth of all pauses.
+#[test]
+fn ten_minutes_of_outage_cost_a_fifth_more_requests_than_rows_and_refuse_none() {
+    let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_up = up.clone();
+    let stub = Stub::start(move |seen| if is_up.load(Ordering::SeqCst) { Reply::done(seen) } else { Reply::status(503, "{}") });
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| {
+        limits.backoff_min = Duration::from_millis(250) / 200;
+        limits.backoff_max = Duration::from_secs(8) / 200;
+    });
+    let rows = 500;
+    let results = std::thread::scope(|scope| {
+        let results = scope.spawn(|| apply(&dispatch, &Stop::new(), &names(rows)));
+        std::thread::sleep(Duration::from_mins(10) / 200);
+        assert!(matches!(dispatch.health(), Health::Out { .. }));
+        let probes = dispatch.counters().requests;
+        assert!((30..100).contains(&probes), "{probes} requests while it was out");
+        up.store(true, Ordering::SeqCst);
+        results.join().unwrap()
+    });
+    assert_eq!(outcomes(&results, Outcome::Applied), rows);
+    let sent = dispatch.counters().requests as usize;
+    assert!(sent <= rows + rows / 5, "{sent} requests for {rows} rows");
+}
+
 #[test]
 fn a_row_that_fails_alone_is_refused_and_holds_up_nobody() {
     let stub = Stub::start(|seen| match seen.external() {
@@ -253,6 +278,33 @@ fn a_server_without_tls_is_an_outage_and_gets_no_credentials() {
     });
     let heard = heard.lock().unwrap();
     assert!(!heard.is_empty() && !heard.windows(13).any(|window| window.eq_ignore_ascii_case(b"authorization")));
+}
+
+/// A16.
+#[test]
+fn a_panic_at_one_row_refuses_that_row_and_the_lane_of_its_pass_goes_on() {
+    let stub = Stub::start(Reply::done);
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let mut names = names(20);
+    names[4] = stub::PANICS.to_owned();
+    names.push(stub::PANICS.to_owned());
+    let results = apply(&dispatch, &Stop::new(), &names);
+    assert_eq!((results.len(), outcomes(&results, Outcome::Applied)), (21, 19));
+    let refused = &results[&4].operations[0];
+    assert_eq!((refused.outcome, refused.code, &refused.fields[..]), (Outcome::Refused, Some(Code::InternalError), &[0][..]));
+    assert_eq!(results[&20].operations[0].code, Some(Code::InternalError));
+    assert_eq!(outcomes(&apply(&dispatch, &Stop::new(), &names[..3]), Outcome::Applied), 3, "the account goes on");
+}
+
+/// A16.
+#[test]
+fn a_panic_while_passes_are_found_fails_what_panicked_alone() {
+    let stub = Stub::start(Reply::done);
+    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let targets = vec![Target::External("C-1".to_owned()), Target::External(stub::PANICS.to_owned())];
+    let findings = dispatch.find(targets, &Stop::new());
+    assert!(!matches!(findings[0], Finding::Failed { code: Code::InternalError, .. }), "{findings:?}");
+    assert!(matches!(findings[1], Finding::Failed { code: Code::InternalError, .. }), "{findings:?}");
 }
 
 #[test]

@@ -133,6 +133,13 @@ fn talk(stream: &TcpStream, handler: &Handler, busy: &Mutex<usize>, log: &Mutex<
     }
 }
 
+/// The pass whose adapter panics.
+pub const PANICS: &str = "C-PANICS";
+
+fn may_panic(target: &Target) {
+    assert!(target.text() != PANICS, "as the test wants it");
+}
+
 /// PassKit with limits that suit tests.
 pub struct Quick {
     passkit: Passkit,
@@ -171,9 +178,11 @@ impl Platform for Quick {
         self.passkit.needs_find(change)
     }
     fn find(&self, targets: &[Target]) -> Box<dyn Conversation<Vec<Finding>>> {
+        targets.iter().for_each(may_panic);
         self.passkit.find(targets)
     }
     fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>> {
+        may_panic(&change.target);
         self.passkit.apply(change)
     }
     fn notifies(&self, field: &str) -> Result<(), String> {

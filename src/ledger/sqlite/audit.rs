@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use rusqlite::Connection;
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, params};
 
 use super::super::keeping::{Audit, Finding};
+use super::super::key::KeyState;
 use super::super::{Result, Run, RunKind, State};
 use super::{runs, storage};
 use crate::outcome::{Outcome, Tally};
-use crate::row::Verb;
+use crate::row::{AddKind, Verb};
 
 const RESTORE: &str = "stop passferry and restore the ledger from a backup (README, \"Backup and restore\")";
 const REPORT_IT: &str = "this is a defect in passferry: keep a backup of the ledger and report it";
 
 /// Looks at everything through one transaction.
-pub fn audit(connection: &Connection) -> Result<Audit> {
+pub fn audit(connection: &Connection, keys_since: DateTime<Utc>) -> Result<Audit> {
     let mut findings = file(connection)?;
     if !findings.is_empty() {
         // What a damaged file says of itself proves nothing.
@@ -36,6 +38,7 @@ pub fn audit(connection: &Connection) -> Result<Audit> {
     }
     twice(&readable, &mut findings);
     baseline(connection, &mut findings)?;
+    keys(connection, &readable, keys_since, &mut findings)?;
     Ok(Audit { runs: readable, ids, findings })
 }
 
@@ -213,6 +216,74 @@ fn baseline(connection: &Connection, findings: &mut Vec<Finding>) -> Result<()> 
         let what = format!("{count} passes have a baseline that cannot be read");
         let cure = "forget those passes, or seed the baseline again: passferry baseline seed FEED";
         findings.push(finding("baseline-unreadable", None, format!("platform {account}"), what, cure));
+    }
+    Ok(())
+}
+
+/// Keys of adds against the rows they were sent for.
+fn keys(connection: &Connection, runs: &[Run], since: DateTime<Utc>, findings: &mut Vec<Finding>) -> Result<()> {
+    const LOOK: &str = "look at the pass's history on the platform; passferry show RUN --rows tells the rest";
+    let by_id: BTreeMap<&str, &Run> = runs.iter().map(|run| (run.id.as_str(), run)).collect();
+    let mut found = |name, id: &str, what: String, cure: &str| {
+        let place = by_id.get(id).map_or_else(|| format!("run {id}"), |run| format!("run {id} ({})", run.shown_name()));
+        findings.push(finding(name, Some(id), place, what, cure));
+    };
+    let mut words = connection.prepare("SELECT run, kind, state, count(*) FROM add_key GROUP BY run, kind, state").map_err(storage)?;
+    let all = words.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).map_err(storage)?;
+    let all: Vec<(String, String, String, i64)> = all.collect::<rusqlite::Result<_>>().map_err(storage)?;
+    for (run, kind, state, count) in all {
+        let owner = by_id.get(run.as_str());
+        if AddKind::parse(&kind).is_none() || KeyState::parse(&state).is_none() {
+            found(
+                "key-unreadable",
+                &run,
+                format!("{count} keys of adds are {kind:?} {state:?}, which this program does not know"),
+                RESTORE,
+            );
+        } else if owner.is_none() {
+            found("key-unknown-run", &run, format!("{count} keys of adds are of this run, which is not in the ledger"), RESTORE);
+        } else if state == KeyState::Intended.as_str() && owner.is_some_and(|run| run.state.is_over()) {
+            let what = format!("is over, and {count} adds may have been sent without anybody knowing what became of them");
+            found("key-undecided", &run, what, REPORT_IT);
+        }
+    }
+    // A row in doubt has an add in doubt, and the reverse, as long as its run has come to rest.
+    let over: Vec<&str> = State::ALL.iter().filter(|state| state.is_over()).map(|state| state.as_str()).collect();
+    let over = serde_json::to_string(&over).unwrap_or_default();
+    let checks = [
+        (
+            "doubt-without-key",
+            "rows are in doubt, and no add of theirs is",
+            "SELECT run.id, count(*) FROM row JOIN run ON run.seq = row.run WHERE row.outcome = 'in-doubt' AND run.state IN
+             (SELECT value FROM json_each(?1)) AND ?2 <> ''
+             AND NOT EXISTS (SELECT 1 FROM add_key WHERE add_key.run = run.id AND add_key.line = row.line
+             AND add_key.state = 'in-doubt') GROUP BY run.id",
+        ),
+        (
+            "key-without-doubt",
+            "adds are in doubt, and their rows are not",
+            "SELECT run.id, count(*) FROM add_key JOIN run ON run.id = add_key.run WHERE add_key.state = 'in-doubt' AND run.state IN
+             (SELECT value FROM json_each(?1)) AND ?2 <> ''
+             AND NOT EXISTS (SELECT 1 FROM row WHERE row.run = run.seq AND row.line = add_key.line
+             AND row.outcome = 'in-doubt') GROUP BY run.id",
+        ),
+        (
+            "add-without-key",
+            "rows that add were applied, and no key says so: the same file could add again",
+            "SELECT run.id, count(*) FROM row JOIN run ON run.seq = row.run WHERE row.outcome = 'applied'
+             AND row.verb IN ('earn', 'burn', 'redeem') AND run.state IN (SELECT value FROM json_each(?1))
+             AND julianday(json_extract(run.detail, '$.ended_at')) >= julianday(?2)
+             AND NOT EXISTS (SELECT 1 FROM add_key WHERE add_key.run = run.id AND add_key.line = row.line AND add_key.state = 'applied')
+             GROUP BY run.id",
+        ),
+    ];
+    for (name, what, query) in checks {
+        let mut select = connection.prepare(query).map_err(storage)?;
+        let all = select.query_map(params![over, since.to_rfc3339()], |row| Ok((row.get(0)?, row.get(1)?))).map_err(storage)?;
+        let all: Vec<(String, i64)> = all.collect::<rusqlite::Result<_>>().map_err(storage)?;
+        for (run, count) in all {
+            found(name, &run, format!("{count} {what}"), LOOK);
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, params};
 
@@ -17,11 +18,11 @@ use crate::row::PassKey;
 use crate::source::folder::rename_new;
 
 impl Keeping for Sqlite {
-    fn audit(&self) -> Result<Audit> {
+    fn audit(&self, keys_since: DateTime<Utc>) -> Result<Audit> {
         let mut reader = self.reader()?;
         // One read transaction: whatever others write meanwhile, all that is looked at is of one moment.
         let moment = reader.transaction().map_err(storage)?;
-        audit::audit(&moment)
+        audit::audit(&moment, keys_since)
     }
 
     fn backup(&self, to: &Path) -> Result<u64> {
@@ -47,7 +48,27 @@ impl Keeping for Sqlite {
             change(work, run, |run| {
                 run.detail.remove_words();
                 run.detail.removed = Some(removed.clone());
-            })
+            })?;
+            // What is not decided needs all that is known of it.
+            work.execute(
+                "UPDATE add_key SET amount = '', evidence = '', before = NULL WHERE run = ?1 AND state IN ('applied', 'not-applied')",
+                [run],
+            )
+            .map_err(storage)?;
+            Ok(())
+        })
+    }
+
+    fn remove_keys(&self, fence: Fence, before: DateTime<Utc>, limit: u64) -> Result<u64> {
+        self.write(fence, |work| {
+            let removed = work
+                .execute(
+                    "DELETE FROM add_key WHERE (row_key, kind) IN
+                     (SELECT row_key, kind FROM add_key WHERE julianday(at) < julianday(?1) AND state IN ('applied', 'not-applied') LIMIT ?2)",
+                    params![before.to_rfc3339(), limit as i64],
+                )
+                .map_err(storage)?;
+            Ok(removed as u64)
         })
     }
 
@@ -79,7 +100,7 @@ impl Keeping for Sqlite {
     fn accept_reports(&self, fence: Fence, runs: &[String], by: &str) -> Result<()> {
         self.write(fence, |work| {
             let mut insert = work.prepare("INSERT INTO accepted_report VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING").map_err(storage)?;
-            let now = chrono::Utc::now().to_rfc3339();
+            let now = Utc::now().to_rfc3339();
             for run in runs {
                 insert.execute(params![run, by, now]).map_err(storage)?;
             }
@@ -191,6 +212,25 @@ fn quoting_rows(connection: &Connection, texts: &Texts) -> Result<Vec<(i64, i64)
     Ok(quoting)
 }
 
+/// Takes out what keys of other passes say in words that quote one of the texts.
+fn quoting_keys(work: &Connection, texts: &Texts) -> Result<()> {
+    let mut select = work
+        .prepare("SELECT row_key, kind, evidence || ' ' || coalesce(settled, '') FROM add_key WHERE evidence <> '' OR settled <> ''")
+        .map_err(storage)?;
+    let mut quoting: Vec<([u8; 16], String)> = Vec::new();
+    let mut rows = select.query([]).map_err(storage)?;
+    while let Some(row) = rows.next().map_err(storage)? {
+        if texts.are_in(row.get_ref(2).and_then(|text| Ok(text.as_bytes()?)).map_err(storage)?) {
+            quoting.push((row.get(0).map_err(storage)?, row.get(1).map_err(storage)?));
+        }
+    }
+    for (key, kind) in quoting {
+        work.execute("UPDATE add_key SET evidence = '', settled = NULL WHERE row_key = ?1 AND kind = ?2", params![key, kind])
+            .map_err(storage)?;
+    }
+    Ok(())
+}
+
 /// Runs whose own words quote one of the texts.
 fn quoting_runs(connection: &Connection, texts: &Texts) -> Result<Vec<i64>> {
     let mut statement = connection.prepare("SELECT seq, detail, coalesce(wish, '') FROM run").map_err(storage)?;
@@ -219,6 +259,18 @@ fn mentions(connection: &Connection, passes: &[PassKey], texts: &Texts) -> Resul
             of_run.1 |= row.get::<_, bool>(2).map_err(storage)?;
         }
     }
+    let mut undecided = connection
+        .prepare(
+            "SELECT run.seq FROM add_key JOIN run ON run.id = add_key.run
+             WHERE pass_high = ?1 AND pass_low = ?2 AND add_key.state IN ('in-doubt', 'intended')",
+        )
+        .map_err(storage)?;
+    for pass in passes {
+        let mut rows = undecided.query(params![signed(pass.high()), signed(pass.low())]).map_err(storage)?;
+        while let Some(row) = rows.next().map_err(storage)? {
+            found.entry(row.get(0).map_err(storage)?).or_default().1 = true;
+        }
+    }
     for (run, number) in quoting_rows(connection, texts)? {
         found.entry(run).or_default().0.insert(number);
     }
@@ -243,6 +295,17 @@ fn forget(work: &Connection, passes: &[PassKey], texts: &Texts) -> Result<Forgot
         forgotten.rows += rows.execute(halves).map_err(storage)? as u64;
         forgotten.baselines += baselines.execute(halves).map_err(storage)? as u64;
     }
+    // The keys themselves are digests. Their passes are told by 0 from now on, which is nobody's.
+    let mut keys = work
+        .prepare(
+            "UPDATE add_key SET pass_high = ?3, pass_low = ?3, amount = '', evidence = '', before = NULL, settled = NULL
+             WHERE pass_high = ?1 AND pass_low = ?2",
+        )
+        .map_err(storage)?;
+    for pass in passes {
+        forgotten.keys += keys.execute(params![signed(pass.high()), signed(pass.low()), signed(0)]).map_err(storage)? as u64;
+    }
+    quoting_keys(work, texts)?;
     let mut quoting = work.prepare("UPDATE row SET detail = '' WHERE run = ?1 AND number = ?2").map_err(storage)?;
     for (run, number) in quoting_rows(work, texts)? {
         forgotten.rows += quoting.execute([run, number]).map_err(storage)? as u64;

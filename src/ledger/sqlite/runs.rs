@@ -11,7 +11,8 @@ use super::storage;
 /// Letters and digits that are not taken for one another when read aloud.
 const ID_LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const ID_LENGTH: usize = 6;
-const COLUMNS: &str = "id, feed, account, source, folder, name, size, mtime, state, kind, parent, sha256, detail";
+const GIVEN: &str = "id, feed, account, source, folder, name, size, mtime, state, kind, parent, sha256, detail";
+const COLUMNS: &str = "id, feed, account, source, folder, name, size, mtime, state, kind, parent, sha256, detail, seq";
 
 pub fn open(work: &Connection, mut run: Run) -> Result<Run> {
     let mut random = rand::rng();
@@ -22,7 +23,7 @@ pub fn open(work: &Connection, mut run: Run) -> Result<Run> {
             break id;
         }
     };
-    work.prepare_cached(&format!("INSERT INTO run({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"))
+    work.prepare_cached(&format!("INSERT INTO run({GIVEN}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)"))
         .and_then(|mut insert| {
             insert.execute(params![
                 run.id,
@@ -41,6 +42,7 @@ pub fn open(work: &Connection, mut run: Run) -> Result<Run> {
             ])
         })
         .map_err(storage)?;
+    run.detail.order = work.last_insert_rowid() as u64;
     Ok(run)
 }
 
@@ -137,8 +139,9 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<Result<Run>> {
     let detail: String = row.get(12)?;
     let unreadable = |what: &str| LedgerError::Damaged { path: format!("run {id}"), what: what.to_owned() };
     let Some(state) = State::parse(&state) else { return Ok(Err(unreadable("unknown state"))) };
+    let order = row.get::<_, i64>(13)? as u64;
     let detail = match serde_json::from_str(&detail) {
-        Ok(detail) => detail,
+        Ok(detail) => Detail { order, ..detail },
         Err(error) => return Ok(Err(unreadable(&error.to_string()))),
     };
     Ok(Ok(Run {

@@ -4,6 +4,7 @@ pub mod json;
 pub mod rows;
 
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
@@ -84,8 +85,8 @@ pub fn build(
         let problems = crate::spool::create_private(&path("problems.csv"))?;
         rows::write(run, ledger, source, errors, problems)?;
     }
-    let report = crate::spool::create_private(&path("report.json"))?;
-    serde_json::to_writer_pretty(&report, &Report::of(run, names))?;
+    let mut report = crate::spool::create_private(&path("report.json"))?;
+    report.write_all(&serde_json::to_vec_pretty(&Report::of(run, names))?)?;
     report.sync_all()?;
     sync_folder(spool.folder())?;
     let mut files = Vec::new();
@@ -111,6 +112,13 @@ pub fn publish(feed: &Feed, run: &Run, names: &Names, spool: &Spool, source: &mu
         }
     }
     Ok(())
+}
+
+/// The run whose report has this name while it goes up, or none.
+pub fn run_of_temporary(name: &BStr) -> Option<&str> {
+    let inner = name.strip_prefix(b".")?.strip_suffix(b".part")?;
+    let (rest, run) = inner.rsplit_once_str(".")?;
+    ENDINGS.iter().any(|ending| rest.ends_with(ending.as_bytes())).then(|| run.to_str().ok()).flatten()
 }
 
 fn publish_one(folder: &BStr, name: &BStr, run: &str, local: &Path, mode: u32, source: &mut dyn Source) -> SourceResult<()> {

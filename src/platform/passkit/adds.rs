@@ -7,12 +7,12 @@ use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Scope, strict};
 use super::bodies::{self, Known, Part};
 use super::fields::Field;
 use super::find::READS;
 use super::judge::{clean, message};
 use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_lines, send};
+use super::{Scope, strict};
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step};
@@ -65,7 +65,7 @@ impl Give {
 
     /// The pass that the answer names, when it is the one that was meant.
     fn echoed(&self, body: &Bytes) -> Result<String, String> {
-        let Some(Json::Object(answer)) = strict::read(body) else {
+        let Some(answer) = strict::object(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         let text = |name: &str| answer.get(name).and_then(Json::as_str).unwrap_or_default();
@@ -216,12 +216,12 @@ impl Look {
             let id = event.get("id").and_then(Json::as_str).unwrap_or_default();
             return Step::Done(Proof::Applied(format!("the pass has event {} with this key", clean(id))));
         }
-        if events.len() >= EVENTS_PAGE {
+        // A page may hold fewer than were asked for: only one without any is behind the last.
+        if !events.is_empty() {
             self.offset += events.len();
             return Step::Send(self.ask());
         }
-        let seen = self.offset + events.len();
-        self.absent(&format!("none of the pass's {seen} events has this key"))
+        self.absent(&format!("none of the pass's {} events has this key", self.offset))
     }
 
     /// That nothing is there proves something only where the configuration says so.

@@ -325,7 +325,7 @@ impl Apply {
             }
             return Ok(());
         }
-        let Some(Json::Object(answer)) = strict::read(body) else {
+        let Some(answer) = strict::object(body) else {
             return Err("the answer is not a JSON object".to_owned());
         };
         if !matches!(call, Call::Delete) {

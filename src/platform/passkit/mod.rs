@@ -39,8 +39,8 @@ pub struct Passkit {
     token: token::Signer,
     scope: Arc<Scope>,
     read_back: ReadBack,
-    /// Answers of 403 so far; [`u32::MAX`] once anything succeeded.
-    forbidden: AtomicU32,
+    /// Answers of 403 to reads and to writes so far; [`u32::MAX`] once one of the kind succeeded: a key may read and not write.
+    forbidden: [AtomicU32; 2],
 }
 
 /// What the conversations need to address a member.
@@ -59,7 +59,7 @@ impl Passkit {
             scope: Arc::new(Scope { base_url: base_url.clone(), program: settings.program.clone(), tier: settings.tier.clone() }),
             base_url,
             read_back: settings.read_back,
-            forbidden: AtomicU32::new(0),
+            forbidden: Default::default(),
         }
     }
 }
@@ -110,15 +110,16 @@ impl Platform for Passkit {
         Ok(())
     }
 
-    fn judge(&self, _request: &Request, answer: &RawAnswer<'_>) -> Verdict {
+    fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
         let now = SystemTime::now();
+        let forbidden = &self.forbidden[usize::from(wire::is_write(request))];
         match answer.status {
-            200..=299 => self.forbidden.store(u32::MAX, Ordering::Relaxed),
+            200..=299 => forbidden.store(u32::MAX, Ordering::Relaxed),
             401 => self.token.forget(now),
-            403 if self.forbidden.load(Ordering::Relaxed) < FORBIDDEN_MAX => {
-                self.forbidden.fetch_add(1, Ordering::Relaxed);
+            403 if forbidden.load(Ordering::Relaxed) < FORBIDDEN_MAX => {
+                forbidden.fetch_add(1, Ordering::Relaxed);
             }
-            403 if self.forbidden.load(Ordering::Relaxed) != u32::MAX => {
+            403 if forbidden.load(Ordering::Relaxed) != u32::MAX => {
                 return Verdict::Outage { reason: judge::forbidden(answer.body) };
             }
             _ => {}

@@ -85,7 +85,8 @@ impl Conversation<Page> for Listing {
             None => {}
             Some(Answer::Http { status: 200..=299, body }) => match parse_list(&body) {
                 Ok(members) => {
-                    let next = (members.len() as u64 >= PAGE).then(|| self.offset + members.len() as u64);
+                    // A page may hold fewer than were asked for: only one without any is behind the last.
+                    let next = (!members.is_empty()).then(|| self.offset + members.len() as u64);
                     let live = members.iter().filter(|member| !member.id().is_empty() && member.is_live_in(&self.scope.program));
                     return Step::Done(Page { passes: live.map(pass_state).collect(), next, fault: None });
                 }

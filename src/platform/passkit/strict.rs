@@ -9,8 +9,16 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 /// Reads a whole text. None when it is not JSON, or names something twice in one object.
-pub(super) fn read(text: &[u8]) -> Option<Value> {
+fn read(text: &[u8]) -> Option<Value> {
     serde_json::from_slice::<Strict>(text).ok().map(|strict| strict.0)
+}
+
+/// The object that these bytes are, or none.
+pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
+    match read(text) {
+        Some(Value::Object(object)) => Some(object),
+        _ => None,
+    }
 }
 
 struct Strict(Value);

@@ -20,10 +20,7 @@ pub(super) struct Member(pub Map<String, Json>);
 impl Member {
     /// Reads an answer. None unless it is an object with an ID.
     pub(super) fn parse(body: &[u8]) -> Option<Member> {
-        match strict::read(body) {
-            Some(Json::Object(member)) => Some(Member(member)).filter(|member| is_segment(member.id())),
-            _ => None,
-        }
+        strict::object(body).map(Member).filter(|member| is_segment(member.id()))
     }
 
     fn text(&self, name: &str) -> &str {
@@ -86,7 +83,7 @@ pub(super) fn parse_lines(body: &[u8]) -> Result<Vec<Map<String, Json>>, BrokenL
         if line.is_empty() {
             continue;
         }
-        let Some(Json::Object(mut line_json)) = strict::read(line) else { return Err(BrokenList::Cut) };
+        let Some(mut line_json) = strict::object(line) else { return Err(BrokenList::Cut) };
         if line_json.contains_key("error") {
             return Err(BrokenList::Told(super::judge::message(line)));
         }
@@ -158,6 +155,11 @@ impl Scope {
         };
         key
     }
+}
+
+/// Would the request change something? Lists are asked for by POST.
+pub(super) fn is_write(request: &Request) -> bool {
+    request.method != Method::GET && !request.path.contains("/list/")
 }
 
 /// Can the text stand as one segment of a path? `.` and `..` would be taken for steps, however they are escaped.

@@ -165,6 +165,16 @@ async fn every_help_can_be_lacking() {
 }
 
 #[tokio::test]
+async fn pages_hold_no_more_than_the_platform_likes() {
+    let rig = Rig::new();
+    rig.sandbox.issue((0..9).map(|number| member(&format!("C{number}")))).expect("issued");
+    rig.faults(|faults| faults.page_max = Some(4));
+    for (filters, expected) in [(json!({"limit": -1}), 4), (json!({"limit": 1000, "offset": 8}), 1), (json!({"limit": 2}), 2)] {
+        assert_eq!(rig.list(filters).await.len(), expected);
+    }
+}
+
+#[tokio::test]
 async fn another_writer_moves_balances_and_is_counted_apart() {
     let rig = Rig::issued();
     rig.trouble(Rule::new(Trouble::OtherWriter { most: 9 }).path("earn"));

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use libssh2_sys as raw;
+use secrecy::{ExposeSecret, SecretString};
 use socket2::{SockRef, TcpKeepalive};
 use ssh2::{ErrorCode, MethodType, Session};
 
@@ -14,7 +15,7 @@ use super::known_hosts::blob_kind;
 use super::login::Credentials;
 use super::offers::{self, Offer};
 use super::{Line, Pace, SftpSource};
-use crate::config::meant::Sftp;
+use crate::config::meant::{Login, Sftp};
 use crate::source::{Connect, Result, Source, SourceError};
 
 /// Time between keepalive probes of TCP once the first stays without an answer.
@@ -151,8 +152,27 @@ impl Connect for SftpConnect {
             )),
         })?;
         line.session.set_timeout(millis(self.settings.idle_timeout));
-        Ok(Box::new(SftpSource::new(line, sftp, &self.settings, Pace::default())))
+        Ok(Box::new(SftpSource::new(line, sftp, &self.settings, Pace::new(self.settings.speed_span, self.settings.speed_min))))
     }
+
+    fn login_digest(&self, salt: &[u8]) -> Option<String> {
+        let settings = &self.settings;
+        let who = format!("{}\0{}\0{}\0", settings.host, settings.port, settings.user);
+        let secret = match &settings.login {
+            Login::Key { key, .. } => key.with(str::to_owned).ok()?,
+            Login::Password(password) => password.with(str::to_owned).ok()?,
+            Login::Agent => String::new(),
+        };
+        slow_digest(&SecretString::from(who + &secret).expose_secret(), salt)
+    }
+}
+
+/// A digest that takes its time: a password must not be found by trying out words.
+fn slow_digest(text: &str, salt: &[u8]) -> Option<String> {
+    const ROUNDS: usize = 50_000;
+    let mut digest = [0; 32];
+    openssl::pkcs5::pbkdf2_hmac(text.as_bytes(), salt, ROUNDS, openssl::hash::MessageDigest::sha256(), &mut digest).ok()?;
+    Some(openssl::base64::encode_block(&digest))
 }
 
 /// The end of a phase, shared by its steps.

@@ -12,7 +12,7 @@ mod offers;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use ssh2::{ErrorCode, FileStat, OpenFlags, OpenType, RenameFlags, Session, Sftp}
 pub use connect::SftpConnect;
 pub use host_key::fingerprint;
 
-use super::{ENTRIES_MAX, Entry, EntryKind, Fetched, Result, Source, SourceError};
+use super::{ENTRIES_MAX, Entry, EntryKind, Fetched, NAME_BYTES_MAX, Place, Result, Source, SourceError};
 use crate::config::meant;
 use error::{Phase, from_io, from_ssh2};
 
@@ -67,16 +67,9 @@ struct Pace {
     bytes: u64,
 }
 
-impl Default for Pace {
-    /// 1 KiB/s over a minute (failure model C3).
-    fn default() -> Pace {
-        Pace::new(Duration::from_mins(1), 1024)
-    }
-}
-
 impl Pace {
     fn new(window: Duration, bytes_per_second: u64) -> Pace {
-        Pace { window, bytes_min: bytes_per_second * window.as_secs().max(1), waited: Duration::ZERO, bytes: 0 }
+        Pace { window, bytes_min: bytes_per_second.saturating_mul(window.as_secs().max(1)), waited: Duration::ZERO, bytes: 0 }
     }
 
     fn count(&mut self, bytes: usize, since: Instant) -> Result<()> {
@@ -86,7 +79,7 @@ impl Pace {
             return Ok(());
         }
         if self.bytes < self.bytes_min {
-            return Err(SourceError::Timeout { phase: "transfer at 1 KiB/s or more", limit: self.window });
+            return Err(SourceError::TooSlow { bytes_per_second: self.bytes / self.window.as_secs().max(1), span: self.window });
         }
         (self.waited, self.bytes) = (Duration::ZERO, 0);
         Ok(())
@@ -97,6 +90,7 @@ impl Pace {
 struct SftpSource {
     sftp: Sftp,
     line: Line,
+    user: String,
     idle: Duration,
     buffer: usize,
     pace: Pace,
@@ -112,7 +106,15 @@ impl Drop for SftpSource {
 
 impl SftpSource {
     fn new(line: Line, sftp: Sftp, settings: &meant::Sftp, pace: Pace) -> SftpSource {
-        SftpSource { sftp, line, idle: settings.idle_timeout, buffer: settings.buffer.max(1 << 16), pace, broken: false }
+        SftpSource {
+            sftp,
+            line,
+            user: settings.user.clone(),
+            idle: settings.idle_timeout,
+            buffer: settings.buffer.max(1 << 16),
+            pace,
+            broken: false,
+        }
     }
 
     fn phase(&self, name: &'static str) -> Phase {
@@ -163,21 +165,32 @@ impl SftpSource {
 
     fn list_open(&self, folder: &BStr, handle: &mut ssh2::File) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
+        let mut name_bytes = 0;
         let mut pace = self.pace;
+        let mut ended = false;
         loop {
             let since = Instant::now();
             let (name, stat) = match handle.readdir() {
                 Ok(item) => item,
-                Err(error) if is_end_of_listing(&error) => return Ok(entries),
+                Err(error) if is_end_of_listing(&error) && ended => return Ok(entries),
+                Err(error) if is_end_of_listing(&error) => {
+                    ended = true;
+                    continue;
+                }
                 Err(error) => return Err(self.fault(&error, "list", folder)),
             };
+            if std::mem::take(&mut ended) {
+                // To libssh2 an empty name and the end look alike, but after the end comes nothing more.
+                entries.push(Entry { name: BString::default(), kind: EntryKind::Other, size: 0, mtime: 0 });
+            }
             let name = name.as_os_str().as_bytes();
             // Attributes of an entry take a good 40 bytes beside the name.
             pace.count(name.len() + 40, since)?;
             if name == b"." || name == b".." {
                 continue;
             }
-            if entries.len() >= ENTRIES_MAX {
+            name_bytes += name.len();
+            if entries.len() >= ENTRIES_MAX || name_bytes > NAME_BYTES_MAX {
                 return Err(super::too_many_entries(folder));
             }
             entries.push(entry(name, &stat));
@@ -204,8 +217,9 @@ impl SftpSource {
             }
             pace.count(count, since)?;
             bytes += count as u64;
-            if bytes > bytes_max {
-                return Err(super::too_large(path, bytes, bytes_max));
+            if bytes > size {
+                // It grew, or its size was a lie; how far it goes on does not matter.
+                break;
             }
             sink(&buffer[..count])?;
         }
@@ -399,6 +413,15 @@ impl Source for SftpSource {
         })
     }
 
+    fn place(&mut self, folder: &BStr) -> Result<Place> {
+        let folder = if folder.is_empty() { ".".into() } else { folder };
+        self.run(|this| {
+            let real = this.sftp.realpath(as_path(folder)).map_err(|e| this.fault(&e, "find", folder))?;
+            let server = this.line.session.host_key().map(|(blob, _)| fingerprint(blob)).unwrap_or_default();
+            Ok(Place { server, user: this.user.clone(), path: BString::from(real.into_os_string().into_vec()) })
+        })
+    }
+
     fn keep_alive(&mut self) -> Result<()> {
         // A question that needs an answer: libssh2's own keepalive succeeds against a dead peer.
         self.run(|this| this.sftp.realpath(Path::new(".")).map(drop).map_err(|e| from_ssh2(&e, this.phase("keep alive"), "the connection")))
@@ -468,7 +491,7 @@ mod tests {
         let window = Duration::from_mins(1);
         let mut drip = Pace::new(window, 1024);
         let Some(long_ago) = Instant::now().checked_sub(window) else { return };
-        assert!(matches!(drip.count(60, long_ago), Err(SourceError::Timeout { .. })));
+        assert!(matches!(drip.count(60, long_ago), Err(SourceError::TooSlow { bytes_per_second: 1, .. })));
         let mut slow = Pace::new(window, 1024);
         for _ in 0..3 {
             slow.count(62 * 1024, long_ago).unwrap();

@@ -37,6 +37,7 @@ fn a_file_on_a_real_server_is_applied_reported_and_put_away() {
     check_promises(&harbour);
 }
 
+/// C4.
 #[test]
 fn a_server_with_another_host_key_is_refused_and_both_fingerprints_are_shown() {
     let mut harbour = harbour().start();
@@ -53,6 +54,7 @@ fn a_server_with_another_host_key_is_refused_and_both_fingerprints_are_shown() {
     check_promises(&harbour);
 }
 
+/// C5.
 #[test]
 fn a_refused_login_is_told_and_asks_nothing_of_the_platform() {
     let harbour = harbour().start();
@@ -69,6 +71,7 @@ fn a_refused_login_is_told_and_asks_nothing_of_the_platform() {
     check_promises(&harbour);
 }
 
+/// C2.
 #[test]
 fn a_server_that_is_away_does_not_keep_another_from_being_served() {
     let more = "[source.gone]\nkind = \"sftp\"\nhost = \"127.0.0.1\"\nport = 1\nuser = \"acme\"\nagent = true\nhost_key = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n\
@@ -82,6 +85,7 @@ fn a_server_that_is_away_does_not_keep_another_from_being_served() {
     check_promises(&harbour);
 }
 
+/// C6.
 #[test]
 fn an_inbox_that_is_missing_keeps_no_other_from_being_served() {
     let more = "[feed.aaa]\nsource = \"port\"\ninbox = \"absent\"\npattern = \"*.csv\"\ncontent = \"snapshot\"\nschema = \"schema.json\"\nplatform = \"cards\"\n\
@@ -96,6 +100,7 @@ fn an_inbox_that_is_missing_keeps_no_other_from_being_served() {
     check_promises(&harbour);
 }
 
+/// C10.
 #[test]
 fn a_growing_file_is_taken_only_when_it_is_quiet_and_then_whole() {
     let harbour = harbour().feed("quiet", "\"1500ms\"").start();
@@ -125,6 +130,7 @@ fn a_growing_file_is_taken_only_when_it_is_quiet_and_then_whole() {
     check_promises(&harbour);
 }
 
+/// C1.
 #[test]
 fn a_download_that_is_cut_begins_again_and_ends_once() {
     let harbour = harbour().start();

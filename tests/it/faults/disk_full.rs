@@ -180,7 +180,7 @@ fn a_full_report_place_shows_no_truncated_report_and_gets_it_when_there_is_room(
 #[test]
 fn a_full_inbox_disk_keeps_the_input_until_it_can_be_put_away() {
     let home = tempfile::tempdir().unwrap();
-    let harbour = harbour().feed("reports", "{ folder = \"/reports\" }").folder().start();
+    let harbour = harbour().feed("reports", "{ source = \"port\", folder = \"reports\" }").folder().start();
     fs::remove_dir_all(harbour.inbox()).unwrap();
     fs::create_dir(harbour.root.join("reports")).unwrap();
     let disk = Disk::image(&harbour.inbox(), &home.path().join("image"), 8);

@@ -110,8 +110,8 @@ fn a_request_that_came_to_nothing_is_sent_again() {
 /// D2. Tries end, and the row is told of: it is neither lost nor in the way of others.
 #[test]
 fn a_row_whose_requests_all_come_to_nothing_is_refused_as_retries_exhausted() {
-    let harbour = harbour().points_only().platform("tries", "3").platform("timeout", "\"400ms\"").start();
-    for (stem, trouble) in [("dropped", Trouble::DropBefore), ("late", Trouble::AnswerLate { ms: 1500 })] {
+    let harbour = harbour().points_only().platform("tries", "3").platform("timeout", "\"1s\"").start();
+    for (stem, trouble) in [("dropped", Trouble::DropBefore), ("late", Trouble::AnswerLate { ms: 3000 })] {
         let before = harbour.writes_by_pass().get("C-3").copied().unwrap_or_default();
         let line = refused_alone(&harbour, stem, before as u32 * 10 + 10, &trouble);
         assert_eq!((line["_codes"].as_str(), line["_retryable"].as_str()), ("retries-exhausted", "yes"), "{line:?}");
@@ -299,7 +299,7 @@ fn a_pass_that_is_not_there_is_told_and_never_made() {
 /// D11.
 #[test]
 fn many_missing_passes_among_the_first_rows_stop_the_run_for_somebody_to_look() {
-    let harbour = harbour().points_only().members(100).unmodelled().start();
+    let harbour = harbour().points_only().members(100).unmodelled().platform("allowance", "\"500/s\"").start();
     harbour.deliver("points.csv", snapshot(1..=1000, 10));
     harbour.once().exits(1);
     let run = harbour.run_of("points.csv");

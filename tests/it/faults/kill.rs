@@ -157,6 +157,7 @@ fn a_termination_drains_and_the_next_start_goes_on() {
     check_promises(&harbour);
 }
 
+/// F5.
 #[test]
 fn two_programs_do_not_work_on_one_state_directory() {
     let harbour = harbour().start();

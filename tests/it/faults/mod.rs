@@ -3,10 +3,15 @@
 // Balances are whole numbers here, and files are small.
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
+mod adds;
 mod content;
+mod crash_points;
 mod delivery;
 mod disk_broken;
+mod disk_clock;
 mod disk_full;
+mod disk_full;
+mod disk_power;
 mod http_answers;
 mod http_outage;
 mod http_tls;
@@ -19,3 +24,8 @@ mod places;
 mod platform;
 mod privacy;
 mod samples;
+mod sftp_claim;
+mod sftp_hostile;
+mod sftp_inbox;
+mod sftp_network;
+mod sftp_rights;

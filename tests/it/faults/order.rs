@@ -7,6 +7,7 @@ use super::delivery::snapshot;
 use crate::rig::harbour::{Plan, harbour, wait_until};
 use crate::rig::promises::check_promises;
 
+/// C13.
 #[test]
 fn a_file_delivered_again_is_answered_at_once_and_asks_nothing() {
     let harbour = harbour().start();
@@ -24,6 +25,7 @@ fn a_file_delivered_again_is_answered_at_once_and_asks_nothing() {
     check_promises(&harbour);
 }
 
+/// C13.
 #[test]
 fn the_same_rows_in_another_file_cost_no_write() {
     let harbour = harbour().start();
@@ -64,6 +66,7 @@ fn files_that_are_there_together_run_in_their_declared_order() {
     }
 }
 
+/// C12, C14.
 #[test]
 fn a_taken_name_in_the_archive_is_never_overwritten() {
     let harbour = harbour().start();

@@ -12,6 +12,7 @@ use crate::rig::harbour::harbour;
 use crate::rig::promises::check_promises;
 use crate::rig::sshd::Options;
 
+/// C18, C19.
 #[test]
 fn odd_names_are_carried_byte_for_byte() {
     let names: [&[u8]; 8] = [
@@ -41,6 +42,7 @@ fn odd_names_are_carried_byte_for_byte() {
     check_promises(&harbour);
 }
 
+/// C18.
 #[test]
 fn names_with_control_characters_are_left_alone_and_told_once() {
     let harbour = harbour().feed("pattern", "\"*\"").start();
@@ -60,6 +62,7 @@ fn names_with_control_characters_are_left_alone_and_told_once() {
     check_promises(&harbour);
 }
 
+/// C10, C17.
 #[test]
 fn links_folders_and_temporary_names_are_not_files_to_take() {
     let harbour = harbour().start();
@@ -76,6 +79,7 @@ fn links_folders_and_temporary_names_are_not_files_to_take() {
     check_promises(&harbour);
 }
 
+/// C7.
 #[test]
 fn a_report_folder_that_refuses_keeps_the_input_and_sends_no_row_again() {
     let harbour = harbour().start();
@@ -94,6 +98,7 @@ fn a_report_folder_that_refuses_keeps_the_input_and_sends_no_row_again() {
     check_promises(&harbour);
 }
 
+/// C7.
 #[test]
 fn a_server_that_forbids_to_create_files_keeps_the_input() {
     let harbour = harbour().server(Options { denied: vec!["mkdir"], ..Options::default() }).start();
@@ -108,6 +113,7 @@ fn a_server_that_forbids_to_create_files_keeps_the_input() {
     check_promises(&harbour);
 }
 
+/// C6.
 #[test]
 fn a_server_that_forbids_to_rename_loses_no_file_and_repeats_no_row() {
     let harbour = harbour().server(Options { denied: vec!["rename", "posix-rename", "hardlink"], ..Options::default() }).start();
@@ -121,6 +127,7 @@ fn a_server_that_forbids_to_rename_loses_no_file_and_repeats_no_row() {
     assert_eq!(finals, Vec::<String>::new(), "no report under a final name");
 }
 
+/// C9, C12.
 #[test]
 fn another_file_under_the_same_name_is_not_put_away_unread() {
     let harbour = harbour().start();
@@ -140,6 +147,7 @@ fn another_file_under_the_same_name_is_not_put_away_unread() {
     check_promises(&harbour);
 }
 
+/// C23.
 #[test]
 fn a_file_taken_away_before_it_is_fetched_is_told_and_forgotten() {
     let harbour = harbour().start();
@@ -163,6 +171,7 @@ fn a_file_left_where_it_is_is_taken_once() {
     check_promises(&harbour);
 }
 
+/// C10.
 #[test]
 fn a_marker_older_than_its_file_vouches_for_nothing() {
     let harbour = harbour().feed("quiet", "").feed("marker", "\"_SUCCESS\"").start();
@@ -178,6 +187,7 @@ fn a_marker_older_than_its_file_vouches_for_nothing() {
     assert_eq!(harbour.report("points")["file"]["complete"], "marker _SUCCESS");
 }
 
+/// C10.
 #[test]
 fn a_file_with_a_marker_is_taken_when_the_marker_is_there() {
     let harbour = harbour().feed("quiet", "").feed("marker", "\"{}.done\"").start();

@@ -112,7 +112,7 @@ impl Faults {
         Faults { control: harbour.home.path().join("storage-faults") }
     }
 
-    /// From now on calls of these kinds (`s` flush, `w` write, `o` create) on paths that contain `matching` fail, but for the first `skip`.
+    /// From now on calls of these kinds (`s` flush, `w` write, `o` create, `i` watch for events) on paths that contain `matching` fail, but for the first `skip`.
     pub fn fail(&self, kinds: &str, errno: i32, matching: &str, skip: u32) {
         let temporary = self.control.with_extension("new");
         fs::write(&temporary, format!("{kinds} {errno} {skip} {matching}")).unwrap();

@@ -380,6 +380,13 @@ impl Harbour {
         Process { child: Some(child), reader: Some(reader), log: Arc::clone(&self.log) }
     }
 
+    /// What a reading command answers as JSON.
+    #[track_caller]
+    pub fn told(&self, args: &[&str]) -> serde_json::Value {
+        let output = self.command(args).stdout(Stdio::piped()).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
     }

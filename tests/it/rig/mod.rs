@@ -1,8 +1,11 @@
 //! What tests are run against.
 
+pub mod crash;
 pub mod disk;
 pub mod ferry;
 pub mod harbour;
+pub mod hostile;
+pub mod portrait;
 pub mod promises;
 pub mod proxy;
 pub mod sshd;

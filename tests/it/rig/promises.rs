@@ -1,16 +1,17 @@
 //! The promises of the design, asserted from outside at the end of every test: files at the server, passes at the platform, reports,
 //! ledger and log must tell one story.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use passferry::cli::Exit;
-use passferry::ledger::{Ledger, Run, RunKind, State};
+use passferry::ledger::{KeyState, Ledger, Run, RunKind, State};
 use passferry::outcome::Outcome;
 use passferry::pipeline::correction::{RESERVED, unprotect};
+use passferry::row::AddKind;
 use sha2::{Digest, Sha256};
 
 use super::harbour::{Harbour, KEY, SECRET};
@@ -44,7 +45,9 @@ pub fn check_promises(harbour: &Harbour) {
     }
     assert_eq!(ledger.check().unwrap(), Vec::<String>::new(), "the ledger contradicts itself");
     verify_finds_nothing(harbour, &*ledger);
+    adds_have_one_effect(harbour, &*ledger, &runs);
     drop(ledger);
+    adds_have_one_effect(harbour);
     if harbour.modelled {
         passes_hold_what_the_last_file_says(harbour, &model);
     }
@@ -193,7 +196,7 @@ fn rows_for_a_person_are_in_one_line(harbour: &Harbour, ledger: &dyn Ledger, run
             let outcome = row.outcome.unwrap();
             left_out.insert(row.record, outcome);
             // Somebody decided to discard these: they ask for nobody any more.
-            let decided = row.detail.codes().contains(&passferry::outcome::Code::Discarded);
+            let decided = row.detail.codes().iter().any(|code| passferry::pipeline::report::json::KEPT_BACK.contains(code));
             if outcome.needs_person() && !decided {
                 needing.push(row.record);
             }
@@ -254,6 +257,34 @@ fn passes_hold_what_the_last_file_says(harbour: &Harbour, model: &HashMap<String
     }
 }
 
+/// Promise 2, for adds: what the ledger says of each key is what the platform has.
+fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
+    let effects: Vec<_> = harbour.sandbox.effects().into_iter().filter(passferry::sandbox::Effect::is_add).collect();
+    let mut known = std::collections::HashSet::new();
+    for run in runs {
+        for state in KeyState::ALL {
+            for note in ledger.keys_of(&run.id, state).unwrap() {
+                let key = note.key.to_string();
+                known.insert(key.clone());
+                if note.key.kind == AddKind::Notify {
+                    continue;
+                }
+                let times: u64 = effects.iter().filter(|effect| effect.event == key).map(|effect| effect.times).sum();
+                let fits = match (state, &note.settled) {
+                    // What a person decided is theirs; twice is wrong whatever they decided.
+                    (_, Some(_)) | (KeyState::InDoubt | KeyState::Intended, None) => times <= 1,
+                    (KeyState::Applied, None) => times == 1,
+                    (KeyState::NotApplied, None) => times == 0,
+                };
+                assert!(fits, "line {} of {} is {state:?} and was applied {times} times\n{}", note.line, run.shown_name(), harbour.said());
+            }
+        }
+    }
+    for effect in effects {
+        assert!(known.contains(&effect.event), "an add that the ledger does not know: {effect:?}\n{}", harbour.said());
+    }
+}
+
 /// Promise 6.
 fn another_sweep_changes_nothing(harbour: &Harbour) {
     let writes = harbour.writes().len();
@@ -296,4 +327,33 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Promise 2, for adds, whatever came of them: what the ledger calls applied has one event at the platform, what it calls not applied has
+/// none, and what is in doubt has at most one. A run that is over has decided about each.
+pub fn adds_have_one_effect(harbour: &Harbour) {
+    let ledger = harbour.ledger();
+    let mut events: HashMap<String, usize> = HashMap::new();
+    let passes: BTreeSet<String> =
+        harbour.delivered.borrow().iter().flat_map(|file| records(&file.content)).filter_map(|mut cells| cells.remove("id")).collect();
+    for event in passes.iter().flat_map(|pass| harbour.sandbox.events(pass)) {
+        *events.entry(event).or_default() += 1;
+    }
+    for run in harbour.runs() {
+        for state in KeyState::ALL {
+            for note in ledger.keys_of(&run.id, state).unwrap().iter().filter(|note| note.key.kind != AddKind::Notify) {
+                let effects = events.remove(&note.key.to_string()).unwrap_or_default();
+                let fits = match state {
+                    KeyState::Applied => effects == 1,
+                    KeyState::NotApplied => effects == 0,
+                    KeyState::InDoubt => effects <= 1,
+                    KeyState::Intended => effects <= 1 && !run.state.is_over(),
+                };
+                assert!(fits, "{} line {}: {} and {effects} effects\n{}", run.shown_name(), note.line, state.as_str(), harbour.said());
+            }
+        }
+    }
+    // Events of sets carry the row.
+    let unknown: Vec<_> = events.keys().filter(|event| event.ends_with("-earn") || event.ends_with("-burn")).collect();
+    assert!(unknown.is_empty(), "effects that the ledger knows nothing of: {unknown:?}");
 }

@@ -1,7 +1,8 @@
 /* Makes storage calls of a program fail, or flushes do nothing. Loaded with LD_PRELOAD.
  *
- *   STORAGE_FAULTS=FILE   while FILE is there: "KINDS ERRNO SKIP MATCHING". Calls of these kinds (s flush, w write, o create) on paths that
- *                         contain MATCHING fail with ERRNO, but for the first SKIP of them. FILE with the ending .struck is made then.
+ *   STORAGE_FAULTS=FILE   while FILE is there: "KINDS ERRNO SKIP MATCHING". Calls of these kinds (s flush, w write, o create, i watch for
+ *                         events) on paths that contain MATCHING fail with ERRNO, but for the first SKIP of them. FILE with the ending
+ *                         .struck is made then.
  *   STORAGE_NO_FLUSH=1    flushes succeed without being made
  *
  * What the program asks the kernel without the C library (rustix) is not seen.
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +107,15 @@ static int create(const char *path, int flags, mode_t mode) {
         return -1;
     }
     return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int inotify_add_watch(int fd, const char *path, uint32_t events) {
+    int number = fault('i', -1, path);
+    if (number) {
+        errno = number;
+        return -1;
+    }
+    return (int)syscall(SYS_inotify_add_watch, fd, path, events);
 }
 
 int open64(const char *path, int flags, ...) {
