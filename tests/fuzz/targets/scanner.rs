@@ -255,7 +255,7 @@ impl Setup {
         let column = |index: usize| Some(index as u32);
         if raw.len() > self.limits.record {
             let mut shown = SHOWN.min(self.limits.record);
-            while raw[shown] & 0xC0 == 0x80 {
+            while shown > 0 && raw[shown] & 0xC0 == 0x80 {
                 shown -= 1;
             }
             return (&raw[..shown], vec![(Code::RecordTooLong, None)]);
