@@ -16,9 +16,9 @@ pub struct Args {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
-    let lead = context::Lead::take(&config)?;
+    let mut lead = context::Lead::take(&config)?;
     let watched = watch(&config, &lead, args);
-    lead.close(&config, watched.as_ref().err());
+    lead.heed(&config, watched.as_ref().err());
     watched
 }
 
