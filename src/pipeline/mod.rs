@@ -23,6 +23,7 @@ pub mod report;
 pub mod resolve;
 pub mod road;
 mod room;
+pub mod sequence;
 pub mod settle;
 pub mod sent;
 pub mod spill;
