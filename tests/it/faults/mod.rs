@@ -5,6 +5,10 @@
 
 mod adds;
 mod content;
+mod data_cells;
+mod data_files;
+mod data_order;
+mod data_rows;
 mod crash_points;
 mod crash_recheck;
 mod crash_stations;
@@ -22,11 +26,14 @@ mod keep_backup;
 mod keep_forget;
 mod keep_verify;
 mod kill;
+mod operator_guards;
+mod operator_reload;
 mod order;
 mod places;
 mod platform;
 mod privacy;
 mod samples;
+mod threats_local;
 mod sftp_claim;
 mod sftp_hostile;
 mod sftp_inbox;
