@@ -25,10 +25,10 @@ pub mod watcher;
 
 pub mod keeping;
 
+pub mod clock;
 pub mod dispatch;
 pub mod platform;
 pub mod source;
-pub mod clock;
 pub mod stop;
 
 pub mod cli;

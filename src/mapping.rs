@@ -277,7 +277,8 @@ impl Mapping {
                 if fields.iter().all(|&index| values[index].is_none()) && !fields.is_empty() {
                     return Ok(None);
                 }
-                let long = |&index: &usize| matches!(&values[index], Some(Value::Text(text) | Value::Big(text)) if text.len() > TEMPLATE_CELL_MAX);
+                let long =
+                    |&index: &usize| matches!(&values[index], Some(Value::Text(text) | Value::Big(text)) if text.len() > TEMPLATE_CELL_MAX);
                 if fields.iter().any(long) {
                     return Err(format!("a cell has more than {TEMPLATE_CELL_MAX} bytes, too many for a template"));
                 }

@@ -88,6 +88,7 @@ impl Matcher {
     }
 
     /// Also looks for what we claimed before.
+    #[must_use]
     pub fn claiming_in(self, folder: Option<BString>) -> Matcher {
         Matcher { claims: folder, ..self }
     }

@@ -234,7 +234,12 @@ fn keys(connection: &Connection, runs: &[Run], since: DateTime<Utc>, findings: &
     for (run, kind, state, count) in all {
         let owner = by_id.get(run.as_str());
         if AddKind::parse(&kind).is_none() || KeyState::parse(&state).is_none() {
-            found("key-unreadable", &run, format!("{count} keys of adds are {kind:?} {state:?}, which this program does not know"), RESTORE);
+            found(
+                "key-unreadable",
+                &run,
+                format!("{count} keys of adds are {kind:?} {state:?}, which this program does not know"),
+                RESTORE,
+            );
         } else if owner.is_none() {
             found("key-unknown-run", &run, format!("{count} keys of adds are of this run, which is not in the ledger"), RESTORE);
         } else if state == KeyState::Intended.as_str() && owner.is_some_and(|run| run.state.is_over()) {

@@ -214,9 +214,9 @@ fn quoting_rows(connection: &Connection, texts: &Texts) -> Result<Vec<(i64, i64)
 
 /// Takes out what keys of other passes say in words that quote one of the texts.
 fn quoting_keys(work: &Connection, texts: &Texts) -> Result<()> {
-    let mut select =
-        work.prepare("SELECT row_key, kind, evidence || ' ' || coalesce(settled, '') FROM add_key WHERE evidence <> '' OR settled <> ''")
-            .map_err(storage)?;
+    let mut select = work
+        .prepare("SELECT row_key, kind, evidence || ' ' || coalesce(settled, '') FROM add_key WHERE evidence <> '' OR settled <> ''")
+        .map_err(storage)?;
     let mut quoting: Vec<([u8; 16], String)> = Vec::new();
     let mut rows = select.query([]).map_err(storage)?;
     while let Some(row) = rows.next().map_err(storage)? {

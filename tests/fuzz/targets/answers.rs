@@ -178,7 +178,9 @@ impl Talk<'_> {
         let mut headers = HeaderMap::new();
         for header in head {
             let Some((name, value)) = header.split_once(':') else { continue };
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.trim().as_bytes()), HeaderValue::from_bytes(value.trim().as_bytes())) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.trim().as_bytes()), HeaderValue::from_bytes(value.trim().as_bytes()))
+            {
                 headers.insert(name, value);
             }
         }
@@ -217,7 +219,9 @@ fn check_verdict(status: u16, body: &[u8], verdict: &Verdict) {
             assert!(!reason.chars().any(char::is_control), "{reason:?}");
             assert!(reason.chars().count() <= MESSAGE_MAX + 200, "{reason:?}");
         }
-        Verdict::SlowDown { after } => assert!(after.is_none_or(|after| SystemTime::now().checked_add(after).is_some() && after < Duration::MAX)),
+        Verdict::SlowDown { after } => {
+            assert!(after.is_none_or(|after| SystemTime::now().checked_add(after).is_some() && after < Duration::MAX))
+        }
         Verdict::Final => {}
     }
 }
@@ -330,7 +334,9 @@ fn proves(request: &Request, heard: &Heard, change: &Change, meant: Option<&str>
         read.filter_map(|member| member.get("id").and_then(Json::as_str).map(str::to_owned)).chain(meant.map(str::to_owned)).collect();
     let right = id.is_none_or(|id| known.is_empty() || known.iter().any(|known| known == id));
     let external = match &change.target {
-        Target::External(external) if request.path == "/members/member/points/set" => text("externalId").is_none_or(|echoed| echoed == external),
+        Target::External(external) if request.path == "/members/member/points/set" => {
+            text("externalId").is_none_or(|echoed| echoed == external)
+        }
         _ => true,
     };
     right && external
@@ -374,18 +380,31 @@ fn says(body: &Map<String, Json>, path: &str, field: &FieldChange) -> bool {
 }
 
 fn find(talk: &mut Talk<'_>, words: &[&str]) {
-    let targets: Vec<Target> =
-        words.iter().filter_map(|word| word.strip_prefix("id:").map(|id| Target::External(id.to_owned())).or_else(|| word.strip_prefix("pass:").map(|id| Target::Pass(id.to_owned())))).take(100).collect();
+    let targets: Vec<Target> = words
+        .iter()
+        .filter_map(|word| {
+            word.strip_prefix("id:")
+                .map(|id| Target::External(id.to_owned()))
+                .or_else(|| word.strip_prefix("pass:").map(|id| Target::Pass(id.to_owned())))
+        })
+        .take(100)
+        .collect();
     let findings = talk.hold(talk.account.find(&targets));
     assert_eq!(findings.len(), targets.len(), "a finding for each target");
     for (target, finding) in targets.iter().zip(&findings) {
         match finding {
             Finding::Found(found) => {
                 assert!(!found.pass_id.is_empty());
-                assert!(members(&talk.said).any(|member| is(&member, target) && member["id"] == *found.pass_id && live(&member)), "{target:?} {finding:?}");
+                assert!(
+                    members(&talk.said).any(|member| is(&member, target) && member["id"] == *found.pass_id && live(&member)),
+                    "{target:?} {finding:?}"
+                );
             }
             Finding::Several(ids) => {
-                assert!(ids.len() > 1 && ids.iter().all(|id| members(&talk.said).any(|member| is(&member, target) && member["id"] == **id)), "{finding:?}");
+                assert!(
+                    ids.len() > 1 && ids.iter().all(|id| members(&talk.said).any(|member| is(&member, target) && member["id"] == **id)),
+                    "{finding:?}"
+                );
             }
             Finding::Absent => {
                 let asked = |request: &Request| request.method == Method::GET || request.path.contains("/list/");

@@ -83,11 +83,16 @@ fn our_report(labels: &[String], records: &[Vec<String>]) {
         return;
     }
     // A file with reserved columns of its own is a correction already.
-    if reserved_columns(labels).is_some() || labels.iter().any(|label| RESERVED.contains(&label.trim())) || text_of(labels).trim().is_empty() {
+    if reserved_columns(labels).is_some()
+        || labels.iter().any(|label| RESERVED.contains(&label.trim()))
+        || text_of(labels).trim().is_empty()
+    {
         return;
     }
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-    writer.write_record(labels.iter().map(|label| protect(label).into_owned()).chain(RESERVED.map(str::to_owned))).expect("memory takes it");
+    writer
+        .write_record(labels.iter().map(|label| protect(label).into_owned()).chain(RESERVED.map(str::to_owned)))
+        .expect("memory takes it");
     for (number, record) in (1_u64..).zip(records) {
         let own = (0..labels.len()).map(|column| protect(record.get(column).map_or("", String::as_str)).into_owned());
         let line = (number + 1).to_string();

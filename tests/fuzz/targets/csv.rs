@@ -26,7 +26,10 @@ pub struct Cell {
 #[derive(Debug)]
 pub enum Piece {
     Record(Record),
-    Blank { line: u64, start: usize },
+    Blank {
+        line: u64,
+        start: usize,
+    },
     /// A quote that is never closed, or a quoted cell beyond the limit: nothing after it can be trusted.
     Fatal(Code),
 }

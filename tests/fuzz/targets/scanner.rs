@@ -204,7 +204,10 @@ impl Setup {
                 "a damaged container is told: {fault}"
             ),
             (Err(fault), false, Some(at), fatal) => {
-                assert!(fault.code == Code::EncodingError || fatal.is_some_and(|code| code == fault.code && code == Code::CellTooLong), "{fault}");
+                assert!(
+                    fault.code == Code::EncodingError || fatal.is_some_and(|code| code == fault.code && code == Code::CellTooLong),
+                    "{fault}"
+                );
                 if fault.code == Code::EncodingError {
                     assert_eq!(fault.offset, Some(at as u64), "the first byte that is not UTF-8 is named");
                 }
@@ -234,7 +237,12 @@ impl Setup {
             (code, None) => assert!(
                 matches!(
                     code,
-                    Code::StrayQuote | Code::NulByte | Code::RecordTooLong | Code::TooManyCells | Code::CellTooLong | Code::UnterminatedQuote
+                    Code::StrayQuote
+                        | Code::NulByte
+                        | Code::RecordTooLong
+                        | Code::TooManyCells
+                        | Code::CellTooLong
+                        | Code::UnterminatedQuote
                 ),
                 "{fault}"
             ),

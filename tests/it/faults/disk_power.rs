@@ -106,7 +106,9 @@ fn known(harbour: &Harbour) -> BTreeMap<(String, u64), Outcome> {
 fn said_to_be_over(harbour: &Harbour) -> Vec<String> {
     let said = harbour.said();
     let words: Vec<&str> = said.split_whitespace().collect();
-    let over = |words: &&[&str]| words[0] == "run" && words[2] == "is" && ["done", "done-in-doubt", "failed"].iter().any(|end| words[3].starts_with(end));
+    let over = |words: &&[&str]| {
+        words[0] == "run" && words[2] == "is" && ["done", "done-in-doubt", "failed"].iter().any(|end| words[3].starts_with(end))
+    };
     words.windows(4).filter(over).map(|words| words[1].to_owned()).collect()
 }
 
@@ -147,7 +149,11 @@ fn cut(moment: &Moment, flushes: bool) {
     }
     for n in 1..=PASSES {
         let wanted = if n <= SETS { 1000 + n } else { EARNED };
-        assert!((harbour.points(&format!("C-{n}")) - f64::from(wanted)).abs() < 0.5, "{told}: C-{n} has {}", harbour.points(&format!("C-{n}")));
+        assert!(
+            (harbour.points(&format!("C-{n}")) - f64::from(wanted)).abs() < 0.5,
+            "{told}: C-{n} has {}",
+            harbour.points(&format!("C-{n}"))
+        );
     }
     check_promises(harbour);
 }
@@ -206,7 +212,8 @@ fn a_power_cut_at_every_flush_loses_nothing_acknowledged_and_repeats_nothing() {
     }
     let (_, flushes) = Ship::launch().sail(&moment(Mode::Count, 0, FLUSHES), true);
     let (_, all) = Ship::launch().sail(&moment(Mode::Count, 0, ""), true);
-    let mut moments: Vec<Moment> = (1..=flushes.len()).flat_map(|nth| [moment(Mode::Before, nth, FLUSHES), moment(Mode::After, nth, FLUSHES)]).collect();
+    let mut moments: Vec<Moment> =
+        (1..=flushes.len()).flat_map(|nth| [moment(Mode::Before, nth, FLUSHES), moment(Mode::After, nth, FLUSHES)]).collect();
     moments.extend((1..=all.len()).step_by(7).map(|nth| moment(Mode::Before, nth, "")));
     println!("{} power cuts: {} flushes, {} calls", moments.len(), flushes.len(), all.len());
     cut_at(&moments);
@@ -217,7 +224,11 @@ fn a_power_cut_at_every_flush_loses_nothing_acknowledged_and_repeats_nothing() {
 fn without_flushes_the_same_power_cuts_are_found_to_break_promises() {
     let (_, calls) = Ship::launch().sail(&moment(Mode::Count, 0, "port:"), true);
     let sends = calls.len();
-    let moments = [moment(Mode::Before, sends / 2, "port:"), moment(Mode::Before, sends * 4 / 5, "port:"), moment(Mode::After, sends + 1000, "port:")];
+    let moments = [
+        moment(Mode::Before, sends / 2, "port:"),
+        moment(Mode::Before, sends * 4 / 5, "port:"),
+        moment(Mode::After, sends + 1000, "port:"),
+    ];
     let broken: Vec<bool> = std::thread::scope(|scope| {
         let cuts: Vec<_> =
             moments.iter().map(|moment| scope.spawn(|| catch_unwind(AssertUnwindSafe(|| cut(moment, false))).is_err())).collect();

@@ -17,7 +17,8 @@ impl Portrait {
     pub fn of(harbour: &Harbour) -> Portrait {
         let mut lines = BTreeMap::new();
         let runs = harbour.runs();
-        let members: Vec<_> = (1..=9).map(|member| format!("C-{member}")).filter_map(|pass| Some((harbour.sandbox.member(&pass)?, pass))).collect();
+        let members: Vec<_> =
+            (1..=9).map(|member| format!("C-{member}")).filter_map(|pass| Some((harbour.sandbox.member(&pass)?, pass))).collect();
         let neutral = |mut text: String| {
             for (index, run) in runs.iter().enumerate() {
                 text = text.replace(&run.id, &format!("RUN{index}"));
@@ -44,11 +45,15 @@ impl Portrait {
         for (held, pass) in &members {
             let events: BTreeSet<String> = harbour.sandbox.events(pass).into_iter().collect();
             let events = events.len();
-            lines.insert(pass.clone(), format!("{} {} {} {events} events", held["points"], held["metaData"]["tier"], held["person"]["emailAddress"]));
+            lines.insert(
+                pass.clone(),
+                format!("{} {} {} {events} events", held["points"], held["metaData"]["tier"], held["person"]["emailAddress"]),
+            );
         }
         for path in harbour.tree() {
             let content = harbour.read(&path);
-            let content = if path.ends_with(".report.json") { without_times(&content) } else { String::from_utf8_lossy(&content).into_owned() };
+            let content =
+                if path.ends_with(".report.json") { without_times(&content) } else { String::from_utf8_lossy(&content).into_owned() };
             lines.insert(format!("file {}", neutral(path)), neutral(content));
         }
         Portrait(lines)
