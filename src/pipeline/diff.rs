@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use rayon::prelude::*;
 
 use super::pending::PendingPasses;
+use super::sent::Sent;
 use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Validated};
 use crate::config::meant::Duplicates;
 use crate::ledger::run::{MoveSample, Moves};
-use crate::ledger::{FieldState, KeyNote, KeyState, Known, Ledger, Mark, OperationNote, Row, RowDetail};
+use crate::ledger::{FieldState, KeyNote, KeyState, Known, Ledger, Mark, OperationNote, Row, RowDetail, Stamp};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, Change, FieldChange, PassKey, Target, Verb, Withheld};
@@ -32,6 +33,8 @@ pub struct Against<'a> {
     /// The ledger's number of each mapped field.
     pub field_ids: &'a [u16],
     pub duplicates: Duplicates,
+    /// The ledger's number of the clock by which rows are newer or older, where the feed has one.
+    pub clock: Option<u16>,
     /// Days since 1970.
     pub today: u16,
     /// Send what is unchanged when it was last sent this many days ago or more.
@@ -39,6 +42,8 @@ pub struct Against<'a> {
     /// Send everything, whatever the baseline says.
     pub force: bool,
     pub pending: &'a PendingPasses,
+    /// Rows of this very run that were sent before it is checked again, and the number from which its other rows count.
+    pub sent: &'a Sent,
     /// For corrections: was the pass changed by a later run than the one corrected?
     pub stale: Option<&'a (dyn Fn(PassKey) -> bool + Sync)>,
 }
@@ -70,7 +75,7 @@ pub fn diff(
     let by_range = validated.valid * 8 >= known_passes;
     let mut requests = Requests::default();
     let mut diffed = Diffed::default();
-    let mut number = FIRST_NUMBER;
+    let mut number = FIRST_NUMBER.max(against.sent.next_number);
     let wave = pool.current_num_threads() * 2;
     for start in (0..PARTITIONS).step_by(wave) {
         let parts: Vec<anyhow::Result<Part>> = pool.install(|| {
@@ -160,22 +165,74 @@ fn compare_partition(
     }
     let keys: Vec<AddKey> = entries.iter().flat_map(|entry| entry.adds.iter().map(|(key, _)| *key)).collect();
     let noted: HashMap<AddKey, KeyNote> = against.ledger.keys(&keys)?.into_iter().flatten().map(|note| (note.key, note)).collect();
+    let stamps = match against.clock {
+        None => HashMap::new(),
+        Some(clock) => {
+            let mut passes: Vec<PassKey> = entries.iter().map(|entry| entry.pass).collect();
+            passes.dedup();
+            against.ledger.stamps(against.account, clock, &passes)?
+        }
+    };
     let mut known = known.into_iter().peekable();
     for group in entries.chunk_by(|a, b| a.pass == b.pass) {
         let pass = group[0].pass;
         while known.next_if(|one| one.pass < pass).is_some() {}
         let baseline = known.next_if(|one| one.pass == pass);
-        compare_pass(group, baseline.as_ref(), &noted, against, &mut part);
+        let applied = stamps.get(&pass).copied();
+        if against.clock.is_some() && !(against.duplicates == Duplicates::Reject && group.len() > 1) {
+            let current = current(group, applied, &mut part.rows);
+            if !current.is_empty() {
+                compare_pass(&current, baseline.as_ref(), applied, &noted, against, &mut part);
+            }
+        } else {
+            compare_pass(group, baseline.as_ref(), applied, &noted, against, &mut part);
+        }
     }
     Ok(part)
 }
 
-/// All records of one pass, in file order.
-fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKey, KeyNote>, against: &Against<'_>, part: &mut Part) {
+/// The records of a pass that are not older than what was applied to it, nor than a record before them. The others end here.
+fn current(group: &[Entry], applied: Option<i64>, rows: &mut Vec<Row>) -> Vec<Entry> {
+    let mut newest = applied.map(|at| (at, None));
+    let mut current = Vec::with_capacity(group.len());
+    for entry in group {
+        match (entry.stamp, newest) {
+            (Some(at), Some((newer, line))) if at < newer => {
+                let message = line.map_or("a newer state was applied before".to_owned(), |line| format!("line {line} has a newer state"));
+                let mut row = ended_row(entry, Outcome::Stale, Vec::new());
+                row.detail.operations.push(OperationNote {
+                    operation: entry.verb.as_str().to_owned(),
+                    outcome: Outcome::Stale,
+                    code: None,
+                    message,
+                });
+                rows.push(row);
+                continue;
+            }
+            (Some(at), _) => newest = Some((at, Some(entry.line))),
+            (None, _) => {}
+        }
+        current.push(entry.clone());
+    }
+    current
+}
+
+/// All records of one pass, in file order. `applied` says how new the state is that was applied to it.
+fn compare_pass(
+    group: &[Entry],
+    baseline: Option<&Known>,
+    applied: Option<i64>,
+    noted: &HashMap<AddKey, KeyNote>,
+    against: &Against<'_>,
+    part: &mut Part,
+) {
     if against.duplicates == Duplicates::Reject && group.len() > 1 {
         for entry in group {
             let others: Vec<String> =
                 group.iter().filter(|other| other.record != entry.record).take(3).map(|other| other.line.to_string()).collect();
+            if against.sent.has(entry.line) {
+                continue;
+            }
             let problem = Problem::new(Code::DuplicateKey, None, format!("the same pass is named in line {}", others.join(", ")));
             part.rows.push(ended_row(entry, Outcome::Rejected, vec![problem]));
         }
@@ -184,7 +241,7 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
     // What was set is stale once a later run set it; what was to be added was not added by anybody else.
     let stale = against.stale.is_some_and(|stale| stale(group[0].pass));
     if stale && group.iter().all(|entry| entry.adds.is_empty()) {
-        for entry in group {
+        for entry in group.iter().filter(|entry| !against.sent.has(entry.line)) {
             let problem = Problem::new(Code::CorrectionStale, None, "a later run changed this pass after the report was written");
             part.rows.push(ended_row(entry, Outcome::Stale, vec![problem]));
         }
@@ -199,8 +256,14 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
     });
     let mut seen: HashMap<AddKey, (u64, u64)> = HashMap::new();
     for (entry, kept) in group.iter().zip(keep) {
+        // It took part in what came before only so that nothing older goes out after it.
+        if against.sent.has(entry.line) {
+            continue;
+        }
         if !kept {
-            part.rows.push(ended_row(entry, Outcome::Superseded, Vec::new()));
+            let mut row = ended_row(entry, Outcome::Superseded, Vec::new());
+            row.detail.operations.push(superseded_by(entry, group, against.duplicates));
+            part.rows.push(row);
             continue;
         }
         let mut adds = match Adds::of(entry, noted, &mut seen, against) {
@@ -223,11 +286,17 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
             note_moves(entry, baseline, mask, adds.left, against, &mut part.moves);
             let mut row = ended_row(entry, Outcome::Applied, Vec::new());
             row.detail.operations = adds.notes;
-            part.rows.push(Row { mask, adds: adds.left, deferred: pending, outcome: None, ..row });
+            let stamp = stamp_of(entry, against);
+            part.rows.push(Row { mask, adds: adds.left, deferred: pending, stamp, outcome: None, ..row });
         } else if let Some(outcome) = adds.outcome() {
             let mut row = ended_row(entry, outcome, Vec::new());
             row.detail.operations = adds.notes;
             part.rows.push(row);
+        } else if let Some(stamp) = stamp_of(entry, against).filter(|stamp| Some(stamp.at) != applied) {
+            // Kept one by one, since it says of its pass how new its state is.
+            let mut row = ended_row(entry, Outcome::Unchanged, Vec::new());
+            row.detail.operations = adds.notes;
+            part.rows.push(Row { stamp: Some(stamp), ..row });
         } else {
             part.unchanged += 1;
             for note in adds.notes {
@@ -235,6 +304,10 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
             }
         }
     }
+}
+
+fn stamp_of(entry: &Entry, against: &Against<'_>) -> Option<Stamp> {
+    Some(Stamp { clock: against.clock?, at: entry.stamp? })
 }
 
 /// What the ledger's keys say of a row's adds.
@@ -334,6 +407,13 @@ fn survivors(group: &[Entry], policy: Duplicates) -> Vec<bool> {
     keep
 }
 
+/// Says which record won. Of several that do so between them, the last.
+fn superseded_by(entry: &Entry, group: &[Entry], policy: Duplicates) -> OperationNote {
+    let winner = if policy == Duplicates::First { &group[0] } else { &group[group.len() - 1] };
+    let message = format!("by line {}", winner.line);
+    OperationNote { operation: entry.verb.as_str().to_owned(), outcome: Outcome::Superseded, code: None, message }
+}
+
 /// What the records after one do between them.
 #[derive(Default)]
 struct Later {
@@ -425,6 +505,7 @@ fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
         mask: 0,
         adds: 0,
         deferred: false,
+        stamp: None,
         outcome: Some(outcome),
         detail: RowDetail { problems, operations: Vec::new() },
     }
@@ -488,6 +569,7 @@ mod tests {
             wanted,
             adds: Vec::new(),
             withheld: Withheld::default(),
+            stamp: None,
         }
     }
 

@@ -39,6 +39,7 @@ pub fn target(data: &[u8]) {
         program: PROGRAM.to_owned(),
         tier: asked.contains(&"tier").then(|| "base".to_owned()),
         bearer: true,
+        read_back: passferry::config::meant::ReadBack::Events,
     }));
     let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
     match asked.first() {
@@ -147,7 +148,7 @@ impl Talk<'_> {
         loop {
             match conversation.next(answer.take()) {
                 Step::Done(result) => return result,
-                Step::Send(request) => {
+                Step::Send(request) | Step::Later(_, request) => {
                     assert!(!self.stopped, "sends {request:?} though the run was stopped");
                     assert!(self.said.len() < REQUESTS_MAX, "never ends");
                     check_request(&request);

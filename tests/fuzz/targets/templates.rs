@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use passferry::config;
 use passferry::config::meant::{Feed, FieldMapping};
-use passferry::mapping::Mapping;
+use passferry::mapping::{Mapping, Place};
 use passferry::platform;
 use passferry::schema::value::Value;
 use passferry::schema::{Columns, Schema};
@@ -82,7 +82,7 @@ fn fill(mapping: &Mapping, schema: &Schema, columns: &Columns, cells: &[Cow<'_, 
     if !problems.is_empty() {
         return "faulty".to_owned();
     }
-    let update = mapping.update(columns, cells, &values, &mut problems);
+    let update = mapping.update(columns, cells, &values, &Place::default(), &mut problems);
     assert_eq!(update.is_none(), !problems.is_empty(), "a row is mapped, or says why not");
     for problem in &problems {
         for cell in cells.iter().filter(|cell| cell.len() >= 12 && cell.bytes().filter(u8::is_ascii_digit).count() >= 4) {
