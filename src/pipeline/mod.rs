@@ -204,9 +204,10 @@ fn claim_it(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Re
         }
         Ok(Claim::Lost) if run.detail.taken => gone(road, run),
         Ok(lost) => {
-            match lost {
-                Claim::Lost => info!("the file is gone: another machine took it, or somebody removed it"),
-                _ => info!("the file changed before it was claimed; it is looked at anew"),
+            if lost == Claim::Lost {
+                info!("the file is gone: another machine took it, or somebody removed it");
+            } else {
+                info!("the file changed before it was claimed; it is looked at anew");
             }
             road.ledger.drop_run(road.fence, &run.id)?;
             Ok(Some(Rest::Over))
