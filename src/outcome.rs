@@ -36,6 +36,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Those that only sending brings about: they stay when a run is checked again.
+    pub const SENT: [Outcome; 3] = [Outcome::Applied, Outcome::Created, Outcome::InDoubt];
+
     /// In the order reports list them.
     pub const ALL: [Outcome; 12] = [
         Outcome::Applied,

@@ -455,6 +455,8 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
                         return Ok(sweep);
                     }
                 }
+                // Its own flag was raised by a wish that it has taken by now: nobody wants the rest to wait.
+                Rest::Stopping if !stop.is_draining() && run.state == State::Reporting => advanced = true,
                 Rest::Stopping => {
                     let cause = run.detail.cause.as_deref().filter(|_| run.state == State::Paused).unwrap_or("stopped");
                     sweep.later.push(format!("{}: {cause}; it goes on at the next start", run.shown_name()));

@@ -34,6 +34,8 @@ pub struct Lead {
     lock: File,
     /// Whoever led before did not end in order: what is on the disk is looked at before it is believed.
     unclean: bool,
+    /// Storage failed meanwhile: this is no end in order.
+    broken: bool,
 }
 
 /// What the lock says while somebody leads, and after an end in order. Of one length, so that no room is needed to change it.
@@ -78,7 +80,7 @@ impl Lead {
                 let mut before = [0; IN_USE.len()];
                 let unclean = lock.read_exact_at(&mut before, 0).is_ok() && before == IN_USE;
                 lock.write_all_at(IN_USE, 0).and_then(|()| lock.sync_all()).with_context(|| format!("cannot write {}", path.display()))?;
-                Ok(Lead { lock, unclean })
+                Ok(Lead { lock, unclean, broken: false })
             }
             Err(std::fs::TryLockError::WouldBlock) => Err(Failure::new(
                 Exit::Later,
@@ -117,9 +119,15 @@ impl Lead {
         self.unclean
     }
 
-    /// Notes an end in order. After a fault of storage there is none.
-    pub fn close(&self, config: &Config, result: Option<&anyhow::Error>) {
-        if result.and_then(|fault| space::trouble(fault, &config.state)) == Some(Trouble::Broken) {
+    /// Looks at what the work came to: after a fault of storage there is no end in order.
+    pub fn heed(&mut self, config: &Config, fault: Option<&anyhow::Error>) {
+        self.broken |= fault.and_then(|fault| space::trouble(fault, &config.state)) == Some(Trouble::Broken);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if self.broken || std::thread::panicking() {
             return;
         }
         if let Err(error) = self.lock.write_all_at(CLOSED, 0) {

@@ -25,6 +25,7 @@ use crate::pipeline::diff::{Against, diff};
 use crate::pipeline::guard::{self, Totals};
 use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, pool, prepare};
+use crate::pipeline::sent::Sent;
 use crate::pipeline::validate::{Rules, ValidateError, validate};
 use crate::platform;
 use crate::row::Verb;
@@ -149,6 +150,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),
         force: args.force,
         pending: &pending,
+        sent: &Sent::default(),
         stale: None,
     };
     let mut first = First { rows: Vec::new(), wanted: args.rows };

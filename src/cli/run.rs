@@ -17,9 +17,9 @@ pub struct Args {
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let reload = Reload { path: context::config_path(global)?, asked: context::reload_on_hangup()? };
     let config = Arc::new(crate::config::load(&reload.path)?);
-    let lead = context::Lead::take(&config)?;
+    let mut lead = context::Lead::take(&config)?;
     let watched = watch(&config, &lead, args, &reload);
-    lead.close(&config, watched.as_ref().err());
+    lead.heed(&config, watched.as_ref().err());
     watched
 }
 

@@ -245,8 +245,12 @@ pub trait Ledger: Keeping + Send + Sync {
     /// Adds problems to a rejected row.
     fn add_problems(&self, fence: Fence, run: &str, number: u64, problems: &[Problem]) -> Result<()>;
 
-    /// Removes all rows of a run that is checked again.
-    fn clear_rows(&self, fence: Fence, run: &str) -> Result<()>;
+    /// Removes what an earlier check said of a run's rows. What was sent stays: rows that ended by it, and rows to do with an add that is
+    /// written down. Gives a number above all that stay.
+    fn clear_rows(&self, fence: Fence, run: &str) -> Result<u64>;
+
+    /// Removes rows still to be done with numbers below this one whose lines a new check found again.
+    fn clear_pending_below(&self, fence: Fence, run: &str, number: u64) -> Result<()>;
 
     /// Rows still to be done, by number, from `from` on.
     fn pending_rows(&self, run: &str, from: u64, limit: u64) -> Result<Vec<Row>>;

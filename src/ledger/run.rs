@@ -160,8 +160,10 @@ pub struct Detail {
     pub config_hash: String,
     /// The feed's fingerprint it was checked under.
     pub fingerprint: String,
-    /// Decoding was last begun this often without an end: a file that kills the process is put away after three.
+    /// Checking or sending was last begun this often without an end: a file that kills the process is put away after three.
     pub attempts: u32,
+    /// Rows that were left when sending was last begun: a start that ended some of them does not count against the file.
+    pub left_at_start: u64,
     pub dialect: Option<DialectFacts>,
     /// The header's labels, without our reserved columns.
     pub labels: Vec<String>,

@@ -13,6 +13,7 @@ use super::guard::{self, Totals};
 use super::pending::PendingPasses;
 use super::report::RowSource;
 use super::road::{Prepared, Road, Station};
+use super::sent::Sent;
 use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
 use super::{apply::not_attempted, kept_back, open_text, sequence};
@@ -37,7 +38,8 @@ pub enum Checked {
 /// Rows written to the ledger together.
 const ROWS: usize = 5000;
 
-pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
+/// Rows that were sent before, under an earlier check, keep their end.
+pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked> {
     let feed = road.feed(&run.feed)?;
     let owner = road.spool_owner(run);
     let _ = std::fs::remove_file(road.spool.text(&owner));
@@ -76,7 +78,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
         file: &hand.file,
         picked: if picked.is_empty() { None } else { Some(&pick) },
     };
-    let mut rejects = Rejects { road, run: &run.id, rows: Vec::new() };
+    let mut rejects = Rejects { road, run: &run.id, sent, rows: Vec::new() };
     let size = run.size;
     let progress = |bytes| road.tell(run, Station::Check, bytes, size);
     let result = validate(reader, &rules, &road.spool, &road.pool, &progress, &mut |rejected| rejects.take(rejected));
@@ -92,7 +94,7 @@ pub fn check(road: &Road, run: &mut Run) -> anyhow::Result<Checked> {
     }
     run.detail.problems.clone_from(&validated.problems);
     run.detail.problems_by_column.clone_from(&validated.problems_by_column);
-    compare(road, run, &feed, &hand.prepared, &validated, &duplicated)
+    compare(road, run, &feed, &hand.prepared, &validated, &duplicated, sent)
 }
 
 /// Diff and guard: what of the valid records is left to do, and may it be done?
@@ -103,6 +105,7 @@ fn compare(
     prepared: &Prepared,
     validated: &Validated,
     duplicated: &Duplicated,
+    sent: &Sent,
 ) -> anyhow::Result<Checked> {
     // From the look at other runs' rows until this run's own are visible as checked, no other run of the account may do the same.
     let _order = road.account_order(&feed.platform.name)?;
@@ -112,7 +115,7 @@ fn compare(
         road.note_pending(&mut pending, feed, pass, verb, mask);
     })?;
     let later = corrected_after(road, run)?;
-    let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later));
+    let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later, &run.id));
     let today = (Utc::now().timestamp() / 86_400) as u16;
     let against = Against {
         ledger: &*road.ledger,
@@ -126,17 +129,19 @@ fn compare(
         max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),
         force: road.force,
         pending: &pending,
+        sent,
         stale: later.is_some().then_some(&stale),
     };
-    let mut canary = Canary::new(feed, prepared, run);
+    let mut canary = Canary::new(feed, prepared, run, sent);
     let diffed = diff(validated, duplicated, &against, &road.pool, &mut |mut rows| {
         for row in &mut rows {
             canary.judge(row);
         }
         Ok(road.ledger.add_rows(road.fence, &run.id, &rows)?)
     })?;
+    let undone = road.doubt_undone(run, sent)?;
     run.detail.counted = Tally::default();
-    run.detail.counted.add(Outcome::Unchanged, diffed.unchanged);
+    run.detail.counted.add(Outcome::Unchanged, diffed.unchanged.saturating_sub(undone));
     run.detail.counted_operations = diffed.operations;
     run.detail.moves = diffed.moves;
     run.detail.tally = run.detail.counted.clone();
@@ -432,13 +437,13 @@ fn corrected_after(road: &Road, run: &Run) -> anyhow::Result<Option<Run>> {
 }
 
 /// Was the pass changed by a run that began after this one, or is it about to be? What cannot be looked up counts as changed.
-fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run) -> bool {
+fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run, own: &str) -> bool {
     let Ok(touches) = road.ledger.touches(account, pass, 20) else { return true };
     touches.iter().any(|touch| {
         let counts = matches!(touch.row.outcome, None | Some(Outcome::Applied | Outcome::Created));
         let later =
             || road.ledger.run(&touch.run).map_or(true, |run| run.is_some_and(|run| is_later(&run, since, touch.row.outcome.is_none())));
-        counts && touch.run != since.id && later()
+        counts && touch.run != since.id && touch.run != own && later()
     })
 }
 
@@ -455,12 +460,12 @@ struct Canary {
 }
 
 impl Canary {
-    fn new(feed: &Feed, prepared: &Prepared, run: &Run) -> Canary {
+    fn new(feed: &Feed, prepared: &Prepared, run: &Run, sent: &Sent) -> Canary {
         let only = &feed.canary.only;
         let only = (!only.is_empty()).then(|| only.iter().map(|id| prepared.mapping.pass_key(id)).collect());
         let mode = if run.kind == RunKind::File { feed.mode } else { Mode::Live };
         let mode = if feed.mode == Mode::Plan { Mode::Plan } else { mode };
-        Canary { mode, left: feed.canary.limit, only }
+        Canary { mode, left: feed.canary.limit.saturating_sub(sent.count), only }
     }
 
     fn judge(&mut self, row: &mut Row) {
@@ -484,11 +489,15 @@ impl Canary {
 struct Rejects<'a> {
     road: &'a Road,
     run: &'a str,
+    sent: &'a Sent,
     rows: Vec<Row>,
 }
 
 impl Rejects<'_> {
     fn take(&mut self, rejected: Rejected) -> anyhow::Result<()> {
+        if self.sent.has(rejected.line) {
+            return Ok(());
+        }
         if rejected.again {
             self.flush()?;
             self.road.ledger.add_problems(self.road.fence, self.run, rejected.record, &rejected.problems)?;

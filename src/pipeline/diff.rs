@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use rayon::prelude::*;
 
 use super::pending::PendingPasses;
+use super::sent::Sent;
 use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Validated};
 use crate::config::meant::Duplicates;
@@ -41,6 +42,8 @@ pub struct Against<'a> {
     /// Send everything, whatever the baseline says.
     pub force: bool,
     pub pending: &'a PendingPasses,
+    /// Rows of this very run that were sent before it is checked again, and the number from which its other rows count.
+    pub sent: &'a Sent,
     /// For corrections: was the pass changed by a later run than the one corrected?
     pub stale: Option<&'a (dyn Fn(PassKey) -> bool + Sync)>,
 }
@@ -72,7 +75,7 @@ pub fn diff(
     let by_range = validated.valid * 8 >= known_passes;
     let mut requests = Requests::default();
     let mut diffed = Diffed::default();
-    let mut number = FIRST_NUMBER;
+    let mut number = FIRST_NUMBER.max(against.sent.next_number);
     let wave = pool.current_num_threads() * 2;
     for start in (0..PARTITIONS).step_by(wave) {
         let parts: Vec<anyhow::Result<Part>> = pool.install(|| {
@@ -227,6 +230,9 @@ fn compare_pass(
         for entry in group {
             let others: Vec<String> =
                 group.iter().filter(|other| other.record != entry.record).take(3).map(|other| other.line.to_string()).collect();
+            if against.sent.has(entry.line) {
+                continue;
+            }
             let problem = Problem::new(Code::DuplicateKey, None, format!("the same pass is named in line {}", others.join(", ")));
             part.rows.push(ended_row(entry, Outcome::Rejected, vec![problem]));
         }
@@ -235,7 +241,7 @@ fn compare_pass(
     // What was set is stale once a later run set it; what was to be added was not added by anybody else.
     let stale = against.stale.is_some_and(|stale| stale(group[0].pass));
     if stale && group.iter().all(|entry| entry.adds.is_empty()) {
-        for entry in group {
+        for entry in group.iter().filter(|entry| !against.sent.has(entry.line)) {
             let problem = Problem::new(Code::CorrectionStale, None, "a later run changed this pass after the report was written");
             part.rows.push(ended_row(entry, Outcome::Stale, vec![problem]));
         }
@@ -250,6 +256,10 @@ fn compare_pass(
     });
     let mut seen: HashMap<AddKey, (u64, u64)> = HashMap::new();
     for (entry, kept) in group.iter().zip(keep) {
+        // It took part in what came before only so that nothing older goes out after it.
+        if against.sent.has(entry.line) {
+            continue;
+        }
         if !kept {
             let mut row = ended_row(entry, Outcome::Superseded, Vec::new());
             row.detail.operations.push(superseded_by(entry, group, against.duplicates));

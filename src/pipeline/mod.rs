@@ -25,6 +25,7 @@ pub mod road;
 mod room;
 pub mod sequence;
 pub mod settle;
+pub mod sent;
 pub mod spill;
 pub mod validate;
 
@@ -52,6 +53,7 @@ use check::{Checked, FileInHand, check};
 use claim::Claim;
 use fetch::Fetch;
 pub use road::{Progress, Road, Station};
+use sent::Sent;
 
 #[cfg(test)]
 mod tests;
@@ -118,7 +120,9 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         run.detail.end = Some(State::Discarded);
         return next(road, run, State::Reporting);
     }
-    if let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
+    // No room will do for a file beyond the feed's limit: it fails below.
+    let may_be_fetched = run.size <= feed.limits.file;
+    if may_be_fetched && let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
         return Ok(Some(room::wait_for(road, run, lacking)));
     }
     if let Some(rest) = claim_it(road, run, &feed)? {
@@ -235,9 +239,9 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
         let message = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it read this file");
         return fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion: None });
     }
-    road.ledger.clear_rows(road.fence, &run.id)?;
+    let sent = Sent::of(&*road.ledger, road.fence, &run.id)?;
     let started = Instant::now();
-    let checked = check(road, run);
+    let checked = check(road, run, &sent);
     // Only a start that never came back speaks against the file; a full disk or a busy ledger does not.
     run.detail.attempts = 0;
     let checked = match checked.map_err(anyhow::Error::downcast) {
@@ -332,9 +336,21 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         Ok(hand) => hand,
         Err(fault) => return fail(road, run, fault),
     };
+    if count_start(road, run)? > ATTEMPTS_MAX {
+        let words = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it sent the rows of this file");
+        warn!("{words}: it is put away");
+        road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+        road.end_left(run, Code::RunStopped, &words)?;
+        run.detail.cause = Some(words);
+        run.detail.end = Some(State::Stopped);
+        return next(road, run, State::Reporting);
+    }
     let started = Instant::now();
     let requests_before = road.dispatch(&feed.platform.name)?.counters().requests;
-    let applied = road.apply(run, &feed, &hand, stop)?;
+    let applied = road.apply(run, &feed, &hand, stop);
+    // This start came back, however it ended.
+    run.detail.attempts = 0;
+    let applied = applied?;
     add_time(run, "apply", started);
     run.detail.requests += road.dispatch(&feed.platform.name)?.counters().requests - requests_before;
     match applied {
@@ -362,6 +378,15 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
 }
 
+/// Notes that sending begins, before it does. Gives how many starts in a row, this one included, ended no row.
+fn count_start(road: &Road, run: &mut Run) -> anyhow::Result<u32> {
+    let left = road.ledger.count_pending(&run.id)?;
+    run.detail.attempts = if left == run.detail.left_at_start { run.detail.attempts + 1 } else { 1 };
+    run.detail.left_at_start = left;
+    road.save(run)?;
+    Ok(run.detail.attempts)
+}
+
 /// Stops a run in the middle, until somebody decides.
 fn hold(road: &Road, run: &mut Run, guard: &str, evidence: String) -> anyhow::Result<Option<Rest>> {
     run.detail.verdicts.insert(0, crate::ledger::run::Verdict { guard: guard.into(), held: true, evidence });
@@ -385,6 +410,7 @@ fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> 
 /// Tallies, writes the reports to their place, and decides how the run ended.
 fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
+    road.doubt_forgotten(run)?;
     let mut ended = run.clone();
     ended.detail.waits = None;
     ended.detail.tally = ended.detail.counted.clone();
@@ -476,7 +502,13 @@ fn report_held(road: &Road, run: &mut Run) -> anyhow::Result<()> {
 fn fail(road: &Road, run: &mut Run, fault: Fault) -> anyhow::Result<Option<Rest>> {
     warn!(code = fault.code.as_str(), line = fault.line, "the file is bad as a whole: {}", fault.message);
     road.ledger.clear_rows(road.fence, &run.id)?;
+    // A run that fails in the middle still says what it did, and what it may have done.
+    road.end_left(run, Code::RunStopped, "the file failed as a whole before this row was sent")?;
     run.detail.counted = crate::outcome::Tally::default();
+    let sent = road.ledger.tally(&run.id)?.total();
+    if let Some(facts) = run.detail.facts.as_ref().filter(|_| sent > 0) {
+        run.detail.counted.add(Outcome::NotAttempted, facts.records.saturating_sub(sent));
+    }
     run.detail.fault = Some(fault);
     next(road, run, State::Reporting)
 }

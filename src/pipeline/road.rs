@@ -15,11 +15,12 @@ use super::claim;
 use super::pending::PendingPasses;
 use super::places::Places;
 use super::report::{self, Names, RowSource};
+use super::sent::Sent;
 use crate::config::meant::{Config, Feed, Source, SourceKind};
 use crate::dispatch::{Dispatch, Health};
 use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
-use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Run, RunFilter, RunKind, State};
+use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Row, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Tally};
 use crate::platform::{self, Account};
@@ -428,6 +429,43 @@ impl Road {
         }
         self.ledger.end_pending(self.fence, &run.id, Outcome::NotAttempted, &apply::not_attempted(code, words))?;
         Ok(())
+    }
+
+    /// Rows of an earlier check with adds written down, of which a new check says nothing is to be done: they are in doubt. How many.
+    pub fn doubt_undone(&self, run: &Run, sent: &Sent) -> anyhow::Result<u64> {
+        if sent.next_number == 0 {
+            return Ok(0);
+        }
+        self.ledger.clear_pending_below(self.fence, &run.id, sent.next_number)?;
+        let notes = self.ledger.keys_of(&run.id, KeyState::Intended)?;
+        let rows = self.ledger.pending_rows(&run.id, 0, notes.len() as u64)?;
+        let undone: Vec<Row> = rows.into_iter().filter(|row| row.number < sent.next_number).collect();
+        let count = undone.len() as u64;
+        undone.into_iter().try_for_each(|row| self.doubt(run, row, &notes)).map(|()| count)
+    }
+
+    /// Adds that are written down and that no row of the run asks about any more: they are in doubt. Called when all rows have ended.
+    pub fn doubt_forgotten(&self, run: &Run) -> anyhow::Result<()> {
+        let notes = self.ledger.keys_of(&run.id, KeyState::Intended)?;
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Vec::new();
+        self.ledger.rows(&run.id, &[], &mut |row| {
+            if notes.iter().any(|note| note.line == row.line) {
+                rows.push(row);
+            }
+            Ok(())
+        })?;
+        rows.into_iter().try_for_each(|row| self.doubt(run, row, &notes))
+    }
+
+    fn doubt(&self, run: &Run, row: Row, notes: &[KeyNote]) -> anyhow::Result<()> {
+        let evidence = "passferry stopped while the answer was awaited, and the feed changed";
+        let notes: Vec<&KeyNote> = notes.iter().filter(|note| note.line == row.line).collect();
+        let state = KeyState::InDoubt;
+        let keys: Vec<KeyEnd> = notes.iter().map(|note| KeyEnd { key: note.key, state, evidence: evidence.into() }).collect();
+        Ok(self.ledger.end_rows(self.fence, &run.id, &run.account, &[apply::in_doubt(row, &notes, evidence)], &keys)?)
     }
 
     /// Ends a run whose feed is gone. Its file stays where it is and no report can be written: the ledger alone tells.

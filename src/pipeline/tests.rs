@@ -9,6 +9,7 @@ use super::decode::{Reader, Sizes};
 use super::diff::{Against, diff};
 use super::pending::PendingPasses;
 use super::road::{Prepared, pool, prepare};
+use super::sent::Sent;
 use super::validate::{Rules, validate};
 use crate::config::meant::{Config, Duplicates, Feed};
 use crate::ledger::{self, FieldState, Known, Ledger, Mark, Row};
@@ -116,6 +117,7 @@ impl Bench {
             max_age_days: None,
             force: false,
             pending: &PendingPasses::default(),
+            sent: &Sent::default(),
             stale: None,
         };
         let diffed = diff(&validated, &duplicated, &against, &pool, &mut |more| {

@@ -323,9 +323,18 @@ impl Ledger for Sqlite {
         self.write(fence, |work| rows::add_problems(work, runs::seq(work, run)?, number, problems))
     }
 
-    fn clear_rows(&self, fence: Fence, run: &str) -> Result<()> {
+    fn clear_rows(&self, fence: Fence, run: &str) -> Result<u64> {
+        self.write(fence, |work| rows::clear(work, runs::seq(work, run)?, run))
+    }
+
+    fn clear_pending_below(&self, fence: Fence, run: &str, number: u64) -> Result<()> {
         self.write(fence, |work| {
-            work.execute("DELETE FROM row WHERE run = ?1", [runs::seq(work, run)?]).map_err(storage)?;
+            work.execute(
+                "DELETE FROM row WHERE run = ?1 AND outcome IS NULL AND number < ?2
+                 AND line IN (SELECT line FROM row WHERE run = ?1 AND (number >= ?2 OR outcome IS NOT NULL))",
+                params![runs::seq(work, run)?, number as i64],
+            )
+            .map_err(storage)?;
             Ok(())
         })
     }

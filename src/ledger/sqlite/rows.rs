@@ -51,6 +51,21 @@ pub fn end(work: &Connection, run: i64, ends: &[RowEnd]) -> Result<()> {
     Ok(())
 }
 
+/// Removes rows that were not sent. Gives a number above all that stay.
+pub fn clear(work: &Connection, seq: i64, run: &str) -> Result<u64> {
+    let sent = serde_json::to_string(&Outcome::SENT.map(Outcome::as_str)).unwrap_or_default();
+    work.execute(
+        "DELETE FROM row WHERE run = ?1 AND NOT (
+             outcome IS NOT NULL AND outcome IN (SELECT value FROM json_each(?2))
+             OR outcome IS NULL AND line IN (SELECT line FROM add_key WHERE run = ?3 AND state = 'intended'))",
+        params![seq, sent, run],
+    )
+    .map_err(storage)?;
+    let last: Option<i64> =
+        work.query_row("SELECT max(number) FROM row WHERE run = ?1", [seq], |row| row.get(0)).map_err(storage)?;
+    Ok(last.map_or(0, |last| last as u64 + 1))
+}
+
 pub fn pending(connection: &Connection, run: i64, from: u64, limit: u64) -> Result<Vec<Row>> {
     let mut statement = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM row WHERE run = ?1 AND number >= ?2 AND outcome IS NULL ORDER BY number LIMIT ?3"))

@@ -196,7 +196,8 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
         ));
     }
     if let Some(fault) = &detail.fault {
-        steps.push(format!("No row was used. {}", fault.suggestion.clone().unwrap_or_else(|| fault.code.explain().cure.to_owned())));
+        let used = if detail.tally.total() > 0 { "Rows that were sent before stay as they are; no other was used." } else { "No row was used." };
+        steps.push(format!("{used} {}", fault.suggestion.clone().unwrap_or_else(|| fault.code.explain().cure.to_owned())));
     }
     if detail.nothing_new {
         steps.push("Nothing to do: the file equals the last one that was applied.".into());

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::rig::crash::{Call, Mode, Moment, crash};
 use crate::rig::harbour::{Harbour, Plan, harbour};
 use crate::rig::portrait::Portrait;
-use crate::rig::promises::check_promises;
+use crate::rig::promises::{check_promises, is_documented};
 
 /// What goes wrong, and when.
 struct Scene {
     name: &'static str,
+    modes: &'static [Mode],
     plan: fn() -> Plan,
     /// Up to the sweep that is killed.
     before: fn(&Harbour),
@@ -55,19 +56,19 @@ fn adds() -> Plan {
 
 #[test]
 fn a_file_of_sets_ends_as_if_it_had_never_been_killed() {
-    enumerate(&Scene { name: "sets", plan: sets, before: |harbour| harbour.deliver("points.csv", SETS), same_end: true });
+    enumerate(&Scene { name: "sets", modes: &Mode::KILLING, plan: sets, before: |harbour| harbour.deliver("points.csv", SETS), same_end: true });
 }
 
 #[test]
 fn a_file_of_adds_is_applied_once_where_the_platform_can_be_asked() {
     let plan = || adds().platform("read_back", "\"events\"");
-    enumerate(&Scene { name: "adds, events", plan, before: |harbour| harbour.deliver("points.csv", MIXED), same_end: true });
+    enumerate(&Scene { name: "adds, events", modes: &Mode::KILLING, plan, before: |harbour| harbour.deliver("points.csv", MIXED), same_end: true });
 }
 
 #[test]
 fn a_file_of_adds_is_never_applied_twice_where_the_platform_helps_nobody() {
     let plan = || adds().platform("read_back", "\"nothing\"");
-    enumerate(&Scene { name: "adds, no help", plan, before: |harbour| harbour.deliver("points.csv", MIXED), same_end: false });
+    enumerate(&Scene { name: "adds, no help", modes: &Mode::KILLING, plan, before: |harbour| harbour.deliver("points.csv", MIXED), same_end: false });
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn a_correction_ends_as_if_it_had_never_been_killed() {
         let report = String::from_utf8(harbour.read("reports/points.errors.csv")).unwrap();
         harbour.deliver("points.errors.csv", report.replace("C-4,none", "C-4,400"));
     };
-    enumerate(&Scene { name: "correction", plan: sets, before, same_end: true });
+    enumerate(&Scene { name: "correction", modes: &Mode::KILLING, plan: sets, before, same_end: true });
 }
 
 #[test]
@@ -90,7 +91,15 @@ fn a_compressed_file_ends_as_if_it_had_never_been_killed() {
         std::io::Write::write_all(&mut gzip, SETS.as_bytes()).unwrap();
         harbour.deliver("points.csv.gz", gzip.finish().unwrap());
     };
-    enumerate(&Scene { name: "compressed", plan: sets, before, same_end: true });
+    enumerate(&Scene { name: "compressed", modes: &Mode::KILLING, plan: sets, before, same_end: true });
+}
+
+/// A14.
+#[test]
+fn a_file_that_is_stopped_in_order_at_any_call_ends_as_if_it_had_not_been() {
+    let plan = || adds().platform("read_back", "\"events\"");
+    let before = |harbour: &Harbour| harbour.deliver("points.csv", MIXED);
+    enumerate(&Scene { name: "stopped", modes: &[Mode::Term], plan, before, same_end: true });
 }
 
 /// Kills a sweep at each of its calls, in each way, and looks at what becomes of it.
@@ -101,7 +110,7 @@ fn enumerate(scene: &Scene) {
     let clean = Portrait::of(&whole);
     drop(whole);
 
-    let (moments, all) = moments(&calls);
+    let (moments, all) = moments(scene, &calls);
     let failures = Mutex::new(Vec::new());
     let (next, died) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(moments.len());
@@ -137,14 +146,14 @@ fn begin(scene: &Scene) -> Harbour {
 }
 
 /// The moments to take, and how many there are.
-fn moments(calls: &[Call]) -> (Vec<Moment>, usize) {
+fn moments(scene: &Scene, calls: &[Call]) -> (Vec<Moment>, usize) {
     if let Ok(one) = std::env::var("PASSFERRY_CRASH") {
         let (mode, nth) = one.split_once(':').expect("PASSFERRY_CRASH=MODE:NTH");
-        let mode = Mode::KILLING.into_iter().find(|known| known.as_str() == mode).expect("before, half or after");
+        let mode = scene.modes.iter().copied().find(|known| known.as_str() == mode).expect("before, half, after or term");
         return (vec![Moment::any(mode, nth.parse().unwrap())], 1);
     }
     let mut all = Vec::new();
-    for mode in Mode::KILLING {
+    for &mode in scene.modes {
         for (index, call) in calls.iter().enumerate() {
             // Where the bytes go in one piece, and where nobody else can see a call, before the next is the same as after this.
             let told = match mode {
@@ -168,7 +177,11 @@ fn moments(calls: &[Call]) -> (Vec<Moment>, usize) {
 /// True when the moment came. Panics when a promise is broken.
 fn survive(scene: &Scene, moment: &Moment, clean: &Portrait) -> bool {
     let harbour = begin(scene);
-    let reached = crash(&harbour, &["once"], moment).reached;
+    let crashed = crash(&harbour, &["once"], moment);
+    let reached = crashed.reached;
+    // Before it listens to signals, one ends it as it ends any program.
+    let ended = crashed.ran.exit == 128 + 15 || is_documented(crashed.ran.exit);
+    assert!(moment.mode != Mode::Term || ended, "exit {}\n{}", crashed.ran.exit, crashed.ran.err);
     let mut sweeps = 0;
     loop {
         let exit = harbour.once().exit;

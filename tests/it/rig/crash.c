@@ -3,7 +3,7 @@
  *   crash LOG MODE NTH MATCHING PROGRAM [ARGUMENT...]
  *
  * Calls are counted over all threads together, in the order in which the kernel sees them. LOG gets a line for each: its number, its
- * class, its name, what it is about, and how many bytes. Only calls whose line contains MATCHING are counted; an empty one matches all.
+ * class, its name, what it is about, and how many bytes. Only calls whose line contains a match of the shell pattern MATCHING are counted; an empty one matches all.
  *
  *   MODE  before  SIGKILL instead of the call
  *         half    SIGKILL after the first half of its bytes (writes and sends; others as before)
@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/ptrace.h>
@@ -278,7 +279,9 @@ int main(int argc, char **argv) {
     FILE *log = fopen(argv[1], "we");
     if (!log) die(argv[1]);
     setvbuf(log, NULL, _IOLBF, 0);
-    const char *mode = argv[2], *matching = argv[4];
+    const char *mode = argv[2];
+    char matching[512];
+    snprintf(matching, sizeof matching, "*%s*", argv[4]);
     unsigned long nth = strcmp(mode, "count") == 0 ? 0 : strtoul(argv[3], NULL, 10), counted = 0;
     child = fork();
     if (child < 0) die("fork");
@@ -308,7 +311,7 @@ int main(int argc, char **argv) {
             struct call call;
             memset(&info, 0, sizeof info);
             if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof info, &info) > 0 && info.op == PTRACE_SYSCALL_INFO_SECCOMP
-                && examine(child, thread, &info, &call) && (!*matching || strstr(call.line, matching))) {
+                && examine(child, thread, &info, &call) && fnmatch(matching, call.line, 0) == 0) {
                 counted++;
                 fprintf(log, "%lu %s %s\n", counted, call.class, call.line);
                 if (counted == nth && strcmp(mode, "term") == 0) {

@@ -45,7 +45,7 @@ impl Mode {
     }
 }
 
-/// A moment of the program's life: the `nth` of its calls whose line contains `matching`.
+/// A moment of the program's life: the `nth` of its calls whose line contains a match of the shell pattern `matching`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
     pub mode: Mode,
@@ -58,7 +58,7 @@ impl Moment {
         Moment { mode, nth, matching: String::new() }
     }
 
-    /// The first call whose line contains these words.
+    /// The first call whose line contains a match of this pattern.
     pub fn first(mode: Mode, matching: &str) -> Moment {
         Moment { mode, nth: 1, matching: matching.to_owned() }
     }
