@@ -23,9 +23,9 @@ pub mod report;
 pub mod resolve;
 pub mod road;
 mod room;
+pub mod sent;
 pub mod sequence;
 pub mod settle;
-pub mod sent;
 pub mod spill;
 pub mod validate;
 

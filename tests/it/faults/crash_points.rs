@@ -56,19 +56,37 @@ fn adds() -> Plan {
 
 #[test]
 fn a_file_of_sets_ends_as_if_it_had_never_been_killed() {
-    enumerate(&Scene { name: "sets", modes: &Mode::KILLING, plan: sets, before: |harbour| harbour.deliver("points.csv", SETS), same_end: true });
+    enumerate(&Scene {
+        name: "sets",
+        modes: &Mode::KILLING,
+        plan: sets,
+        before: |harbour| harbour.deliver("points.csv", SETS),
+        same_end: true,
+    });
 }
 
 #[test]
 fn a_file_of_adds_is_applied_once_where_the_platform_can_be_asked() {
     let plan = || adds().platform("read_back", "\"events\"");
-    enumerate(&Scene { name: "adds, events", modes: &Mode::KILLING, plan, before: |harbour| harbour.deliver("points.csv", MIXED), same_end: true });
+    enumerate(&Scene {
+        name: "adds, events",
+        modes: &Mode::KILLING,
+        plan,
+        before: |harbour| harbour.deliver("points.csv", MIXED),
+        same_end: true,
+    });
 }
 
 #[test]
 fn a_file_of_adds_is_never_applied_twice_where_the_platform_helps_nobody() {
     let plan = || adds().platform("read_back", "\"nothing\"");
-    enumerate(&Scene { name: "adds, no help", modes: &Mode::KILLING, plan, before: |harbour| harbour.deliver("points.csv", MIXED), same_end: false });
+    enumerate(&Scene {
+        name: "adds, no help",
+        modes: &Mode::KILLING,
+        plan,
+        before: |harbour| harbour.deliver("points.csv", MIXED),
+        same_end: false,
+    });
 }
 
 #[test]

@@ -119,7 +119,8 @@ fn a_report_is_byte_for_byte_the_same_after_a_kill_and_there_is_one() {
         }
         harbour.once().exits(1);
         let published = contents(&place, ours);
-        let published: BTreeMap<String, Vec<u8>> = published.into_iter().map(|(name, text)| (name[stem.len()..].to_owned(), text)).collect();
+        let published: BTreeMap<String, Vec<u8>> =
+            published.into_iter().map(|(name, text)| (name[stem.len()..].to_owned(), text)).collect();
         assert_eq!(published.keys().collect::<Vec<_>>(), built.keys().collect::<Vec<_>>());
         assert!(published == built, "{pattern}: the report is another one after the kill");
     }

@@ -5,13 +5,13 @@
 
 mod adds;
 mod content;
+mod crash_points;
+mod crash_recheck;
+mod crash_stations;
 mod data_cells;
 mod data_files;
 mod data_order;
 mod data_rows;
-mod crash_points;
-mod crash_recheck;
-mod crash_stations;
 mod delivery;
 mod disk_broken;
 mod disk_clock;
@@ -34,9 +34,9 @@ mod places;
 mod platform;
 mod privacy;
 mod samples;
-mod threats_local;
 mod sftp_claim;
 mod sftp_hostile;
 mod sftp_inbox;
 mod sftp_network;
 mod sftp_rights;
+mod threats_local;
