@@ -14,9 +14,8 @@ const PASSES: u32 = 120;
 const FIRST: [&str; 8] = ["lead", "run", "row", "field", "account", "baseline", "paused", "source"];
 const ROW: [&str; 13] =
     ["run", "number", "record", "line", "offset", "length", "pass_high", "pass_low", "verb", "mask", "deferred", "outcome", "detail"];
-const RUN: [&str; 15] = [
-    "seq", "id", "feed", "account", "source", "folder", "name", "size", "mtime", "state", "kind", "parent", "sha256", "detail", "wish",
-];
+const RUN: [&str; 15] =
+    ["seq", "id", "feed", "account", "source", "folder", "name", "size", "mtime", "state", "kind", "parent", "sha256", "detail", "wish"];
 
 fn texts(ledger: &Connection, query: &str) -> Vec<String> {
     let mut statement = ledger.prepare(query).unwrap();
