@@ -23,8 +23,8 @@ pub mod report;
 pub mod resolve;
 pub mod road;
 mod room;
-pub mod settle;
 pub mod sent;
+pub mod settle;
 pub mod spill;
 pub mod validate;
 
