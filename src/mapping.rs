@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
+use chrono::{Datelike, FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
 use minijinja::value::{Rest, ValueOrKwargs};
 use minijinja::{Environment, UndefinedBehavior};
@@ -15,11 +15,12 @@ use crate::outcome::{Code, Problem};
 use crate::platform::{Account, FieldKind, FieldRule};
 use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
 use crate::schema::value::Value;
-use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage};
+use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage, strict_date, strict_datetime};
 pub use adds::Place;
 use adds::{AddRules, Consenting};
 
 mod adds;
+mod stamp;
 
 /// A feed's mapped fields are told apart by one bit each.
 pub const FIELDS_MAX: usize = 64;
@@ -42,6 +43,7 @@ pub struct Mapping {
     fields: Vec<MappedField>,
     adds: Option<AddRules>,
     consent: Option<Consenting>,
+    updated_at: Option<usize>,
     templates: Environment<'static>,
     timezone: Tz,
 }
@@ -109,6 +111,7 @@ impl Mapping {
                 Operation::Column { field, words }
             }),
         };
+        let updated_at = feed.updated_at.as_ref().and_then(|column| field_named("updated_at", column));
         let mut templates = environment();
         let mut fields = Vec::new();
         let mut more_faults = Vec::new();
@@ -138,6 +141,11 @@ impl Mapping {
         }
         let (adds, consent) = adds::rules(feed, schema, &platform, &fields, &mut templates, &mut field_named, &mut more_faults);
         faults.extend(more_faults);
+        if let Some(field) = updated_at.map(|index| &schema.fields()[index])
+            && !stamp::KINDS.contains(&field.kind)
+        {
+            faults.push(format!("updated_at: {} is a column of type {}; it must be a datetime, a date or an integer", field.name, field.kind));
+        }
         if feed.fields.len() > FIELDS_MAX {
             faults.push(format!("fields: {} pass fields are mapped, at most {FIELDS_MAX} can be", feed.fields.len()));
         }
@@ -151,6 +159,7 @@ impl Mapping {
                 fields,
                 adds,
                 consent,
+                updated_at,
                 templates,
                 timezone: feed.timezone,
             }),
@@ -222,6 +231,8 @@ impl Mapping {
                 }
             };
             match (value, field.empty) {
+                // Where another word is the marker for "no value", an empty cell still says nothing.
+                (Some(Value::Text(text)), _) if text.is_empty() => {}
                 (Some(value), _) if add.is_some() && field.rule.balance => match adds::amount(&value) {
                     Ok(amount) => match self.platform.check_value(&field.name, &value) {
                         Ok(()) => amounts.extend((!amount.is_zero()).then_some((index as u8, amount))),
@@ -241,8 +252,15 @@ impl Mapping {
             }
         }
         let adds = self.adds(add, amounts, &mut withheld, columns, cells, values, place, problems);
+        let stamp = match self.stamp(verb, values) {
+            Ok(stamp) => stamp,
+            Err(message) => {
+                problems.push(Problem::new(Code::MappingError, self.updated_at.and_then(column_of), message));
+                None
+            }
+        };
         match (target, verb) {
-            (Some(target), Some(verb)) if problems.len() == before => Some(Update { target, verb, wanted, adds, withheld }),
+            (Some(target), Some(verb)) if problems.len() == before => Some(Update { target, verb, wanted, adds, withheld, stamp }),
             _ => None,
         }
     }
@@ -503,9 +521,15 @@ pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'
         FieldKind::Date => match value {
             Value::Date(_) => Ok(value),
             Value::DateTime(time, _) => Ok(Value::Date(time.date())),
-            Value::Text(text) => text.trim().parse().map(Value::Date).map_err(|_| "the field wants a date, YYYY-MM-DD".into()),
+            Value::Text(text) => {
+                strict_date(text.trim()).map(Value::Date).ok_or_else(|| "the field wants a date, YYYY-MM-DD".to_owned())
+            }
             _ => Err("the field wants a date".into()),
-        },
+        }
+        .and_then(|value| match &value {
+            Value::Date(date) => likely(*date).map(|()| value),
+            _ => Ok(value),
+        }),
         FieldKind::Instant => instant(value, timezone).map(|time| Value::DateTime(time, FixedOffset::east_opt(0))),
     }
 }
@@ -513,25 +537,43 @@ pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'
 /// UTC. A date alone means the end of that day in the zone; a local time that the zone skips or repeats is an error.
 fn instant(value: Value<'_>, timezone: Tz) -> Result<NaiveDateTime, String> {
     let local = match value {
-        Value::DateTime(time, Some(offset)) => return Ok(time - offset),
+        Value::DateTime(time, Some(offset)) => {
+            let time = time - offset;
+            return likely(time.date()).map(|()| time);
+        }
         Value::DateTime(time, None) => time,
         Value::Date(date) => end_of_day(date),
         Value::Text(text) => {
             let text = text.trim();
-            if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
-                return Ok(time.with_timezone(&Utc).naive_utc());
-            }
-            match text.parse::<NaiveDateTime>() {
-                Ok(time) => time,
-                Err(_) => end_of_day(text.parse::<NaiveDate>().map_err(|_| "the field wants a date or a date and time")?),
+            match (strict_datetime(text), strict_date(text)) {
+                (Some((time, Some(offset))), _) => {
+                    let time = time - offset;
+                    return likely(time.date()).map(|()| time);
+                }
+                (Some((time, None)), _) => time,
+                (None, Some(date)) => end_of_day(date),
+                (None, None) => return Err("the field wants a date, or a date and time, as in 2026-01-31T18:00:00Z".to_owned()),
             }
         }
         _ => return Err("the field wants a date or a date and time".into()),
     };
+    likely(local.date())?;
     match timezone.from_local_datetime(&local) {
         LocalResult::Single(time) => Ok(time.naive_utc()),
         LocalResult::Ambiguous(..) => Err(format!("this local time occurs twice in {timezone}; write it with an offset")),
         LocalResult::None => Err(format!("this local time does not occur in {timezone}; write it with an offset")),
+    }
+}
+
+/// Programs write dates long ago for "none" (0001-01-01, 1899-12-30), and a year of two digits is one of the first century. No pass ends or
+/// begins there, and nobody who has one was born then.
+const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
+
+fn likely(date: NaiveDate) -> Result<(), String> {
+    if YEARS.contains(&date.year()) {
+        Ok(())
+    } else {
+        Err(format!("the year is not between {} and {}", YEARS.start(), YEARS.end()))
     }
 }
 

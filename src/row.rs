@@ -271,6 +271,8 @@ pub struct Update<'a> {
     pub adds: Vec<Add>,
     /// What lack of consent keeps back.
     pub withheld: Withheld,
+    /// When its state was true, where the feed has a column that says so.
+    pub stamp: Option<i64>,
 }
 
 /// What lack of consent keeps back of a row.

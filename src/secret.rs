@@ -1,9 +1,24 @@
-//! A value that cannot be printed.
+//! A value that cannot be printed, in a process that cannot be dumped.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
+
+/// No core file of this process is ever written, and nobody but root reads its memory or its environment: both hold secrets and personal
+/// values.
+pub fn forbid_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!("core files cannot be switched off: {error}");
+    }
+    // A handler of core files that the system starts (systemd-coredump) need not keep to the limit.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!("dumps of this process cannot be forbidden: {error}");
+    }
+}
 
 /// Where a secret is kept. The configuration names the place, never the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +30,7 @@ pub enum SecretPlace {
 }
 
 /// A secret and its place. It is read anew for each use that asks, so that a rotated one is taken up without a restart.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     pub place: SecretPlace,
 }

@@ -22,6 +22,14 @@ pub fn alive() {
     tell(&NotifyState::Watchdog);
 }
 
+/// The configuration is being read again; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell_all(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("no monotonic clock: {error}"),
+    }
+}
+
 /// A stop was asked for; work in hand is being brought to a safe point.
 pub fn stopping() {
     tell(&NotifyState::Stopping);
@@ -33,9 +41,13 @@ pub fn watchdog_interval() -> Option<Duration> {
 }
 
 fn tell(state: &NotifyState<'_>) {
+    tell_all(std::slice::from_ref(state));
+}
+
+fn tell_all(states: &[NotifyState<'_>]) {
     // The manager may be gone or deaf; the work does not depend on it.
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::debug!("systemd was not told {state}: {error}");
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd was not told {}: {error}", states.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
     }
 }
 

@@ -99,7 +99,7 @@ pub fn trouble(fault: &anyhow::Error, state: &Path) -> Option<Trouble> {
 /// Writes something to learn what is wrong. A folder that takes it, next to a database that failed, means that the disk cannot be trusted.
 pub(crate) fn examine(state: &Path) -> Trouble {
     let written = tempfile::tempfile_in(state).and_then(|mut file| {
-        file.write_all(&[0; 64 << 10])?;
+        file.write_all(&[0; 4096])?;
         file.sync_all()
     });
     match written {
@@ -258,9 +258,8 @@ const FUSE_LOCAL: [&str; 4] = ["fuseblk", "fuse.fuse-overlayfs", "fuse.gocryptfs
 fn named(magic: u32) -> Option<&'static str> {
     Some(match magic {
         0x6969 => "NFS",
-        0x517B => "SMB",
+        0x517B | 0xFE53_4D42 => "SMB",
         0xFF53_4D42 => "CIFS",
-        0xFE53_4D42 => "SMB",
         0x0102_1997 => "9P",
         0x5346_414F | 0x6B41_4653 => "AFS",
         0x7375_7245 => "Coda",

@@ -209,6 +209,11 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// An empty file for this user only, whatever the umask. One that is there is emptied.
+pub fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Creates a file that must not exist, for this user only.
 pub fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)

@@ -3,8 +3,9 @@
 //! A lookout for each source lists its inboxes when its time has come or an event woke it, and registers complete files as runs. A hand
 //! for each feed takes the feed's runs down the road, one after another, in order. Both read all they know from the ledger, so that a
 //! restart, a command in another process and a file that just came look the same to them.
-
-mod once;
+//!
+//! Another configuration makes another generation of both. A hand of the earlier one finishes the run it has, as that run began, and only
+//! then does its successor begin.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -30,56 +31,68 @@ use crate::source::{SourceError, folder};
 use crate::space::Trouble as Storage;
 use crate::stop::Stop;
 
+mod generation;
+mod once;
+mod reload;
+
+use generation::Generation;
 pub use once::{Sweep, Trouble, once};
+use reload::Note;
+pub use reload::{InUse, Reload, in_use};
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.
 const TICK: Duration = Duration::from_secs(1);
 /// A run that waits for a server or a file is tried again after this.
 const LATER: Duration = Duration::from_secs(5);
 
-/// Watches until told to stop, then drains within the configured time.
-pub fn watch(road: &Arc<Road>, stop: &Stop) -> anyhow::Result<()> {
+/// Watches until told to stop, then drains within the configured time. `reload` may bring another configuration meanwhile.
+pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::Result<()> {
     recover(road)?;
     std::thread::scope(|scope| {
-        let mut wakers = BTreeMap::new();
-        for feed in road.config.feeds.values() {
-            let (wake, woken) = bounded::<()>(1);
-            wakers.insert(feed.name.clone(), wake);
-            thread(&format!("feed-{}", feed.name)).spawn_scoped(scope, move || hand(road, feed, &woken, stop))?;
-        }
-        for source in road.config.sources.values() {
-            let wakers = wakers.clone();
-            thread(&format!("look-{}", source.name)).spawn_scoped(scope, move || lookout(road, source, &wakers, stop))?;
-        }
-        std::thread::Builder::new()
-            .name("keeper".into())
-            .spawn_scoped(scope, || retention::keep(&road.config, &*road.ledger, road.fence, &road.spool, stop))?;
+        let mut watch = vec![Generation::start(scope, Arc::clone(road), None, stop)?];
+        let note = reload.map(|reload| Note::begin(&road.config, reload)).transpose()?;
         service::ready();
         let watchdog = service::watchdog_interval();
         let mut alive = Instant::now();
         while !stop.wait(TICK) {
-            road.heed_wishes().unwrap_or_else(|fault| error!("cannot look for wishes: {fault:#}"));
+            if let (Some(reload), Some(note)) = (reload, &note)
+                && reload.was_asked()
+            {
+                reload.carry_out(scope, &mut watch, note, stop);
+            }
+            generation::let_go(&mut watch);
+            for generation in &watch {
+                let heeded = generation.road.heed_wishes().and_then(|()| generation.settle());
+                heeded.unwrap_or_else(|fault| error!("cannot look for wishes: {fault:#}"));
+            }
             if watchdog.is_some_and(|interval| alive.elapsed() >= interval) {
                 service::alive();
                 alive = Instant::now();
             }
-            service::status(&status_line(road));
+            let refused = note.as_ref().and_then(Note::refused).map_or("", |()| "; the changed configuration was refused, the log says why");
+            service::status(&format!("{}{refused}", status_line(&generation::newest(&watch).road)));
         }
         service::stopping();
+        let drain = generation::newest(&watch).road.config.drain;
+        for generation in &watch {
+            generation.retire();
+            generation.road.stop_all(road.broken().is_some());
+        }
         if road.broken().is_some() {
             return Ok(());
         }
-        info!("stopping: no new work, requests in flight have {:?}", road.config.drain);
-        road.stop_all(false);
-        let deadline = Instant::now() + road.config.drain;
-        let road = Arc::clone(road);
+        info!("stopping: no new work, requests in flight have {drain:?}");
+        let deadline = Instant::now() + drain;
+        let roads: Vec<Arc<Road>> = watch.iter().map(|generation| Arc::clone(&generation.road)).collect();
         let stop = stop.clone();
         // Ends the drain when its time is up. Detached: it must not keep a program alive that has drained.
         std::thread::spawn(move || {
             while Instant::now() < deadline && !stop.is_now() {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            road.stop_all(true);
+            for road in roads {
+                road.stop_all(true);
+            }
         });
         Ok(())
     })
@@ -109,32 +122,41 @@ fn ends_everything(road: &Road, fault: &anyhow::Error, stop: &Stop) -> bool {
 
 /// After a stop nobody knows which of the requests of an applying run were answered: its passes' baselines are no longer believed.
 fn recover(road: &Road) -> anyhow::Result<()> {
-    let unfinished =
-        road.ledger.runs(&RunFilter { states: vec![State::Checked, State::Applying, State::Paused], ..RunFilter::default() })?;
     if let Err(error) = retention::tidy(&road.config, &*road.ledger, &road.spool) {
         warn!("what was left over stays in the spool: {error:#}");
     }
     if road.unclean {
         discard_damaged_copies(road)?;
     }
-    for mut run in unfinished {
+    for run in under_way(road, None)? {
         road.ledger.distrust_pending(road.fence, &run.id, &run.account)?;
-        // Numbers in its rows mean the mapping it was checked under.
-        match road.feed(&run.feed) {
-            Ok(feed) if feed.fingerprint != run.detail.fingerprint => {
-                info!(run = run.id, "the feed changed since the run was checked: it is checked again");
-                run.state = State::Fetched;
-                road.save(&run)?;
-            }
-            Ok(_) => {}
-            Err(fault) => {
-                // Nobody would ever take it further, and rows of other feeds would wait for it.
-                warn!(run = run.id, "{fault:#}: the run is stopped");
-                road.end_orphan(&mut run)?;
-            }
-        }
+        take_over(road, run)?;
     }
     Ok(())
+}
+
+/// Runs with rows that are to be sent, of one feed or all.
+fn under_way(road: &Road, feed: Option<&str>) -> anyhow::Result<Vec<Run>> {
+    let states = vec![State::Checked, State::Applying, State::Paused];
+    Ok(road.ledger.runs(&RunFilter { states, feed: feed.map(str::to_owned), ..RunFilter::default() })?)
+}
+
+/// Makes a run that was checked under an earlier configuration one of today's.
+fn take_over(road: &Road, mut run: Run) -> anyhow::Result<()> {
+    // Numbers in its rows mean the mapping it was checked under.
+    match road.feed(&run.feed) {
+        Ok(feed) if feed.fingerprint != run.detail.fingerprint => {
+            info!(run = run.id, "the feed changed since the run was checked: it is checked again");
+            run.state = State::Fetched;
+            road.save(&run)
+        }
+        Ok(_) => Ok(()),
+        Err(fault) => {
+            // Nobody would ever take it further, and rows of other feeds would wait for it.
+            warn!(run = run.id, "{fault:#}: the run is stopped");
+            road.end_orphan(&mut run)
+        }
+    }
 }
 
 /// Throws away copies that are not what the ledger says, which a power cut can leave of them. Their files are fetched again.
@@ -177,13 +199,18 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
     let (never_sends, never) = bounded::<()>(0);
     let woken: &Receiver<()> = events.as_ref().map_or(&never, |(woken, _)| woken);
     let mut reachable = true;
+    let mut told: Vec<String> = Vec::new();
     let mut first = true;
     while !stop.is_draining() {
         for (key, (size, mtime)) in road.own_reports() {
             observations.note_ours(key.0.as_bstr(), key.1.as_bstr(), size, mtime);
         }
         let again = match look(road, source, &matchers, &mut observations) {
-            Ok(Look { feeds, again, fault, .. }) => {
+            Ok(Look { feeds, again, fault, waiting, .. }) => {
+                for words in waiting.iter().filter(|words| !told.contains(*words)) {
+                    warn!(source = source.name, "{words}");
+                }
+                told = waiting;
                 let fault_free = fault.is_none();
                 match fault {
                     Some(fault) if reachable => warn!(source = source.name, "an inbox cannot be listed: {fault:#}"),
@@ -263,7 +290,7 @@ fn next_time(cron: &str, timezone: chrono_tz::Tz) -> Option<chrono::DateTime<chr
 fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut Observations) -> anyhow::Result<Look> {
     if !road.room.regain() {
         // A file that is registered is a promise to write more.
-        return Ok(Look { feeds: HashSet::new(), again: None, fault: None, backlog: false });
+        return Ok(Look { feeds: HashSet::new(), again: None, fault: None, waiting: Vec::new(), backlog: false });
     }
     let link = road.link(&source.name)?;
     let discovered = refuse_same_folders(road, source, link, matchers, observations)
@@ -276,7 +303,7 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
             return Err(fault.into());
         }
     };
-    let fault = discovered.faults.first().map(ToString::to_string);
+    let fault = discovered.faults.first().map(ToString::to_string).or_else(|| discovered.waiting.first().cloned());
     road.ledger.note_source(&source.name, fault.as_deref())?;
     let mut feeds = HashSet::new();
     for delivery in discovered.complete {
@@ -284,7 +311,7 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
         register(road, delivery)?;
     }
     let fault = discovered.faults.into_iter().next().map(anyhow::Error::from);
-    Ok(Look { feeds, again: discovered.look_again, fault, backlog: discovered.backlog })
+    Ok(Look { feeds, again: discovered.look_again, fault, waiting: discovered.waiting, backlog: discovered.backlog })
 }
 
 /// An inbox that turns out to be the same folder as another is not listed.
@@ -318,12 +345,14 @@ struct Look {
     again: Option<Duration>,
     /// One of its inboxes could not be listed; the others were.
     fault: Option<anyhow::Error>,
+    /// Files that wait for others, in words.
+    waiting: Vec<String>,
     /// There is more than could be taken.
     backlog: bool,
 }
 
 fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
-    let Delivery { feed, entry, proof, claimed } = delivery;
+    let Delivery { feed, entry, proof, claimed, stamp: _ } = delivery;
     let run = Run {
         id: String::new(),
         feed: feed.name.clone(),
@@ -343,17 +372,19 @@ fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
 }
 
 /// Takes a feed's runs down the road, one after another.
-fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, stop: &Stop) {
+///
+/// `retire` ends it after the run in hand; `stop` is the whole program's.
+fn hand(road: &Road, feed: &Feed, woken: &Receiver<()>, retire: &Stop, stop: &Stop) {
     let _span = crate::logging::feed(&feed.name).entered();
     let mut pause = Duration::ZERO;
     let mut swept = false;
     loop {
-        wait(pause, woken, stop, || ());
-        if stop.is_draining() {
+        wait(pause, woken, retire, || ());
+        if retire.is_draining() {
             return;
         }
         swept = swept || road.sweep_leftovers(feed);
-        pause = match work_off(road, feed, stop) {
+        pause = match work_off(road, feed, retire) {
             Ok(worked) if worked.later.is_empty() => TICK,
             Ok(_) => LATER,
             Err(fault) => {
@@ -424,6 +455,8 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
                         return Ok(sweep);
                     }
                 }
+                // Its own flag was raised by a wish that it has taken by now: nobody wants the rest to wait.
+                Rest::Stopping if !stop.is_draining() && run.state == State::Reporting => advanced = true,
                 Rest::Stopping => {
                     let cause = run.detail.cause.as_deref().filter(|_| run.state == State::Paused).unwrap_or("stopped");
                     sweep.later.push(format!("{}: {cause}; it goes on at the next start", run.shown_name()));

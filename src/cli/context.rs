@@ -2,7 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -16,8 +17,11 @@ use crate::spool::private_folder;
 use crate::stop::Stop;
 
 pub fn config(global: &Global) -> anyhow::Result<Arc<Config>> {
-    let path = crate::config::find(global.config.as_deref()).map_err(|error| Failure::new(Exit::Config, format!("{error:#}")))?;
-    Ok(Arc::new(crate::config::load(&path)?))
+    Ok(Arc::new(crate::config::load(&config_path(global)?)?))
+}
+
+pub fn config_path(global: &Global) -> anyhow::Result<PathBuf> {
+    Ok(crate::config::find(global.config.as_deref()).map_err(|error| Failure::new(Exit::Config, format!("{error:#}")))?)
 }
 
 pub fn ledger(config: &Config) -> anyhow::Result<Arc<dyn Ledger>> {
@@ -30,6 +34,8 @@ pub struct Lead {
     lock: File,
     /// Whoever led before did not end in order: what is on the disk is looked at before it is believed.
     unclean: bool,
+    /// Storage failed meanwhile: this is no end in order.
+    broken: bool,
 }
 
 /// What the lock says while somebody leads, and after an end in order. Of one length, so that no room is needed to change it.
@@ -74,7 +80,7 @@ impl Lead {
                 let mut before = [0; IN_USE.len()];
                 let unclean = lock.read_exact_at(&mut before, 0).is_ok() && before == IN_USE;
                 lock.write_all_at(IN_USE, 0).and_then(|()| lock.sync_all()).with_context(|| format!("cannot write {}", path.display()))?;
-                Ok(Lead { lock, unclean })
+                Ok(Lead { lock, unclean, broken: false })
             }
             Err(std::fs::TryLockError::WouldBlock) => Err(Failure::new(
                 Exit::Later,
@@ -113,9 +119,15 @@ impl Lead {
         self.unclean
     }
 
-    /// Notes an end in order. After a fault of storage there is none.
-    pub fn close(&self, config: &Config, result: Option<&anyhow::Error>) {
-        if result.and_then(|fault| space::trouble(fault, &config.state)) == Some(Trouble::Broken) {
+    /// Looks at what the work came to: after a fault of storage there is no end in order.
+    pub fn heed(&mut self, config: &Config, fault: Option<&anyhow::Error>) {
+        self.broken |= fault.and_then(|fault| space::trouble(fault, &config.state)) == Some(Trouble::Broken);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if self.broken || std::thread::panicking() {
             return;
         }
         if let Err(error) = self.lock.write_all_at(CLOSED, 0) {
@@ -185,6 +197,13 @@ pub fn stop_on_signals() -> anyhow::Result<Stop> {
     Ok(stop)
 }
 
+/// Raised by SIGHUP, which would end the program otherwise.
+pub fn reload_on_hangup() -> anyhow::Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&asked))?;
+    Ok(asked)
+}
+
 /// A run by id or by file name; of several runs of a name the newest.
 pub fn find_run(ledger: &dyn Ledger, wanted: &str) -> anyhow::Result<Run> {
     if let Some(run) = ledger.run(wanted)? {
@@ -199,8 +218,7 @@ pub fn find_run(ledger: &dyn Ledger, wanted: &str) -> anyhow::Result<Run> {
 
 /// Who gives the command, for the log of decisions.
 pub fn who() -> String {
-    use std::os::unix::fs::MetadataExt;
     let named = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     // Services and containers often set none of them.
-    named.unwrap_or_else(|| std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |me| format!("uid {}", me.uid())))
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

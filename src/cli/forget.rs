@@ -33,7 +33,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let answer = forget(&config, &*ledger, fence, &Spool::open(&config.state)?, &identifiers).map_err(|error| {
         if error.is::<StillNeeded>() { Failure::new(Exit::Later, format!("nothing was deleted:\n{error}")).into() } else { error }
     })?;
-    lead.close(&config, None);
     let mut out = out::stdout();
     if args.json {
         out::json(&mut out, &answer)?;

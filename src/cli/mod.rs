@@ -35,6 +35,7 @@ mod told;
 mod validate;
 mod verify;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -140,10 +141,15 @@ fn exit_codes() -> String {
 
 /// Parses, runs, and turns the result into an exit code.
 pub fn main() -> ExitCode {
+    crate::secret::forbid_dumps();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
+            if error.kind() == clap::error::ErrorKind::DisplayVersion {
+                // Not part of the short text that clap knows before it runs: the library is asked.
+                let _ = writeln!(out::stdout(), "libssh2 {}", crate::source::sftp::libssh2_version());
+            }
             return if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
         }
     };

@@ -22,9 +22,9 @@ pub struct Args {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
-    let lead = context::Lead::take(&config)?;
+    let mut lead = context::Lead::take(&config)?;
     let swept = sweep(&config, &lead, args);
-    lead.close(&config, swept.as_ref().err());
+    lead.heed(&config, swept.as_ref().err());
     swept
 }
 

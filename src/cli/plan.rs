@@ -144,6 +144,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         account: &feed.platform.name,
         mapping: &prepared.mapping,
         field_ids: &prepared.field_ids,
+        clock: prepared.clock,
         duplicates: feed.duplicates,
         today: (Utc::now().timestamp() / 86_400) as u16,
         max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Exit, Global, context, progress};
 use crate::config::meant::Config;
 use crate::pipeline::Road;
-use crate::watcher;
+use crate::watcher::{self, Reload};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -15,19 +15,20 @@ pub struct Args {
 }
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let config = context::config(global)?;
-    let lead = context::Lead::take(&config)?;
-    let watched = watch(&config, &lead, args);
-    lead.close(&config, watched.as_ref().err());
+    let reload = Reload { path: context::config_path(global)?, asked: context::reload_on_hangup()? };
+    let config = Arc::new(crate::config::load(&reload.path)?);
+    let mut lead = context::Lead::take(&config)?;
+    let watched = watch(&config, &lead, args, &reload);
+    lead.heed(&config, watched.as_ref().err());
     watched
 }
 
-fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Result<Exit> {
+fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args, reload: &Reload) -> anyhow::Result<Exit> {
     let ledger = lead.ledger(config)?;
     let stop = context::stop_on_signals()?;
     let mut road = Road::new(Arc::clone(config), ledger, progress::choose(true))?;
     road.force = args.force;
     road.unclean = lead.is_unclean();
-    watcher::watch(&Arc::new(road), &stop)?;
+    watcher::watch(&Arc::new(road), &stop, Some(reload))?;
     Ok(Exit::Ok)
 }

@@ -13,6 +13,7 @@ use super::{Exit, Global, context, out};
 use crate::config::meant::{Config, Mode, Wake};
 use crate::ledger::{Ledger, RunFilter, SourceNote, State};
 use crate::space::Room;
+use crate::watcher::{InUse, in_use};
 
 /// Show one screen: sources, feeds, what runs, what waits, what needs you
 ///
@@ -30,6 +31,9 @@ struct Status {
     running: bool,
     /// What keeps everything from going on, in words.
     alerts: Vec<String>,
+    /// The configuration that the daemon works with, where one runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<Configuration>,
     sources: Vec<SourceNote>,
     feeds: Vec<FeedStatus>,
     applying: Vec<RunLine>,
@@ -42,6 +46,14 @@ struct Status {
     failed: Vec<RunLine>,
     /// Their input was moved or removed by somebody.
     input_removed: Vec<RunLine>,
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    #[serde(flatten)]
+    in_use: InUse,
+    /// Is the file still as the daemon read it?
+    current: bool,
 }
 
 #[derive(Serialize)]
@@ -64,7 +76,7 @@ struct FeedStatus {
 const LOOK_BACK: u64 = 50;
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let config = context::config(global)?;
+    let config = context::config(global).map_err(|fault| goes_on(global, fault))?;
     let ledger = context::Reading::open(&config)?;
     let status = gather(&config, &*ledger)?;
     let mut out = out::stdout();
@@ -75,6 +87,16 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// A file that cannot be read stops this command, and not a daemon that read it while it was right.
+fn goes_on(global: &Global, fault: anyhow::Error) -> anyhow::Error {
+    let state = context::config_path(global).ok().and_then(|path| crate::config::state_of(&path));
+    let in_use = state.filter(|state| context::somebody_leads(state)).and_then(|state| in_use(&state));
+    match in_use {
+        Some(in_use) => fault.context(format!("the running passferry goes on with the configuration that it read {}", out::ago(in_use.since))),
+        None => fault,
+    }
 }
 
 fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
@@ -116,8 +138,11 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
             next,
         });
     }
+    let running = context::somebody_leads(&config.state);
+    let in_use = in_use(&config.state).filter(|_| running);
     Ok(Status {
-        running: context::somebody_leads(&config.state),
+        running,
+        configuration: in_use.map(|in_use| Configuration { current: in_use.hash == config.hash, in_use }),
         alerts: alerts(config),
         sources: sources.collect(),
         feeds,
@@ -148,6 +173,20 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
     }
     for alert in &status.alerts {
         writeln!(out, "{} {alert}", "alert:".red())?;
+    }
+    if let Some(configuration) = &status.configuration {
+        let since = out::ago(configuration.in_use.since);
+        match &configuration.in_use.refused {
+            Some(refused) => {
+                let at = out::ago(refused.at);
+                writeln!(out, "{}: the one read {since} is kept; {}", format!("configuration refused {at}").red(), refused.why)?;
+            }
+            None if !configuration.current => {
+                let advice = "systemctl reload passferry, or kill -HUP, takes it up";
+                writeln!(out, "{} since it was read {since}: {advice}", "the configuration file changed".yellow())?;
+            }
+            None => {}
+        }
     }
     out::heading(out, "sources")?;
     let mut sources = out::table(&[]);

@@ -4,6 +4,7 @@ mod adds;
 mod feed;
 mod fingerprint;
 mod mapping;
+mod order;
 mod platform;
 mod source;
 

@@ -38,14 +38,14 @@ pub struct Config {
     pub hash: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     pub name: String,
     pub kind: SourceKind,
     pub wake: Wake,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceKind {
     Sftp(Box<Sftp>),
     Folder { path: PathBuf },
@@ -62,7 +62,7 @@ pub enum Wake {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sftp {
     pub host: String,
     pub port: u16,
@@ -89,14 +89,14 @@ pub struct Sftp {
     pub buffer: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Login {
     Key { key: Secret, passphrase: Option<Secret> },
     Password(Secret),
     Agent,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Platform {
     pub name: String,
     pub kind: PlatformKind,
@@ -122,13 +122,13 @@ pub enum Environment {
     Test,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum PlatformKind {
     Passkit(Passkit),
 }
 
 /// `contracts/passkit.md`, sections 1 and 2. The built-in sandbox is reached by giving its address as `base_url`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Passkit {
     /// Address of the REST API: `https://api.pub1.passkit.io`, `https://api.pub2.passkit.io`, or `base_url`.
     pub base_url: String,
@@ -184,6 +184,8 @@ pub struct Feed {
     /// Octal mode of report files; default 0640.
     pub report_mode: u32,
     pub order: FileOrder,
+    /// The column that says when a row's state was true.
+    pub updated_at: Option<String>,
     pub duplicates: Duplicates,
     /// Send an unchanged value again when it was last sent longer ago than this; none means never.
     pub unchanged_max_age: Option<Duration>,
@@ -387,11 +389,32 @@ pub struct ReportPlace {
 }
 
 /// In which order complete files of one feed run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileOrder {
     /// By mtime at the server, then by name.
     Mtime,
     Name,
+    Stamp(NameStamp),
+}
+
+/// A date or a number in a file's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameStamp {
+    /// A regular expression with one group.
+    pub pattern: String,
+    /// How a date is written; without it digits are a number, all else is text.
+    pub format: Option<String>,
+    pub gap: Gap,
+}
+
+/// What becomes of a file whose number does not follow the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    Ignore,
+    /// Said in the file's report.
+    Warn,
+    /// The file waits for those before it.
+    Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

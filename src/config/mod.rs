@@ -12,6 +12,7 @@ pub mod written;
 use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults};
+use serde::Deserialize;
 
 /// `samples/passferry.toml`: every option with its default and the reason.
 pub const SAMPLE: &str = include_str!("../../samples/passferry.toml");
@@ -28,6 +29,17 @@ pub fn load(path: &Path) -> Result<meant::Config, Faults> {
         },
     };
     Err(Faults { file: path.display().to_string(), faults })
+}
+
+/// The state directory that a file names, however much else is wrong with the file. None when not even that can be read.
+pub fn state_of(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let named = |line: &str| {
+        let value = line.trim().strip_prefix("state")?.trim_start().strip_prefix('=')?.trim();
+        toml::Value::deserialize(toml::de::ValueDeserializer::parse(value).ok()?).ok()?.as_str().map(str::to_owned)
+    };
+    let text = text.lines().take_while(|line| !line.trim_start().starts_with('[')).find_map(named)?;
+    Some(path.parent().unwrap_or(Path::new("")).join(text))
 }
 
 /// As [`load`], from a text; relative paths start at `base`. The file is called `passferry.toml` in faults.

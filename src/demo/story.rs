@@ -75,7 +75,7 @@ impl Player {
     pub fn start(stage: &Stage, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>, stop: Stop) -> anyhow::Result<Player> {
         let road = Arc::new(Road::new(Arc::clone(&stage.config), Arc::clone(&ledger), progress)?);
         let watching = stop.clone();
-        let watcher = std::thread::Builder::new().name("demo-watcher".to_owned()).spawn(move || watcher::watch(&road, &watching))?;
+        let watcher = std::thread::Builder::new().name("demo-watcher".to_owned()).spawn(move || watcher::watch(&road, &watching, None))?;
         Ok(Player { stop, ledger, watcher: Some(watcher) })
     }
 

@@ -211,6 +211,20 @@ impl Engine {
             match talk.next(answer.take()) {
                 Step::Done(end) => return end,
                 Step::Send(request) => answer = Some(self.exchange(&request, patience).await),
+                Step::Later(pause, request) => {
+                    let pause = tokio::time::sleep(pause);
+                    let stopped = match patience.stop() {
+                        None => {
+                            pause.await;
+                            false
+                        }
+                        Some(stop) => tokio::select! {
+                            () = pause => false,
+                            () = stop.draining() => true,
+                        },
+                    };
+                    answer = Some(if stopped { Answer::Stopped { sent: false } } else { self.exchange(&request, patience).await });
+                }
             }
         }
     }

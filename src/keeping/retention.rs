@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ use crate::config::meant::Config;
 use crate::ledger::keeping::{OLD_FORMAT, Removed, Why};
 use crate::ledger::{Fence, Ledger, Run, RunFilter, State};
 use crate::outcome::Outcome;
-use crate::spool::{Spool, SpoolEntry};
+use crate::spool::{Spool, SpoolEntry, private_file};
 use crate::stop::Stop;
 
 /// Time between two sweeps, over restarts too.
@@ -170,7 +170,7 @@ fn today(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool, stop
         );
     }
     if !stop.is_draining()
-        && let Err(error) = fs::write(config.state.join(MARK), told(config))
+        && let Err(error) = private_file(&config.state.join(MARK)).and_then(|mut mark| mark.write_all(told(config).as_ref()))
     {
         warn!("that retention was looked after cannot be noted: {error}");
     }

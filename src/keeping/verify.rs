@@ -160,7 +160,8 @@ fn reports(feed: &Feed, ledger: &dyn Ledger, runs: &[&Run], findings: &mut Vec<F
         Err(SourceError::NotFound(_)) => Vec::new(),
         other => other?,
     };
-    let there: BTreeMap<String, &Entry> = entries.iter().filter(is_file).map(|entry| (show_name(&entry.name), entry)).collect();
+    let there: BTreeMap<String, &Entry> =
+        entries.iter().filter(|entry| is_file(entry)).map(|entry| (show_name(&entry.name), entry)).collect();
     for run in runs {
         for report in &run.detail.reports {
             let place = format!("{} at source {}", join(folder, report.name.as_bytes().as_bstr()), feed.reports.source.name);
@@ -170,7 +171,7 @@ fn reports(feed: &Feed, ledger: &dyn Ledger, runs: &[&Run], findings: &mut Vec<F
             };
             match there.get(&report.name) {
                 None => {
-                    found("report-missing", "is not there", "fine if somebody tidied it away; passferry show RUN --rows shows the same")
+                    found("report-missing", "is not there", "fine if somebody tidied it away; passferry show RUN --rows shows the same");
                 }
                 Some(entry) if !is_as_written(&mut *source, feed, entry, report)? => found(
                     "report-changed",
@@ -189,7 +190,7 @@ fn reports(feed: &Feed, ledger: &dyn Ledger, runs: &[&Run], findings: &mut Vec<F
     Ok(())
 }
 
-fn is_file(entry: &&Entry) -> bool {
+fn is_file(entry: &Entry) -> bool {
     entry.kind == EntryKind::File && name_fault(entry.name.as_bstr()).is_none()
 }
 
@@ -222,9 +223,11 @@ fn inputs(feed: &Feed, runs: &[&Run], findings: &mut Vec<Finding>) -> Result<(),
         let still = source.stat(inbox.as_bstr())?.is_some_and(|entry| (entry.size, entry.mtime) == (run.size, run.mtime));
         match source.stat(to.as_bstr())? {
             None if still => {
-                found("input-not-moved", &inbox, "is still in the inbox, and its run is over", "it would be taken again; move it away")
+                found("input-not-moved", &inbox, "is still in the inbox, and its run is over", "it would be taken again; move it away");
             }
-            None => found("input-missing", to, "is not where the input was put", "fine if somebody tidied it away"),
+            None => {
+                found("input-missing", to, "is not where the input was put", "fine if somebody tidied it away");
+            }
             Some(entry) if entry.size != run.size => {
                 found("input-changed", to, "has another size than the input had", "somebody changed or replaced it; nothing here is wrong");
             }

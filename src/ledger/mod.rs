@@ -9,6 +9,7 @@ pub mod mark;
 pub mod run;
 mod sqlite;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub struct Row {
     pub adds: u8,
     /// It touches a pass that an earlier run of the account has not finished with: applied after that run.
     pub deferred: bool,
+    /// When its state was true. Written, and kept with the pass once the row was applied; not read back.
+    pub stamp: Option<Stamp>,
     /// None while it is to be done.
     pub outcome: Option<Outcome>,
     pub detail: RowDetail,
@@ -106,6 +109,14 @@ pub enum Ended {
     As(Outcome),
     /// Its fields are done; these adds are left.
     AddsLeft(u8),
+}
+
+/// When the state that a row brings was true, on the clock of one column of one feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The account's number of that clock, by [`Ledger::field_id`].
+    pub clock: u16,
+    pub at: i64,
 }
 
 /// How a row ended, and what is known of its pass since.
@@ -278,6 +289,12 @@ pub trait Ledger: Keeping + Send + Sync {
 
     /// Carries out a decision: what the keys are now, how the row ended, and the decision is no longer waiting.
     fn settle(&self, fence: Fence, settling: &Settling, account: &str, keys: &[(AddKey, KeyState)], end: Option<&RowEnd>) -> Result<()>;
+
+    /// The newest state that was applied to each of these passes, on one clock; passes without one are left out.
+    fn stamps(&self, account: &str, clock: u16, passes: &[PassKey]) -> Result<HashMap<PassKey, i64>>;
+
+    /// The run was let through: its rows that found their pass as they wanted it confirm its state.
+    fn keep_stamps_of_unchanged(&self, fence: Fence, run: &str) -> Result<()>;
 
     /// Forgets the baseline of every pass with a row still to be done: after a stop it is not known which of them were sent.
     fn distrust_pending(&self, fence: Fence, run: &str, account: &str) -> Result<u64>;

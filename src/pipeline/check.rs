@@ -16,10 +16,10 @@ use super::road::{Prepared, Road, Station};
 use super::sent::Sent;
 use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
-use super::{apply::not_attempted, kept_back, open_text};
+use super::{apply::not_attempted, kept_back, open_text, sequence};
 use crate::config::meant::{Content, Feed, Mode};
 use crate::keeping::{ago, unknown};
-use crate::ledger::run::{DialectFacts, Fault, FileFacts};
+use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
 use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
 use crate::row::{PassKey, Verb};
@@ -123,6 +123,7 @@ fn compare(
         account: &feed.platform.name,
         mapping: &prepared.mapping,
         field_ids: &prepared.field_ids,
+        clock: prepared.clock,
         duplicates: feed.duplicates,
         today,
         max_age_days: feed.unchanged_max_age.map(|age| (age.as_secs() / 86_400) as u16),
@@ -154,20 +155,32 @@ fn compare(
         kind: run.kind,
     };
     run.detail.verdicts = guard::judge(feed, &totals, &*road.ledger)?;
+    let of_order = sequence::judge(feed, run, &*road.ledger)?;
+    for verdict in of_order.iter().filter(|verdict| !verdict.held) {
+        tracing::warn!(guard = verdict.guard, "{}", verdict.evidence);
+        run.detail.warnings.push(verdict.evidence.clone());
+    }
+    run.detail.verdicts.splice(0..0, of_order);
+    run.detail.verdicts.sort_by_key(|verdict| !verdict.held);
     let unknown = unknown::verdict(&road.unknown_reports(feed)?);
     let is_forgetful = unknown.is_some();
     let older = feed.may_add() && run.kind == RunKind::File && run.mtime < ago(road.config.key_retention).timestamp();
     let older = older.then(|| guard::older_than_keys(road.config.key_retention));
     run.detail.verdicts.splice(..0, unknown.into_iter().chain(older));
     // Nothing that `plan` mode lets through needs a guard's permission, and a person's word outweighs one.
-    let sends = feed.mode != Mode::Plan && diffed.pending > 0;
-    let holds = run.detail.approval.is_none() && run.kind != RunKind::Retry && run.detail.verdicts.iter().any(|verdict| verdict.held);
+    let guarded = run.detail.approval.is_none() && run.kind != RunKind::Retry;
+    // A delivery that is odd in itself asks for a person even when it would change nothing.
+    let holds = |verdict: &Verdict| verdict.held && (diffed.pending > 0 || guard::is_of_delivery(&verdict.guard));
+    let holds = guarded && run.detail.verdicts.iter().any(holds);
     // An approval was of what its person was shown; these reports are accepted when they were.
-    if sends && (holds || is_forgetful) {
+    if feed.mode != Mode::Plan && (holds || (is_forgetful && diffed.pending > 0)) {
         return Ok(Checked::Held);
     }
     for verdict in &mut run.detail.verdicts {
         verdict.held &= run.detail.approval.is_some();
+    }
+    if prepared.clock.is_some() {
+        road.ledger.keep_stamps_of_unchanged(road.fence, &run.id)?;
     }
     road.spool.keep_text(&road.spool_owner(run))?;
     run.state = State::Checked;
@@ -213,10 +226,18 @@ impl Known {
             },
             RunKind::File => None,
         };
+        let mut correction = correction;
+        let added = match &mut correction {
+            Some(correction) => road.ledger.run(&correction.parent)?.map(|parent| correction.leave_out_added(all, &parent.detail.labels)),
+            None => None,
+        };
         let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(all));
         let header = run.detail.dialect.as_ref().is_none_or(|dialect| dialect.header);
         let columns = match prepared.schema.columns(header.then_some(&labels)) {
-            Ok(columns) => columns,
+            Ok(mut columns) => {
+                columns.warnings.extend(added.flatten());
+                columns
+            }
             Err(faults) => {
                 let first = faults.first();
                 let words = faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; ");

@@ -21,7 +21,7 @@ pub struct Correction {
     key_column: Option<usize>,
     /// By record of the corrected run: digest of an identifier that began with zeros, without them.
     padded: HashMap<u64, u64>,
-    /// Positions of all reserved columns in the file, ascending.
+    /// Positions of all columns in the file that are not data, ascending.
     reserved: Vec<usize>,
 }
 
@@ -42,6 +42,21 @@ impl Correction {
         let record_column = labels.iter().position(|label| label.trim() == "_record");
         let key_column = labels.iter().position(|label| label.trim() == "_key");
         Some(Correction { parent, run_column, record_column, key_column, padded: HashMap::new(), reserved })
+    }
+
+    /// Leaves out columns that somebody added while correcting, and names them in a line. `before` are the labels of the corrected file.
+    /// While one of its columns is not there, nothing is left out: an added one may be that one under another name.
+    pub fn leave_out_added(&mut self, labels: &[String], before: &[String]) -> Option<String> {
+        let is_in = |labels: &[String], label: &str| labels.iter().any(|known| known.trim() == label.trim());
+        if before.is_empty() || !before.iter().all(|label| RESERVED.contains(&label.trim()) || is_in(labels, label)) {
+            return None;
+        }
+        let is_added = |index: &usize| !self.reserved.contains(index) && !is_in(before, &labels[*index]);
+        let added: Vec<usize> = (0..labels.len()).filter(is_added).collect();
+        let names: Vec<String> = added.iter().map(|&index| format!("`{}`", labels[index].trim())).collect();
+        self.reserved.extend(added);
+        self.reserved.sort_unstable();
+        (!names.is_empty()).then(|| format!("columns that the corrected file has not are ignored: {}", names.join(", ")))
     }
 
     /// The labels that belong to the data, the protection off.

@@ -12,7 +12,7 @@ use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Validated};
 use crate::config::meant::Duplicates;
 use crate::ledger::run::{MoveSample, Moves};
-use crate::ledger::{FieldState, KeyNote, KeyState, Known, Ledger, Mark, OperationNote, Row, RowDetail};
+use crate::ledger::{FieldState, KeyNote, KeyState, Known, Ledger, Mark, OperationNote, Row, RowDetail, Stamp};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, Change, FieldChange, PassKey, Target, Verb, Withheld};
@@ -33,6 +33,8 @@ pub struct Against<'a> {
     /// The ledger's number of each mapped field.
     pub field_ids: &'a [u16],
     pub duplicates: Duplicates,
+    /// The ledger's number of the clock by which rows are newer or older, where the feed has one.
+    pub clock: Option<u16>,
     /// Days since 1970.
     pub today: u16,
     /// Send what is unchanged when it was last sent this many days ago or more.
@@ -163,18 +165,67 @@ fn compare_partition(
     }
     let keys: Vec<AddKey> = entries.iter().flat_map(|entry| entry.adds.iter().map(|(key, _)| *key)).collect();
     let noted: HashMap<AddKey, KeyNote> = against.ledger.keys(&keys)?.into_iter().flatten().map(|note| (note.key, note)).collect();
+    let stamps = match against.clock {
+        None => HashMap::new(),
+        Some(clock) => {
+            let mut passes: Vec<PassKey> = entries.iter().map(|entry| entry.pass).collect();
+            passes.dedup();
+            against.ledger.stamps(against.account, clock, &passes)?
+        }
+    };
     let mut known = known.into_iter().peekable();
     for group in entries.chunk_by(|a, b| a.pass == b.pass) {
         let pass = group[0].pass;
         while known.next_if(|one| one.pass < pass).is_some() {}
         let baseline = known.next_if(|one| one.pass == pass);
-        compare_pass(group, baseline.as_ref(), &noted, against, &mut part);
+        let applied = stamps.get(&pass).copied();
+        if against.clock.is_some() && !(against.duplicates == Duplicates::Reject && group.len() > 1) {
+            let current = current(group, applied, &mut part.rows);
+            if !current.is_empty() {
+                compare_pass(&current, baseline.as_ref(), applied, &noted, against, &mut part);
+            }
+        } else {
+            compare_pass(group, baseline.as_ref(), applied, &noted, against, &mut part);
+        }
     }
     Ok(part)
 }
 
-/// All records of one pass, in file order.
-fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKey, KeyNote>, against: &Against<'_>, part: &mut Part) {
+/// The records of a pass that are not older than what was applied to it, nor than a record before them. The others end here.
+fn current(group: &[Entry], applied: Option<i64>, rows: &mut Vec<Row>) -> Vec<Entry> {
+    let mut newest = applied.map(|at| (at, None));
+    let mut current = Vec::with_capacity(group.len());
+    for entry in group {
+        match (entry.stamp, newest) {
+            (Some(at), Some((newer, line))) if at < newer => {
+                let message = line.map_or("a newer state was applied before".to_owned(), |line| format!("line {line} has a newer state"));
+                let mut row = ended_row(entry, Outcome::Stale, Vec::new());
+                row.detail.operations.push(OperationNote {
+                    operation: entry.verb.as_str().to_owned(),
+                    outcome: Outcome::Stale,
+                    code: None,
+                    message,
+                });
+                rows.push(row);
+                continue;
+            }
+            (Some(at), _) => newest = Some((at, Some(entry.line))),
+            (None, _) => {}
+        }
+        current.push(entry.clone());
+    }
+    current
+}
+
+/// All records of one pass, in file order. `applied` says how new the state is that was applied to it.
+fn compare_pass(
+    group: &[Entry],
+    baseline: Option<&Known>,
+    applied: Option<i64>,
+    noted: &HashMap<AddKey, KeyNote>,
+    against: &Against<'_>,
+    part: &mut Part,
+) {
     if against.duplicates == Duplicates::Reject && group.len() > 1 {
         for entry in group {
             let others: Vec<String> =
@@ -210,7 +261,9 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
             continue;
         }
         if !kept {
-            part.rows.push(ended_row(entry, Outcome::Superseded, Vec::new()));
+            let mut row = ended_row(entry, Outcome::Superseded, Vec::new());
+            row.detail.operations.push(superseded_by(entry, group, against.duplicates));
+            part.rows.push(row);
             continue;
         }
         let mut adds = match Adds::of(entry, noted, &mut seen, against) {
@@ -233,11 +286,17 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
             note_moves(entry, baseline, mask, adds.left, against, &mut part.moves);
             let mut row = ended_row(entry, Outcome::Applied, Vec::new());
             row.detail.operations = adds.notes;
-            part.rows.push(Row { mask, adds: adds.left, deferred: pending, outcome: None, ..row });
+            let stamp = stamp_of(entry, against);
+            part.rows.push(Row { mask, adds: adds.left, deferred: pending, stamp, outcome: None, ..row });
         } else if let Some(outcome) = adds.outcome() {
             let mut row = ended_row(entry, outcome, Vec::new());
             row.detail.operations = adds.notes;
             part.rows.push(row);
+        } else if let Some(stamp) = stamp_of(entry, against).filter(|stamp| Some(stamp.at) != applied) {
+            // Kept one by one, since it says of its pass how new its state is.
+            let mut row = ended_row(entry, Outcome::Unchanged, Vec::new());
+            row.detail.operations = adds.notes;
+            part.rows.push(Row { stamp: Some(stamp), ..row });
         } else {
             part.unchanged += 1;
             for note in adds.notes {
@@ -245,6 +304,10 @@ fn compare_pass(group: &[Entry], baseline: Option<&Known>, noted: &HashMap<AddKe
             }
         }
     }
+}
+
+fn stamp_of(entry: &Entry, against: &Against<'_>) -> Option<Stamp> {
+    Some(Stamp { clock: against.clock?, at: entry.stamp? })
 }
 
 /// What the ledger's keys say of a row's adds.
@@ -344,6 +407,13 @@ fn survivors(group: &[Entry], policy: Duplicates) -> Vec<bool> {
     keep
 }
 
+/// Says which record won. Of several that do so between them, the last.
+fn superseded_by(entry: &Entry, group: &[Entry], policy: Duplicates) -> OperationNote {
+    let winner = if policy == Duplicates::First { &group[0] } else { &group[group.len() - 1] };
+    let message = format!("by line {}", winner.line);
+    OperationNote { operation: entry.verb.as_str().to_owned(), outcome: Outcome::Superseded, code: None, message }
+}
+
 /// What the records after one do between them.
 #[derive(Default)]
 struct Later {
@@ -435,6 +505,7 @@ fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
         mask: 0,
         adds: 0,
         deferred: false,
+        stamp: None,
         outcome: Some(outcome),
         detail: RowDetail { problems, operations: Vec::new() },
     }
@@ -498,6 +569,7 @@ mod tests {
             wanted,
             adds: Vec::new(),
             withheld: Withheld::default(),
+            stamp: None,
         }
     }
 

@@ -11,7 +11,8 @@ use bstr::{BStr, BString, ByteSlice};
 use globset::{GlobBuilder, GlobMatcher};
 use tracing::{info, warn};
 
-use crate::config::meant::{After, Complete, Feed, FileOrder};
+use super::sequence::{Stamp, Stamps};
+use crate::config::meant::{After, Complete, Feed, FileOrder, Gap};
 use crate::ledger::{Ledger, RunFilter, State};
 use crate::source::link::Link;
 use crate::source::{Entry, EntryKind, Result, SourceError, join, name_fault};
@@ -23,6 +24,8 @@ pub struct Delivery {
     pub entry: Entry,
     /// How its completeness was proved, for the report.
     pub proof: String,
+    /// What its name says of its place among others.
+    pub stamp: Option<Stamp>,
     /// Where it lies when it was claimed before.
     pub claimed: Option<BString>,
 }
@@ -36,6 +39,8 @@ pub struct Discovered {
     pub look_again: Option<Duration>,
     /// Inboxes that could not be listed, while others could.
     pub faults: Vec<SourceError>,
+    /// Feeds whose files wait for others that must come before them, in words.
+    pub waiting: Vec<String>,
     /// Complete files were left for later, as enough are on their way.
     pub backlog: bool,
 }
@@ -46,14 +51,7 @@ impl Discovered {
     }
 
     /// Takes complete files of one inbox, feed by feed and each in its own order, as far as there is room. True when some are left.
-    fn take_first(&mut self, mut complete: Vec<Delivery>, feeds: &[&Matcher], on_the_way: &OnTheWay) -> bool {
-        complete.sort_by(|a, b| {
-            let by_name = || a.entry.name.cmp(&b.entry.name);
-            a.feed.name.cmp(&b.feed.name).then_with(|| match a.feed.order {
-                FileOrder::Mtime => a.entry.mtime.cmp(&b.entry.mtime).then_with(by_name),
-                FileOrder::Name => by_name(),
-            })
-        });
+    fn take_first(&mut self, complete: Vec<Delivery>, feeds: &[&Matcher], on_the_way: &OnTheWay) -> bool {
         let mut room: HashMap<String, u64> =
             feeds.iter().map(|matcher| (matcher.feed.name.clone(), on_the_way.room(&matcher.feed.name))).collect();
         let mut left = false;
@@ -76,6 +74,8 @@ impl Discovered {
 pub struct Matcher {
     pub feed: Arc<Feed>,
     glob: GlobMatcher,
+    /// Where names say the order.
+    stamps: Option<Stamps>,
     /// Our folder of claims.
     claims: Option<BString>,
 }
@@ -84,12 +84,22 @@ impl Matcher {
     /// Fails on a pattern that the configuration should have refused.
     pub fn new(feed: Arc<Feed>) -> anyhow::Result<Matcher> {
         let glob = GlobBuilder::new(&feed.pattern).literal_separator(true).empty_alternates(true).build()?.compile_matcher();
-        Ok(Matcher { feed, glob, claims: None })
+        let stamps = Stamps::of(&feed)?;
+        Ok(Matcher { feed, glob, stamps, claims: None })
     }
 
     /// Also looks for what we claimed before.
     pub fn claiming_in(self, folder: Option<BString>) -> Matcher {
         Matcher { claims: folder, ..self }
+    }
+
+    fn delivery(&self, entry: Entry, proof: String, claimed: Option<BString>) -> Delivery {
+        Delivery { feed: Arc::clone(&self.feed), stamp: self.stamp(entry.name.as_bstr()), entry, proof, claimed }
+    }
+
+    /// What a name says of its place among others.
+    fn stamp(&self, name: &BStr) -> Option<Stamp> {
+        self.stamps.as_ref()?.read(name)
     }
 
     pub fn matches(&self, name: &BStr) -> bool {
@@ -263,23 +273,28 @@ pub fn discover(
         };
         observations.keep_only(inbox, &entries);
         let mut complete = Vec::new();
+        let mut incomplete: Vec<(String, Stamp)> = Vec::new();
         let times: HashMap<&BStr, i64> =
             entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| (entry.name.as_bstr(), entry.mtime)).collect();
         for entry in &entries {
-            let Some(feed) = wanted(entry, inbox.as_bstr(), &feeds, observations) else { continue };
+            let Some(matcher) = wanted(entry, inbox.as_bstr(), &feeds, observations) else { continue };
+            let feed = &matcher.feed;
             // A run that is over put its file away, so this is another delivery, unless the feed leaves files where they are.
             if on_the_way.has(inbox, entry) || (feed.after == After::Leave && observations.was_left(feed, entry, ledger)?) {
                 continue;
             }
             match proof(feed, entry, inbox.as_bstr(), &times, observations, now) {
-                Ok(proof) => complete.push(Delivery { feed: Arc::clone(feed), entry: entry.clone(), proof, claimed: None }),
-                Err(Some(wait)) => discovered.wait(wait),
-                Err(None) => {}
+                Ok(proof) => complete.push(matcher.delivery(entry.clone(), proof, None)),
+                Err(wait) => {
+                    wait.into_iter().for_each(|wait| discovered.wait(wait));
+                    incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
+                }
             }
         }
         drop(times);
         drop(entries);
         adopt(&feeds, link, &on_the_way, observations, now, &mut discovered, &mut complete)?;
+        keep_order(&feeds, &incomplete, ledger, &mut complete, &mut discovered)?;
         if discovered.take_first(complete, &feeds, &on_the_way) {
             observations.backlog.insert(inbox.clone());
             discovered.backlog = true;
@@ -289,6 +304,65 @@ pub fn discover(
         }
     }
     Ok(discovered)
+}
+
+/// Leaves complete files where they are that names put behind others: behind one that is still being uploaded, or behind a number that
+/// has not come.
+fn keep_order(
+    feeds: &[&Matcher],
+    incomplete: &[(String, Stamp)],
+    ledger: &dyn Ledger,
+    complete: &mut Vec<Delivery>,
+    discovered: &mut Discovered,
+) -> Result<()> {
+    complete.retain(|delivery| {
+        let before = |(feed, stamp): &(String, Stamp)| *feed == delivery.feed.name && Some(stamp) < delivery.stamp.as_ref();
+        !incomplete.iter().any(before)
+    });
+    // Feed by feed, each in its own order.
+    complete.sort_by(|a, b| {
+        let by_name = || a.entry.name.cmp(&b.entry.name);
+        a.feed.name.cmp(&b.feed.name).then_with(|| match &a.feed.order {
+            FileOrder::Mtime => a.entry.mtime.cmp(&b.entry.mtime).then_with(by_name),
+            FileOrder::Name => by_name(),
+            FileOrder::Stamp(_) => a.stamp.cmp(&b.stamp).then_with(by_name),
+        })
+    });
+    for matcher in feeds {
+        let missing = hold_behind_gaps(matcher, ledger, complete).map_err(|fault| SourceError::Local(std::io::Error::other(fault)))?;
+        let words = |missing| format!("feed {}: number {missing} has not come; what follows it waits in the inbox", matcher.feed.name);
+        discovered.waiting.extend(missing.map(words));
+    }
+    Ok(())
+}
+
+/// Takes out the files of a feed that come behind a number that has not come yet. Answers that number.
+fn hold_behind_gaps(matcher: &Matcher, ledger: &dyn Ledger, complete: &mut Vec<Delivery>) -> anyhow::Result<Option<u128>> {
+    let Some(stamps) = matcher.stamps.as_ref().filter(|stamps| stamps.gap == Gap::Hold) else { return Ok(None) };
+    let ours = |delivery: &Delivery| delivery.feed.name == matcher.feed.name;
+    if !complete.iter().any(ours) {
+        return Ok(None);
+    }
+    // The first file of a feed begins its numbers.
+    let mut last = match stamps.last(&matcher.feed, ledger)? {
+        Some(Stamp::Number(number)) => Some(number),
+        _ => None,
+    };
+    let mut missing = None;
+    complete.retain(|delivery| {
+        let (true, Some(Stamp::Number(number))) = (ours(delivery), &delivery.stamp) else { return true };
+        match last {
+            Some(before) if *number > before + 1 => {
+                missing.get_or_insert(before + 1);
+                false
+            }
+            _ => {
+                last = last.max(Some(*number));
+                true
+            }
+        }
+    });
+    Ok(missing)
 }
 
 /// Files in our folder of claims that no run knows: claimed before a crash, or before the ledger was restored from a backup.
@@ -326,7 +400,8 @@ fn adopt(
                 continue;
             }
             let claiming: Vec<&Matcher> = feeds.iter().copied().filter(|matcher| matcher.claims.as_ref() == Some(folder)).collect();
-            let Some(feed) = wanted(&entry, folder.as_bstr(), &claiming, observations) else { continue };
+            let Some(matcher) = wanted(&entry, folder.as_bstr(), &claiming, observations) else { continue };
+            let feed = &matcher.feed;
             let quiet = match feed.complete {
                 Complete::Quiet(quiet) => quiet,
                 Complete::Marker(_) => QUIET_OF_CLAIMED,
@@ -337,7 +412,7 @@ fn adopt(
                 continue;
             }
             let proof = format!("claimed earlier, and unchanged for {}", humantime::format_duration(quiet));
-            complete.push(Delivery { feed: Arc::clone(feed), entry, proof, claimed: Some(path) });
+            complete.push(matcher.delivery(entry, proof, Some(path)));
         }
     }
     Ok(())
@@ -347,7 +422,7 @@ fn adopt(
 const QUIET_OF_CLAIMED: Duration = Duration::from_secs(30);
 
 /// The feed that a listed name belongs to, or none.
-fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: &mut Observations) -> Option<&'m Arc<Feed>> {
+fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: &mut Observations) -> Option<&'m Matcher> {
     let name = entry.name.as_bstr();
     if let Some(why) = name_fault(name) {
         observations.warn_once(inbox, name, why);
@@ -371,7 +446,15 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
         }
     }
     let ours = observations.ours.get(&(inbox.to_owned(), entry.name.clone()));
-    (ours != Some(&(entry.size, entry.mtime))).then_some(&matcher.feed)
+    // A correction has its place by the run that it corrects.
+    if let Some(stamps) = &matcher.stamps
+        && !is_errors_report(name)
+        && stamps.read(name).is_none()
+    {
+        observations.warn_once(inbox, name, "its name has no stamp that order.stamp finds");
+        return None;
+    }
+    (ours != Some(&(entry.size, entry.mtime))).then_some(*matcher)
 }
 
 /// Where feeds of this inbox put reports and inputs, or above that.

@@ -18,6 +18,11 @@ pub struct Totals<'a> {
 const HISTORY_MIN: usize = 3;
 const HISTORY_MAX: usize = 10;
 
+/// Guards that judge how a file was delivered, whatever it would change.
+pub fn is_of_delivery(guard: &str) -> bool {
+    matches!(guard, "rows" | "ragged")
+}
+
 /// All verdicts, those that hold the file first.
 pub fn judge(feed: &Feed, totals: &Totals<'_>, ledger: &dyn Ledger) -> anyhow::Result<Vec<Verdict>> {
     let history = clean_history(feed, ledger)?;

@@ -24,6 +24,7 @@ pub mod resolve;
 pub mod road;
 mod room;
 pub mod sent;
+pub mod sequence;
 pub mod settle;
 pub mod spill;
 pub mod validate;
@@ -119,7 +120,9 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         run.detail.end = Some(State::Discarded);
         return next(road, run, State::Reporting);
     }
-    if let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
+    // No room will do for a file beyond the feed's limit: it fails below.
+    let may_be_fetched = run.size <= feed.limits.file;
+    if may_be_fetched && let Some(lacking) = road.room.lacks(run.size, room::is_compressed(run)) {
         return Ok(Some(room::wait_for(road, run, lacking)));
     }
     if let Some(rest) = claim_it(road, run, &feed)? {

@@ -1,6 +1,6 @@
 //! What every station needs: configuration, ledger, spool, links to sources, dispatch to platforms.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::pending::PendingPasses;
 use super::places::Places;
 use super::report::{self, Names, RowSource};
 use super::sent::Sent;
-use crate::config::meant::{Config, Feed, SourceKind};
+use crate::config::meant::{Config, Feed, Source, SourceKind};
 use crate::dispatch::{Dispatch, Health};
 use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
@@ -60,6 +60,8 @@ pub struct Prepared {
     pub schema: Schema,
     pub mapping: Mapping,
     pub field_ids: Vec<u16>,
+    /// The ledger's number of the feed's clock, where a column says how new a row is.
+    pub clock: Option<u16>,
     pub account: Account,
 }
 
@@ -77,18 +79,23 @@ pub struct Road {
     prepared: BTreeMap<String, Arc<Prepared>>,
     links: BTreeMap<String, Arc<Link>>,
     accounts: BTreeMap<String, (Account, Arc<Dispatch>)>,
-    orders: BTreeMap<String, Mutex<()>>,
+    orders: BTreeMap<String, Arc<Mutex<()>>>,
     /// This machine's name in folders of claims, where a feed claims.
     owner: Option<String>,
     pub places: Places,
     /// Untouched reports of ours in an inbox, by folder and name.
-    own_reports: Mutex<HashMap<(BString, BString), (u64, i64)>>,
+    own_reports: Arc<Mutex<OwnReports>>,
+    /// Feeds whose runs may still be under way as an earlier configuration had them: their rows' fields are numbered otherwise.
+    handed_over: Mutex<HashSet<String>>,
     stops: Mutex<HashMap<String, Stop>>,
     unknown: unknown::Looks,
     /// Why everything must end, once storage failed.
-    broken: Mutex<Option<String>>,
+    broken: Arc<Mutex<Option<String>>>,
     progress: Arc<dyn Progress>,
 }
+
+/// Size and mtime by folder and name.
+type OwnReports = HashMap<(BString, BString), (u64, i64)>;
 
 /// Opens what a source's configuration describes.
 pub fn connector(kind: &SourceKind) -> Box<dyn Connect> {
@@ -119,7 +126,8 @@ pub fn prepare(feed: &Feed, account: &Account, field_id: impl Fn(&str) -> anyhow
         .map_err(|faults| faulty(faults.iter().map(|fault| format!("schema: {}: {}", fault.path, fault.message)).collect()))?;
     let mapping = Mapping::new(feed, &schema, Arc::clone(account)).map_err(faulty)?;
     let field_ids = mapping.fields().iter().map(|field| field_id(&field.name)).collect::<anyhow::Result<_>>()?;
-    Ok(Prepared { schema, mapping, field_ids, account: Arc::clone(account) })
+    let clock = mapping.clock_name(&feed.name, &schema).map(|name| field_id(&name)).transpose()?;
+    Ok(Prepared { schema, mapping, field_ids, clock, account: Arc::clone(account) })
 }
 
 impl Road {
@@ -132,11 +140,42 @@ impl Road {
             warn!("{}", Trouble::Full.words(&config.state));
         }
         let fence = ledger.lead()?;
+        Road::build(config, ledger, fence, progress, None)
+    }
+
+    /// The same road under another configuration. What did not change is shared with the earlier one: connections, allowances, and the
+    /// order of changes, which two roads must not keep each for itself. Fails, and changes nothing, when any part cannot be built.
+    pub fn renewed(earlier: &Road, config: Arc<Config>) -> anyhow::Result<Road> {
+        anyhow::ensure!(
+            config.state == earlier.config.state,
+            "state: it was {} and is {} now; the state directory changes with a restart alone",
+            earlier.config.state.display(),
+            config.state.display()
+        );
+        Road::build(config, Arc::clone(&earlier.ledger), earlier.fence, Arc::clone(&earlier.progress), Some(earlier))
+    }
+
+    fn build(
+        config: Arc<Config>,
+        ledger: Arc<dyn Ledger>,
+        fence: Fence,
+        progress: Arc<dyn Progress>,
+        earlier: Option<&Road>,
+    ) -> anyhow::Result<Road> {
         let mut accounts = BTreeMap::new();
+        let mut orders = BTreeMap::new();
         for (name, settings) in &config.platforms {
-            let account = platform::open(settings);
-            let dispatch = Dispatch::start(Arc::clone(&account), settings).with_context(|| format!("platform {name}"))?;
-            accounts.insert(name.clone(), (account, Arc::new(dispatch)));
+            let kept = earlier.filter(|earlier| earlier.config.platforms.get(name) == Some(settings)).and_then(|earlier| earlier.accounts.get(name));
+            let pair = if let Some(kept) = kept {
+                kept.clone()
+            } else {
+                let account = platform::open(settings);
+                let dispatch = Dispatch::start(Arc::clone(&account), settings).with_context(|| format!("platform {name}"))?;
+                (account, Arc::new(dispatch))
+            };
+            accounts.insert(name.clone(), pair);
+            let order = earlier.and_then(|earlier| earlier.orders.get(name)).cloned().unwrap_or_default();
+            orders.insert(name.clone(), order);
         }
         let mut prepared = BTreeMap::new();
         for (name, feed) in &config.feeds {
@@ -144,32 +183,71 @@ impl Road {
             let one = prepare(feed, account, |field| Ok(ledger.field_id(&feed.platform.name, field)?))?;
             prepared.insert(name.clone(), Arc::new(one));
         }
-        let link = |name: &str, kind: &SourceKind| Link::new(connector(kind)).remembering(Record::of(&config.state, name));
-        let links = config.sources.iter().map(|(name, source)| (name.clone(), Arc::new(link(name, &source.kind)))).collect();
+        let link = |(name, source): (&String, &Arc<Source>)| {
+            let kept = earlier.filter(|earlier| earlier.config.sources.get(name) == Some(source)).and_then(|earlier| earlier.links.get(name));
+            // Whoever reloads may have repaired what kept a server away.
+            let kept = kept.inspect(|link| link.try_again());
+            (name.clone(), kept.cloned().unwrap_or_else(|| {
+                Arc::new(Link::new(connector(&source.kind)).remembering(Record::of(&config.state, name)))
+            }))
+        };
+        let changed = |name: &&String| {
+            let now = config.feeds.get(*name).map(|feed| &feed.fingerprint);
+            earlier.is_some_and(|earlier| {
+                earlier.is_handed_over(name) || earlier.config.feeds.get(*name).is_some_and(|feed| Some(&feed.fingerprint) != now)
+            })
+        };
+        let before = earlier.map(|earlier| earlier.config.feeds.keys()).into_iter().flatten();
+        let handed_over: HashSet<String> = config.feeds.keys().chain(before).filter(changed).cloned().collect();
         let claims = config.feeds.values().any(|feed| feed.claim.is_some());
         let owner = claims.then(|| claim::owner(&config.state)).transpose().context("cannot give this machine a name of its own")?;
-        let orders = config.platforms.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
         Ok(Road {
-            spool: Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
+            spool: match earlier {
+                Some(earlier) => earlier.spool.clone(),
+                None => Spool::open(&config.state).with_context(|| format!("the spool in {}", config.state.display()))?,
+            },
             pool: pool(config.workers)?,
-            room,
+            links: config.sources.iter().map(link).collect(),
+            force: earlier.is_some_and(|earlier| earlier.force),
+            unclean: false,
+            own_reports: earlier.map(|earlier| Arc::clone(&earlier.own_reports)).unwrap_or_default(),
+            handed_over: Mutex::new(handed_over),
+            room: Room::new(&config.state, config.reserve, config.space_factor),
+            broken: earlier.map(|earlier| Arc::clone(&earlier.broken)).unwrap_or_default(),
             config,
             ledger,
             fence,
-            force: false,
-            unclean: false,
             prepared,
-            links,
             accounts,
             orders,
             owner,
             places: Places::default(),
-            own_reports: Mutex::default(),
             stops: Mutex::default(),
             unknown: unknown::Looks::default(),
-            broken: Mutex::default(),
             progress,
         })
+    }
+
+    fn is_handed_over(&self, feed: &str) -> bool {
+        self.handed_over.lock().unwrap_or_else(PoisonError::into_inner).contains(feed)
+    }
+
+    /// No run of the feed is under way any more as an earlier configuration had it.
+    pub fn took_over(&self, feed: &str) {
+        self.handed_over.lock().unwrap_or_else(PoisonError::into_inner).remove(feed);
+    }
+
+    /// Drains runs that wait for a platform that is out: nothing of them is in flight, and what keeps them waiting may have been repaired
+    /// by the configuration that follows.
+    pub fn release_waiting(&self) -> anyhow::Result<()> {
+        let running: Vec<(String, Stop)> =
+            self.stops.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(id, stop)| (id.clone(), stop.clone())).collect();
+        for (id, stop) in running {
+            if self.ledger.run(&id)?.is_some_and(|run| run.state == State::Paused) {
+                stop.drain();
+            }
+        }
+        Ok(())
     }
 
     pub fn feed(&self, name: &str) -> anyhow::Result<Arc<Feed>> {
@@ -400,9 +478,10 @@ impl Road {
         self.save(run)
     }
 
-    /// Notes what a row of another feed is still to do. A feed that is gone from the configuration may do anything.
+    /// Notes what a row of another feed is still to do. A feed that is gone from the configuration, or had another mapping when the run
+    /// began, may do anything.
     pub fn note_pending(&self, pending: &mut PendingPasses, feed: &str, pass: PassKey, verb: Verb, mask: u64) {
-        match self.prepared.get(feed) {
+        match self.prepared.get(feed).filter(|_| !self.is_handed_over(feed)) {
             Some(prepared) => {
                 let sent = prepared.field_ids.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, id)| *id);
                 pending.insert(pass, verb, sent);

@@ -111,6 +111,7 @@ impl Bench {
             account: "loyalty",
             mapping: &self.prepared.mapping,
             field_ids: &self.prepared.field_ids,
+            clock: self.prepared.clock,
             duplicates: Duplicates::Last,
             today: 2,
             max_age_days: None,

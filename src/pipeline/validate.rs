@@ -69,6 +69,7 @@ impl Rejected {
             mask: 0,
             adds: 0,
             deferred: false,
+            stamp: None,
             outcome: Some(Outcome::Rejected),
             detail: RowDetail { problems: self.problems, operations: Vec::new() },
         }
@@ -89,6 +90,8 @@ pub struct Entry {
     /// Its adds, each with the digest of what it would do, in the order in which they are sent.
     pub adds: Vec<(AddKey, u64)>,
     pub withheld: Withheld,
+    /// When its state was true.
+    pub stamp: Option<i64>,
 }
 
 impl Entry {
@@ -115,10 +118,11 @@ impl Entry {
             out.extend_from_slice(&print.to_le_bytes());
         }
         // Most feeds ask nobody's consent: one byte says so.
-        out.push(u8::from(!self.withheld.is_nothing()) | u8::from(self.withheld.notification) << 1);
+        out.push(u8::from(!self.withheld.is_nothing()) | u8::from(self.withheld.notification) << 1 | u8::from(self.stamp.is_some()) << 2);
         if !self.withheld.is_nothing() {
             out.extend_from_slice(&self.withheld.fields.to_le_bytes());
         }
+        out.extend_from_slice(self.stamp.map(i64::to_le_bytes).as_ref().map_or(&[][..], |bytes| &bytes[..]));
     }
 
     fn read(bytes: &mut &[u8]) -> Option<Entry> {
@@ -148,7 +152,8 @@ impl Entry {
         let [flags] = take(bytes)?;
         let fields = if flags & 1 == 0 { 0 } else { u64::from_le_bytes(take(bytes)?) };
         let withheld = Withheld { fields, notification: flags & 2 != 0 };
-        Some(Entry { pass, record, line, offset, length, verb: *Verb::ALL.get(verb as usize)?, wanted, adds, withheld })
+        let stamp = if flags & 4 == 0 { None } else { Some(i64::from_le_bytes(take(bytes)?)) };
+        Some(Entry { pass, record, line, offset, length, verb: *Verb::ALL.get(verb as usize)?, wanted, adds, withheld, stamp })
     }
 
     pub fn partition(pass: PassKey) -> usize {
@@ -430,5 +435,6 @@ fn check_record<'c>(
             .collect(),
         adds: update.adds.iter().map(|add| (add.key, add.print(pass, mapping.fields()))).collect(),
         withheld: update.withheld,
+        stamp: update.stamp,
     })
 }

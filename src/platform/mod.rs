@@ -122,6 +122,8 @@ pub struct RawAnswer<'a> {
 /// The next thing to do in a conversation.
 pub enum Step<T> {
     Send(Request),
+    /// Send it after a pause: what was written may not be visible yet (failure model, D22).
+    Later(Duration, Request),
     Done(T),
 }
 

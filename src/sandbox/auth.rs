@@ -15,7 +15,7 @@ const STRICT_EXPIRY: i64 = 60;
 
 pub(super) struct Tokens {
     key: String,
-    secret: PKey<Private>,
+    secret: Mutex<PKey<Private>>,
     /// The last token whose signature held: clients use one for many requests.
     last: Mutex<Option<(String, Claims)>>,
 }
@@ -34,8 +34,17 @@ struct Claims {
 
 impl Tokens {
     pub fn new(key: &str, secret: &str) -> anyhow::Result<Tokens> {
-        anyhow::ensure!(!secret.is_empty(), "the sandbox needs an API secret that is not empty");
-        Ok(Tokens { key: key.to_owned(), secret: PKey::hmac(secret.as_bytes())?, last: Mutex::new(None) })
+        Ok(Tokens { key: key.to_owned(), secret: Mutex::new(hmac_key(secret)?), last: Mutex::new(None) })
+    }
+
+    /// From now on only tokens signed with this secret are good.
+    pub fn rotate(&self, secret: &str) -> anyhow::Result<()> {
+        let secret = hmac_key(secret)?;
+        // Lock order as in `claims`.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.secret.lock().unwrap_or_else(PoisonError::into_inner) = secret;
+        *last = None;
+        Ok(())
     }
 
     /// Judges an `Authorization` header; the error is the text of the 401.
@@ -78,7 +87,8 @@ impl Tokens {
         if head.alg != "HS256" {
             return None;
         }
-        let mut hmac = Signer::new(MessageDigest::sha256(), &self.secret).ok()?;
+        let secret = self.secret.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hmac = Signer::new(MessageDigest::sha256(), &secret).ok()?;
         let expected = hmac.sign_oneshot_to_vec(signed.as_bytes()).ok()?;
         let given = decode(signature)?;
         if expected.len() != given.len() || !openssl::memcmp::eq(&expected, &given) {
@@ -86,6 +96,11 @@ impl Tokens {
         }
         serde_json::from_slice(&decode(claims)?).ok()
     }
+}
+
+fn hmac_key(secret: &str) -> anyhow::Result<PKey<Private>> {
+    anyhow::ensure!(!secret.is_empty(), "the sandbox needs an API secret that is not empty");
+    Ok(PKey::hmac(secret.as_bytes())?)
 }
 
 /// Base64url without padding (RFC 7515 section 2).

@@ -183,6 +183,11 @@ impl Sandbox {
         place.map(|place| state.events_of(place).map(|event| event.external_id.clone()).collect()).unwrap_or_default()
     }
 
+    /// Takes another API secret, at once: requests signed with the one before are refused.
+    pub fn rotate_secret(&self, secret: &str) -> anyhow::Result<()> {
+        self.shared.tokens.rotate(secret)
+    }
+
     /// How often each change took effect, by route, member and `externalEventId`.
     pub fn effects(&self) -> Vec<Effect> {
         self.shared.store.lock().effects.all()

@@ -34,6 +34,7 @@ pub use damage::looks_like_spreadsheet_damage;
 pub use dialect::DialectDescriptor;
 pub use field::{Empty, Field, FieldType};
 pub use header::{Columns, FieldsMatch, HeaderFault};
+pub use temporal::{strict_date, strict_datetime};
 
 /// Something wrong with a descriptor. Nothing is read by a faulty one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,6 +80,16 @@ fn number<const N: usize>(digits: [u8; N]) -> Option<u32> {
     Some(value)
 }
 
+/// A date as a `date` column of the default format has it: YYYY-MM-DD.
+pub fn strict_date(text: &str) -> Option<NaiveDate> {
+    iso_date(text.as_bytes())
+}
+
+/// A date and time as a `datetime` column of the default format has it, with its offset where it is written. No leap second.
+pub fn strict_datetime(text: &str) -> Option<(NaiveDateTime, Option<FixedOffset>)> {
+    iso_datetime(text.as_bytes())
+}
+
 #[inline]
 pub(super) fn iso_date(bytes: &[u8]) -> Option<NaiveDate> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = bytes else { return None };

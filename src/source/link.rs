@@ -104,6 +104,15 @@ impl Link {
         result
     }
 
+    /// Somebody may have repaired what was wrong: the next piece of work need not wait out the pause after earlier faults. Refused logins
+    /// stay counted: one more is followed by a long pause again.
+    pub fn try_again(&self) {
+        // Who holds the connection works on it, so nothing waits.
+        let Ok(mut state) = self.state.try_lock() else { return };
+        state.not_before = None;
+        state.failures = 0;
+    }
+
     /// Sends something over an idle connection so that it stays open.
     pub fn keep_alive(&self, idle: Duration) {
         let due = {

@@ -145,6 +145,7 @@ fn look_until_quiet(
             sweep.later.push(words);
         }
     };
+    let mut waiting: Vec<String> = Vec::new();
     for looks in 1.. {
         let look = match look(road, source, matchers, observations) {
             Ok(look) => look,
@@ -158,6 +159,10 @@ fn look_until_quiet(
         if let Some(fault) = &look.fault {
             trouble(sweep, fault);
         }
+        // What waits after the last look.
+        sweep.later.retain(|words| !waiting.contains(words));
+        sweep.later.extend(look.waiting.iter().cloned());
+        waiting = look.waiting;
         match look.again {
             _ if look.backlog => return Ok(true),
             None => return Ok(false),

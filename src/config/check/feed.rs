@@ -11,7 +11,7 @@ use super::mapping::Columns;
 use super::platform::environment;
 use super::{Check, Key};
 use crate::config::meant::{
-    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, FileOrder, Guard, Limits, Mode, Platform, ReportPlace, Several,
+    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, Guard, Limits, Mode, Platform, ReportPlace, Several,
     Source, SourceKind,
 };
 use crate::config::value::{self, choices, instead, quoted};
@@ -57,6 +57,10 @@ impl Check<'_> {
             .and_then(|unchanged| unchanged.max_age.as_ref())
             .and_then(|age| self.good(&key.child("unchanged").child("max_age"), value::duration(&age.0, Duration::from_mins(1))));
         let timezone = self.timezone(&key.child("timezone"), feed.timezone.as_ref());
+        let order = self.order(&key, feed);
+        if let Some(column) = &feed.updated_at {
+            self.column(&key.child("updated_at"), column, &columns);
+        }
         let guard = self.guard(&key.child("guard"), feed);
         let limits = self.limits(&key.child("limits"), feed);
 
@@ -92,10 +96,8 @@ impl Check<'_> {
             claim: claim.zip(inbox.as_deref()).map(|(claim, inbox)| crate::source::join(inbox.into(), claim.as_str().into())),
             reports: reports?,
             report_mode: report_mode.unwrap_or(0o640),
-            order: match feed.order {
-                None | Some(written::Order::Mtime) => FileOrder::Mtime,
-                Some(written::Order::Name) => FileOrder::Name,
-            },
+            order: order?,
+            updated_at: feed.updated_at.clone(),
             // What adds is meant every time it is written.
             duplicates: match feed.duplicates {
                 None if feed.add.is_some() => Duplicates::InOrder,

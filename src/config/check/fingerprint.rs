@@ -41,6 +41,9 @@ fn parts(feed: &Feed) -> Vec<String> {
     let dialect = &feed.dialect;
     parts.push(format!("{:?} {} {}", dialect.delimiter, dialect.header, dialect.blank_lines_strict));
     parts.push(feed.timezone.name().to_owned());
+    if let Some(column) = &feed.updated_at {
+        parts.extend(["updated_at".to_owned(), column.clone()]);
+    }
     // Behind all else, and only where they are: a feed without them keeps the fingerprint it had before they existed.
     if let Some(adds) = &feed.adds {
         let column = if let Identity::Transaction(column) = &adds.identity { column } else { "" };

@@ -28,7 +28,7 @@ fn the_sample_is_right_with_every_option_on_and_they_stand_at_their_defaults() {
     let config = load_text(&uncommented(), &root().join("samples")).unwrap_or_else(|faults| panic!("{faults}"));
     let (off, on) = (&commented.feeds["points"], &config.feeds["points"]);
     assert_eq!((off.guard.clone(), off.limits.clone()), (on.guard.clone(), on.limits.clone()));
-    assert_eq!((&off.after, &off.complete, off.mode, off.order), (&on.after, &on.complete, on.mode, on.order));
+    assert_eq!((&off.after, &off.complete, off.mode, &off.order), (&on.after, &on.complete, on.mode, &on.order));
     assert_eq!((&off.reports.folder, off.report_mode, &off.dialect), (&on.reports.folder, on.report_mode, &on.dialect));
     assert_eq!(off.source.wake, on.source.wake);
     assert_eq!((commented.drain, commented.workers, commented.retention), (config.drain, config.workers, config.retention));

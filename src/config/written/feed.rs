@@ -55,8 +55,10 @@ pub struct Feed {
     pub reports: Option<Table<Reports>>,
     /// Mode of report files. Default `"0640"`.
     pub report_mode: Option<FileMode>,
-    /// Order of files that are complete at the same time. Default `"mtime"`.
-    pub order: Option<Order>,
+    /// Order of files: `"mtime"`, `"name"`, or by a stamp in their names. Default `"mtime"`.
+    pub order: Option<TextOr<NameStamp>>,
+    /// The column that says when a row's state was true: a row older than what was applied to its pass ends `stale`.
+    pub updated_at: Option<String>,
     /// What several rows of one file about one pass mean. Default `"last"`.
     pub duplicates: Option<Duplicates>,
     /// Rows that change nothing.
@@ -187,13 +189,28 @@ pub struct Reports {
     pub folder: Option<String>,
 }
 
-/// Order of files.
+/// A date or a number in the names of a feed's files, by which they are ordered.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NameStamp {
+    /// Regular expression over the name, with one group: the stamp. Digits are compared as a number, all else as text.
+    #[schemars(required)]
+    pub stamp: Option<String>,
+    /// How a date is written that does not begin with its year: `"%d%m%Y"`.
+    pub format: Option<String>,
+    /// Numbers that are left out. Default `"ignore"`.
+    pub gap: Option<Gap>,
+}
+
+/// What becomes of a file whose number does not follow the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// By the time the server gives, then by name.
-    Mtime,
-    Name,
+pub enum Gap {
+    Ignore,
+    /// It is processed, and its report says what is missing before it.
+    Warn,
+    /// It waits in the inbox until the missing ones have come.
+    Hold,
 }
 
 /// What several rows of one file about one pass mean.

@@ -271,8 +271,9 @@ fn keys(connection: &Connection, runs: &[Run], since: DateTime<Utc>, findings: &
             "add-without-key",
             "rows that add were applied, and no key says so: the same file could add again",
             "SELECT run.id, count(*) FROM row JOIN run ON run.seq = row.run WHERE row.outcome = 'applied'
-             AND row.verb IN ('earn', 'burn', 'redeem') AND run.state IN (SELECT value FROM json_each(?1))
-             AND julianday(json_extract(run.detail, '$.ended_at')) >= julianday(?2)
+             AND row.verb IN ('earn', 'burn', 'redeem') AND row.adds & 1 <> 0
+             AND instr(row.detail, 'duplicate') = 0 AND run.state IN (SELECT value FROM json_each(?1))
+             AND CASE WHEN json_valid(run.detail) THEN julianday(json_extract(run.detail, '$.ended_at')) >= julianday(?2) END
              AND NOT EXISTS (SELECT 1 FROM add_key WHERE add_key.run = run.id AND add_key.line = row.line AND add_key.state = 'applied')
              GROUP BY run.id",
         ),

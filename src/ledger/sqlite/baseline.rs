@@ -14,7 +14,7 @@ pub fn account(work: &Connection, name: &str) -> Result<i64> {
     work.query_row("INSERT INTO account(name) VALUES (?1) RETURNING id", [name], |row| row.get(0)).map_err(storage)
 }
 
-fn known_account(connection: &Connection, name: &str) -> Result<Option<i64>> {
+pub fn known_account(connection: &Connection, name: &str) -> Result<Option<i64>> {
     connection
         .prepare_cached("SELECT id FROM account WHERE name = ?1")
         .and_then(|mut select| select.query_row([name], |row| row.get(0)).optional())

@@ -290,8 +290,10 @@ fn forget(work: &Connection, passes: &[PassKey], texts: &Texts) -> Result<Forgot
         .prepare("UPDATE row SET pass_high = NULL, pass_low = NULL, detail = '' WHERE pass_high = ?1 AND pass_low = ?2")
         .map_err(storage)?;
     let mut baselines = work.prepare("DELETE FROM baseline WHERE pass_high = ?1 AND pass_low = ?2").map_err(storage)?;
+    let mut stamps = work.prepare("DELETE FROM stamp WHERE pass_high = ?1 AND pass_low = ?2").map_err(storage)?;
     for pass in passes {
         let halves = params![signed(pass.high()), signed(pass.low())];
+        stamps.execute(halves).map_err(storage)?;
         forgotten.rows += rows.execute(halves).map_err(storage)? as u64;
         forgotten.baselines += baselines.execute(halves).map_err(storage)? as u64;
     }

@@ -7,8 +7,12 @@ mod keys;
 mod rows;
 mod runs;
 mod schema;
+mod stamps;
 
+use std::collections::HashMap;
+use std::fs::OpenOptions;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,6 +51,9 @@ impl Sqlite {
     }
 
     fn open_with(path: &Path, reserve: Reserve) -> Result<Sqlite> {
+        // SQLite would make it readable to others where the umask allows that; its journals take over the mode of the file.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        made.map_err(|error| LedgerError::Storage(format!("cannot open {}: {error}", path.display())))?;
         let mut writer = Connection::open(path).map_err(storage)?;
         schema::prepare(&writer)?;
         schema::migrate(&mut writer, path)?;
@@ -305,7 +312,11 @@ impl Ledger for Sqlite {
     }
 
     fn add_rows(&self, fence: Fence, run: &str, rows: &[Row]) -> Result<()> {
-        self.write(fence, |work| rows::add(work, runs::seq(work, run)?, rows))
+        self.write(fence, |work| {
+            let run = runs::seq(work, run)?;
+            rows::add(work, run, rows)?;
+            stamps::add(work, run, rows)
+        })
     }
 
     fn add_problems(&self, fence: Fence, run: &str, number: u64, problems: &[Problem]) -> Result<()> {
@@ -348,14 +359,31 @@ impl Ledger for Sqlite {
 
     fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd], keys: &[KeyEnd]) -> Result<()> {
         self.write(fence, |work| {
-            rows::end(work, runs::seq(work, run)?, ends)?;
+            let (run, account) = (runs::seq(work, run)?, baseline::account(work, account)?);
+            rows::end(work, run, ends)?;
             keys::end(work, keys)?;
-            baseline::learn(work, baseline::account(work, account)?, ends)
+            stamps::keep(work, run, account, ends)?;
+            baseline::learn(work, account, ends)
         })
     }
 
     fn intend(&self, fence: Fence, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>> {
         self.write(fence, |work| keys::intend(work, account, run, intents))
+    }
+
+    fn stamps(&self, account: &str, clock: u16, passes: &[PassKey]) -> Result<HashMap<PassKey, i64>> {
+        let reader = self.reader()?;
+        match baseline::known_account(&reader, account)? {
+            Some(account) => stamps::of(&reader, account, clock, passes),
+            None => Ok(HashMap::new()),
+        }
+    }
+
+    fn keep_stamps_of_unchanged(&self, fence: Fence, run: &str) -> Result<()> {
+        self.write(fence, |work| {
+            let account: String = work.query_row("SELECT account FROM run WHERE id = ?1", [run], |row| row.get(0)).map_err(storage)?;
+            stamps::keep_unchanged(work, runs::seq(work, run)?, baseline::account(work, &account)?)
+        })
     }
 
     fn keys(&self, wanted: &[AddKey]) -> Result<Vec<Option<KeyNote>>> {

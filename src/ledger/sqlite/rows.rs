@@ -177,6 +177,7 @@ fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
         mask: row.get::<_, i64>(first + 8)? as u64,
         adds: row.get(first + 9)?,
         deferred: row.get(first + 10)?,
+        stamp: None,
         outcome: outcome.as_deref().and_then(Outcome::parse),
         detail: read_detail(&row.get::<_, String>(first + 12)?),
     })

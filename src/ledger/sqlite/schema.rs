@@ -134,6 +134,25 @@ const STEPS: &[&str] = &[
         at  TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- When the state was true that a row brings, and the newest that was applied to a pass: exact, unlike the baseline, which may be forgotten.
+    CREATE TABLE row_stamp(
+        run    INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        clock  INTEGER NOT NULL,
+        at     INTEGER NOT NULL,
+        PRIMARY KEY (run, number),
+        FOREIGN KEY (run, number) REFERENCES row(run, number) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE stamp(
+        account   INTEGER NOT NULL REFERENCES account(id),
+        clock     INTEGER NOT NULL,
+        pass_high INTEGER NOT NULL,
+        pass_low  INTEGER NOT NULL,
+        at        INTEGER NOT NULL,
+        PRIMARY KEY (account, clock, pass_high, pass_low)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted

@@ -40,6 +40,7 @@ fn row(number: u64, pass: u128) -> Row {
         mask: 1 << 63 | 1,
         adds: 0,
         deferred: false,
+        stamp: None,
         outcome: None,
         detail: RowDetail::default(),
     }

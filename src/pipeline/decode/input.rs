@@ -13,6 +13,7 @@ use flate2::read::MultiGzDecoder;
 use super::fault::{DecodeError, FileFault};
 use crate::config::meant::Limits;
 use crate::outcome::Code;
+use crate::spool::private_file;
 
 /// RFC 1952, section 2.3.1.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
@@ -41,7 +42,7 @@ impl Input {
     pub fn open(spool: &Path, text: &Path, block: usize, limits: &Limits) -> io::Result<Input> {
         let mut file = File::open(spool)?;
         let compressed = starts_with(&mut file, GZIP_MAGIC)?;
-        let copy = if compressed { Some(File::create(text)?) } else { None };
+        let copy = if compressed { Some(private_file(text)?) } else { None };
         let (sender, pieces) = bounded(AHEAD);
         let (expansion, most) = (limits.expansion, limits.file);
         let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || {

@@ -306,7 +306,7 @@ impl Reader {
 
     fn accept(&mut self, cut: &Cut, hand: &mut Hand) {
         let raw = &self.scanner.text[cut.start..][..cut.length];
-        if self.header.as_ref().is_some_and(|header| header.raw.as_bytes() == raw) && !cut.overlong {
+        if !cut.overlong && self.header.as_ref().is_some_and(|header| repeats(header, raw, self.dialect.delimiter)) {
             self.repeated_headers += 1;
             return;
         }
@@ -395,6 +395,19 @@ impl Reader {
         });
         (chunk, bad_byte)
     }
+}
+
+/// Is the record the header once more? Exports that were joined may begin with a byte-order mark again, or be quoted otherwise.
+fn repeats(header: &Header, raw: &[u8], delimiter: u8) -> bool {
+    let raw = raw.strip_prefix(BOM).unwrap_or(raw);
+    if raw == header.raw.as_bytes() {
+        return true;
+    }
+    // Nearly every record differs in its first bytes already.
+    let begins = header.labels.first().is_some_and(|label| raw.strip_prefix(b"\"").unwrap_or(raw).starts_with(label.as_bytes()));
+    begins
+        && std::str::from_utf8(raw)
+            .is_ok_and(|raw| Cells::new(raw, delimiter).map(|cell| cell.text).eq(header.labels.iter().map(|label| Cow::Borrowed(label.as_str()))))
 }
 
 impl Hand {

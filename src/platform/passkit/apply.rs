@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
@@ -18,6 +19,9 @@ use crate::row::{Change, Target, Verb};
 
 /// Times that a change is laid over a fresh reading when the platform reports a conflict.
 const CONFLICTS: u32 = 3;
+
+/// Pauses before a pass that was just issued is looked for again: reads may lag behind writes (failure model, D22).
+const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// One operation of the change and how it ended.
 struct Operation {
@@ -59,6 +63,10 @@ pub(super) struct Apply {
     proven: bool,
     /// A conflict at enrolment says that the pass exists.
     enrolled: bool,
+    /// Looks at a pass that is said to exist and is not shown, so far.
+    looks: usize,
+    /// What to wait before the next request.
+    pause: Option<Duration>,
     /// One M4 for several operations was refused: each goes by itself, to learn which one is wrong.
     separate: bool,
     /// Answers to the present call that proved nothing.
@@ -123,6 +131,8 @@ impl Apply {
             was_found: found.is_some(),
             proven: false,
             enrolled: false,
+            looks: 0,
+            pause: None,
             separate: false,
             unread: 0,
             conflicts: 0,
@@ -186,6 +196,10 @@ impl Apply {
         let untouched = self.operations.iter().all(|operation| operation.end.is_none());
         if self.verb == Verb::Upsert && matches!(self.target, Target::External(_)) && untouched && !self.enrolled {
             self.todo = VecDeque::from([Call::Enrol]);
+        } else if let (true, Some(pause)) = (self.enrolled, LOOKS.get(self.looks)) {
+            self.looks += 1;
+            self.pause = Some(*pause);
+            self.todo = VecDeque::from([Call::Read]);
         } else if self.enrolled {
             self.end_all(
                 Outcome::Refused,
@@ -443,7 +457,10 @@ impl Conversation<ChangeResult> for Apply {
                     let bytes = request.body.as_ref().map_or(0, Bytes::len);
                     if bytes <= BODY_BYTES_MAX {
                         self.current = Some(call);
-                        return Step::Send(request);
+                        return match self.pause.take() {
+                            None => Step::Send(request),
+                            Some(pause) => Step::Later(pause, request),
+                        };
                     }
                     let words =
                         format!("the update has {bytes} bytes; PassKit takes {BODY_BYTES_MAX}, and what the pass holds already counts");

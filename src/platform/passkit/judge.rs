@@ -24,6 +24,8 @@ pub(super) fn judge(answer: &RawAnswer<'_>, now: SystemTime) -> Verdict {
             reason: "something between here and PassKit answers 403 with a web page: a firewall or proxy refuses us".to_owned(),
         },
         407 => Verdict::Outage { reason: "the proxy asks for a login (407)".to_owned() },
+        // The call is not there (gRPC Unimplemented): asking again changes nothing, and says nothing of other calls.
+        501 | 505 => Verdict::Final,
         408 | 425 | 499 | 500..=599 => Verdict::Again { reason: format!("status {}{}", answer.status, words(answer, page)) },
         429 => Verdict::SlowDown { after: retry_after(answer.headers, now) },
         _ => Verdict::Final,
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn statuses_fall_into_their_classes() {
-        for status in [200, 400, 403, 404, 409, 410, 413, 422] {
+        for status in [200, 400, 403, 404, 409, 410, 413, 422, 501] {
             assert_eq!(judged(status, &[], "{}"), Verdict::Final, "{status}");
         }
         for status in [408, 425, 499, 500, 502, 503, 504] {

@@ -67,7 +67,7 @@ fn play<T>(mut talk: Box<dyn Conversation<T>>, answers: &[(u16, Json)]) -> (Vec<
                 assert!(answers.next().is_none(), "answers are left over after {sent:#?}");
                 return (sent, end);
             }
-            Step::Send(request) => {
+            Step::Send(request) | Step::Later(_, request) => {
                 let body = request.body.map(|body| String::from_utf8(body.to_vec()).unwrap()).unwrap_or_default();
                 sent.push(format!("{} {} {body}", request.method, request.path).trim().to_owned());
                 let (status, body) = answers.next().unwrap_or_else(|| panic!("no answer left for {sent:#?}"));

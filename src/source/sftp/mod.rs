@@ -9,6 +9,7 @@ mod host_key;
 mod known_hosts;
 mod login;
 mod offers;
+mod version;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -22,6 +23,7 @@ use ssh2::{ErrorCode, FileStat, OpenFlags, OpenType, RenameFlags, Session, Sftp}
 
 pub use connect::SftpConnect;
 pub use host_key::fingerprint;
+pub use version::libssh2_version;
 
 use super::{ENTRIES_MAX, Entry, EntryKind, Fetched, NAME_BYTES_MAX, Place, Result, Source, SourceError};
 use crate::config::meant;

@@ -148,7 +148,7 @@ impl Talk<'_> {
         loop {
             match conversation.next(answer.take()) {
                 Step::Done(result) => return result,
-                Step::Send(request) => {
+                Step::Send(request) | Step::Later(_, request) => {
                     assert!(!self.stopped, "sends {request:?} though the run was stopped");
                     assert!(self.said.len() < REQUESTS_MAX, "never ends");
                     check_request(&request);

@@ -1,7 +1,7 @@
 //! Table 4.4 of the failure model: answers that are errors, and answers that only look like success.
 
 use passferry::ledger::State;
-use passferry::sandbox::{Rule, Trouble};
+use passferry::sandbox::{Faults, Issue, Rule, Trouble};
 use serde_json::json;
 
 use super::delivery::snapshot;
@@ -306,5 +306,54 @@ fn many_missing_passes_among_the_first_rows_stop_the_run_for_somebody_to_look() 
     assert_eq!(run.state, State::Held);
     assert!(run.detail.verdicts[0].evidence.contains("right programme"), "{:?}", run.detail.verdicts);
     assert!(harbour.writes().len() < 500, "{}", harbour.writes().len());
+    check_promises(&harbour);
+}
+
+/// D22. A pass that was just issued and does not show yet is looked for again before anybody calls it a conflict.
+#[test]
+fn a_new_pass_that_shows_late_is_waited_for() {
+    let plan = harbour().feed("operation", "\"upsert\"").feed("guard.created", "false").platform("tier", "\"base\"");
+    let harbour = plan.faults(Faults { members_lag_ms: 900, ..Faults::default() }).start();
+    harbour.sandbox.faults().add(Rule::new(Trouble::DropAfter).method("POST").id("C-101").next(1));
+    harbour.deliver("points.csv", "id,points,tier\nC-101,5,gold\nC-102,6,gold\n");
+    harbour.once().exits(0);
+    assert_eq!(harbour.sandbox.members(), 11);
+    assert_eq!(harbour.points("C-101"), 5.0);
+    harbour.sandbox.faults().clear();
+    check_promises(&harbour);
+}
+
+/// D23. Other writers are at work all the time; what is not ours keeps the value that they gave it.
+#[test]
+fn fields_that_are_not_ours_keep_what_a_concurrent_writer_gives_them() {
+    let harbour = harbour().feed("fields.points", "").start();
+    let issue = |n| {
+        let mut issue = Issue { external_id: format!("P-{n}"), points: 100.0, ..Issue::default() };
+        issue.meta_data.insert("store".into(), "12".into());
+        issue.person.insert("forename".into(), "Ada".into());
+        issue
+    };
+    harbour.sandbox.issue((1..=20).map(issue)).unwrap();
+    // Whether a person is merged or replaced is not known of the platform; the worse is assumed.
+    harbour.sandbox.faults().set(Faults { replace_person: true, ..Faults::default() });
+    harbour.sandbox.faults().add(Rule::new(Trouble::OtherWriter { most: 9 }));
+    for day in ["monday", "tuesday"] {
+        let rows: String = (1..=20).map(|n| format!("P-{n},{day},p{n}@{day}.example.com\n")).collect();
+        harbour.deliver(format!("{day}.csv"), format!("id,tier,email\n{rows}"));
+        harbour.once().exits(0);
+    }
+    for n in 1..=20 {
+        let id = format!("P-{n}");
+        let member = harbour.sandbox.member(&id).unwrap();
+        assert_eq!(member["metaData"], json!({ "store": "12", "tier": "tuesday" }));
+        assert_eq!(
+            (&member["person"]["forename"], &member["person"]["emailAddress"]),
+            (&json!("Ada"), &json!(format!("p{n}@tuesday.example.com")))
+        );
+        let given: f64 = harbour.sandbox.effects().iter().filter(|effect| effect.external_id == id).map(|effect| effect.points).sum();
+        assert!(given >= 2.0);
+        assert_eq!(harbour.points(&id), 100.0 + given);
+    }
+    harbour.sandbox.faults().clear();
     check_promises(&harbour);
 }

@@ -395,9 +395,13 @@ impl Harbour {
         ledger::open(&self.state()).unwrap()
     }
 
+    pub fn ledger_is_there(&self) -> bool {
+        self.state().join("ledger.sqlite").exists()
+    }
+
     /// All runs, oldest first.
     pub fn runs(&self) -> Vec<Run> {
-        if !self.state().join("ledger.sqlite").exists() {
+        if !self.ledger_is_there() {
             return Vec::new();
         }
         let mut runs = self.ledger().runs(&RunFilter::default()).unwrap();

@@ -131,7 +131,9 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
         if ours { unprotect(&cell).map_or(cell.clone(), str::to_owned) } else { cell }
     };
     let cells = |record: csv::ByteRecord| header.iter().cloned().zip(record.iter().map(text)).collect();
-    reader.byte_records().map(|record| cells(record.unwrap())).collect()
+    // The header once more, where exports were joined, is no record.
+    let is_header = |cells: &Cells| cells.iter().all(|(label, cell)| cell.strip_prefix('\u{feff}').unwrap_or(cell) == label);
+    reader.byte_records().map(|record| cells(record.unwrap())).filter(|cells| !is_header(cells)).collect()
 }
 
 /// Promise 1.

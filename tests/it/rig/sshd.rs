@@ -76,6 +76,14 @@ impl Sshd {
         path
     }
 
+    /// Makes another key the only one that is let in, and gives its place. Sessions that are open go on.
+    pub fn rotate_client_key(&self) -> PathBuf {
+        keygen(self.folder.path(), "rotated", "ed25519", "");
+        let path = self.folder.path().join("rotated");
+        fs::copy(path.with_extension("pub"), self.folder.path().join("authorized_keys")).unwrap();
+        path
+    }
+
     /// Lets a key in that was refused.
     pub fn let_in(&self, name: &str) {
         let public = fs::read(self.client_key(name).with_extension("pub")).unwrap();
