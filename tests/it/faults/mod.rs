@@ -28,6 +28,7 @@ mod keep_verify;
 mod kill;
 mod operator_guards;
 mod operator_reload;
+mod operator_upgrade;
 mod order;
 mod places;
 mod platform;
