@@ -178,7 +178,7 @@ impl Look {
         match status {
             200..=299 if self.pass_id.is_none() => self.read(&body),
             200..=299 => self.search(&body),
-            404 | 410 if self.pass_id.is_none() => unknown("the pass is not there any more"),
+            404 | 410 if self.pass_id.is_none() => self.absent("the platform has no such pass"),
             _ => unknown(&format!("the look is refused ({status}): {}", message(&body))),
         }
     }
