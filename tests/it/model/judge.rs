@@ -141,6 +141,8 @@ fn adds_agree(runs: &[Told], truth: &Truth) {
                 assert!(rejected, "a movement without a transaction cannot be known again: {}", run.row(record));
                 continue;
             }
+            // Section 6 of the failure model: the operation is part of an add's identity.
+            let transaction = format!("{} {transaction}", cell(cells, "move"));
             mentions.entry(transaction).or_default().push(Mention { run, record, content, end });
         }
     }
