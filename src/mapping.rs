@@ -144,7 +144,10 @@ impl Mapping {
         if let Some(field) = updated_at.map(|index| &schema.fields()[index])
             && !stamp::KINDS.contains(&field.kind)
         {
-            faults.push(format!("updated_at: {} is a column of type {}; it must be a datetime, a date or an integer", field.name, field.kind));
+            faults.push(format!(
+                "updated_at: {} is a column of type {}; it must be a datetime, a date or an integer",
+                field.name, field.kind
+            ));
         }
         if feed.fields.len() > FIELDS_MAX {
             faults.push(format!("fields: {} pass fields are mapped, at most {FIELDS_MAX} can be", feed.fields.len()));
@@ -322,7 +325,10 @@ impl Mapping {
                 Err(format!("the template makes more than {TEMPLATE_BYTES_MAX} bytes of text"))
             }
             Err(error) => {
-                let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+                use minijinja::ErrorKind::{UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
+                // What the engine says of an operation repeats its operands, which may be personal; names are the template's own.
+                let of_name = matches!(error.kind(), UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest);
+                let detail = error.detail().filter(|_| of_name).map(|detail| format!(": {detail}")).unwrap_or_default();
                 Err(format!("the template cannot be filled: {}{detail}", error.kind()))
             }
         }
@@ -521,9 +527,7 @@ pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'
         FieldKind::Date => match value {
             Value::Date(_) => Ok(value),
             Value::DateTime(time, _) => Ok(Value::Date(time.date())),
-            Value::Text(text) => {
-                strict_date(text.trim()).map(Value::Date).ok_or_else(|| "the field wants a date, YYYY-MM-DD".to_owned())
-            }
+            Value::Text(text) => strict_date(text.trim()).map(Value::Date).ok_or_else(|| "the field wants a date, YYYY-MM-DD".to_owned()),
             _ => Err("the field wants a date".into()),
         }
         .and_then(|value| match &value {
@@ -570,11 +574,7 @@ fn instant(value: Value<'_>, timezone: Tz) -> Result<NaiveDateTime, String> {
 const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
 
 fn likely(date: NaiveDate) -> Result<(), String> {
-    if YEARS.contains(&date.year()) {
-        Ok(())
-    } else {
-        Err(format!("the year is not between {} and {}", YEARS.start(), YEARS.end()))
-    }
+    if YEARS.contains(&date.year()) { Ok(()) } else { Err(format!("the year is not between {} and {}", YEARS.start(), YEARS.end())) }
 }
 
 fn end_of_day(date: NaiveDate) -> NaiveDateTime {

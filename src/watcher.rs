@@ -69,7 +69,8 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
                 service::alive();
                 alive = Instant::now();
             }
-            let refused = note.as_ref().and_then(Note::refused).map_or("", |()| "; the changed configuration was refused, the log says why");
+            let refused =
+                note.as_ref().and_then(Note::refused).map_or("", |()| "; the changed configuration was refused, the log says why");
             service::status(&format!("{}{refused}", status_line(&generation::newest(&watch).road)));
         }
         service::stopping();

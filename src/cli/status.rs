@@ -94,7 +94,9 @@ fn goes_on(global: &Global, fault: anyhow::Error) -> anyhow::Error {
     let state = context::config_path(global).ok().and_then(|path| crate::config::state_of(&path));
     let in_use = state.filter(|state| context::somebody_leads(state)).and_then(|state| in_use(&state));
     match in_use {
-        Some(in_use) => fault.context(format!("the running passferry goes on with the configuration that it read {}", out::ago(in_use.since))),
+        Some(in_use) => {
+            fault.context(format!("the running passferry goes on with the configuration that it read {}", out::ago(in_use.since)))
+        }
         None => fault,
     }
 }

@@ -4,8 +4,8 @@ use chrono::{NaiveTime, TimeZone};
 
 use super::Mapping;
 use crate::row::Verb;
-use crate::schema::{FieldType, Schema};
 use crate::schema::value::Value;
+use crate::schema::{FieldType, Schema};
 
 /// Types of a column that can be compared without a doubt.
 pub(super) const KINDS: [FieldType; 3] = [FieldType::DateTime, FieldType::Date, FieldType::Integer];

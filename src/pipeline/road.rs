@@ -165,7 +165,9 @@ impl Road {
         let mut accounts = BTreeMap::new();
         let mut orders = BTreeMap::new();
         for (name, settings) in &config.platforms {
-            let kept = earlier.filter(|earlier| earlier.config.platforms.get(name) == Some(settings)).and_then(|earlier| earlier.accounts.get(name));
+            let kept = earlier
+                .filter(|earlier| earlier.config.platforms.get(name) == Some(settings))
+                .and_then(|earlier| earlier.accounts.get(name));
             let pair = if let Some(kept) = kept {
                 kept.clone()
             } else {
@@ -184,12 +186,14 @@ impl Road {
             prepared.insert(name.clone(), Arc::new(one));
         }
         let link = |(name, source): (&String, &Arc<Source>)| {
-            let kept = earlier.filter(|earlier| earlier.config.sources.get(name) == Some(source)).and_then(|earlier| earlier.links.get(name));
+            let kept =
+                earlier.filter(|earlier| earlier.config.sources.get(name) == Some(source)).and_then(|earlier| earlier.links.get(name));
             // Whoever reloads may have repaired what kept a server away.
             let kept = kept.inspect(|link| link.try_again());
-            (name.clone(), kept.cloned().unwrap_or_else(|| {
-                Arc::new(Link::new(connector(&source.kind)).remembering(Record::of(&config.state, name)))
-            }))
+            (
+                name.clone(),
+                kept.cloned().unwrap_or_else(|| Arc::new(Link::new(connector(&source.kind)).remembering(Record::of(&config.state, name)))),
+            )
         };
         let changed = |name: &&String| {
             let now = config.feeds.get(*name).map(|feed| &feed.fingerprint);

@@ -112,7 +112,8 @@ impl Generation {
         for source in generation.road.config.sources.values() {
             let before = before(vec![Post::Lookout(source.name.clone())]);
             let manned = Manned::new(&generation.posts, Post::Lookout(source.name.clone()));
-            let (road, source, retired, stop) = (Arc::clone(&generation.road), Arc::clone(source), generation.retired.clone(), stop.clone());
+            let (road, source, retired, stop) =
+                (Arc::clone(&generation.road), Arc::clone(source), generation.retired.clone(), stop.clone());
             let wakers = wakers.clone();
             Builder::new().name(format!("look-{}", source.name)).spawn_scoped(scope, move || {
                 let _manned = manned;
@@ -153,7 +154,13 @@ impl Generation {
         let same_account = |other: &str| {
             changed.is_some_and(|changed| self.road.config.feeds.get(other).is_some_and(|other| other.platform.name == changed.name))
         };
-        let hands = self.posts.manned().iter().filter(|post| matches!(post, Post::Hand(name) if name == feed || same_account(name))).cloned().collect();
+        let hands = self
+            .posts
+            .manned()
+            .iter()
+            .filter(|post| matches!(post, Post::Hand(name) if name == feed || same_account(name)))
+            .cloned()
+            .collect();
         hands
     }
 

@@ -35,7 +35,8 @@ impl Reload {
     pub(super) fn carry_out<'scope>(&self, scope: &'scope Scope<'scope, '_>, all: &mut Vec<Generation>, note: &Note, stop: &Stop) {
         service::reloading();
         let earlier = generation::newest(all);
-        let next = crate::config::load(&self.path).map_err(anyhow::Error::from).and_then(|config| Road::renewed(&earlier.road, Arc::new(config)));
+        let next =
+            crate::config::load(&self.path).map_err(anyhow::Error::from).and_then(|config| Road::renewed(&earlier.road, Arc::new(config)));
         let started = next.and_then(|road| {
             let config = Arc::clone(&road.config);
             let generation = Generation::start(scope, Arc::new(road), Some(earlier), stop)?;
@@ -91,10 +92,8 @@ impl Note {
     pub fn begin(config: &Config, reload: &Reload) -> anyhow::Result<Note> {
         // Asked before it was read for the first time: what was read is what is asked for.
         reload.was_asked();
-        let note = Note {
-            state: config.state.clone(),
-            now: Mutex::new(InUse { hash: config.hash.clone(), since: Utc::now(), refused: None }),
-        };
+        let note =
+            Note { state: config.state.clone(), now: Mutex::new(InUse { hash: config.hash.clone(), since: Utc::now(), refused: None }) };
         note.write()?;
         Ok(note)
     }

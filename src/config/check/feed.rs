@@ -11,8 +11,8 @@ use super::mapping::Columns;
 use super::platform::environment;
 use super::{Check, Key};
 use crate::config::meant::{
-    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, Guard, Limits, Mode, Platform, ReportPlace, Several,
-    Source, SourceKind,
+    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, Guard, Limits, Mode, Platform, ReportPlace, Several, Source,
+    SourceKind,
 };
 use crate::config::value::{self, choices, instead, quoted};
 use crate::config::written::{self, TextOr};

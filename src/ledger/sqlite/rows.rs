@@ -61,8 +61,7 @@ pub fn clear(work: &Connection, seq: i64, run: &str) -> Result<u64> {
         params![seq, sent, run],
     )
     .map_err(storage)?;
-    let last: Option<i64> =
-        work.query_row("SELECT max(number) FROM row WHERE run = ?1", [seq], |row| row.get(0)).map_err(storage)?;
+    let last: Option<i64> = work.query_row("SELECT max(number) FROM row WHERE run = ?1", [seq], |row| row.get(0)).map_err(storage)?;
     Ok(last.map_or(0, |last| last as u64 + 1))
 }
 

@@ -406,8 +406,9 @@ fn repeats(header: &Header, raw: &[u8], delimiter: u8) -> bool {
     // Nearly every record differs in its first bytes already.
     let begins = header.labels.first().is_some_and(|label| raw.strip_prefix(b"\"").unwrap_or(raw).starts_with(label.as_bytes()));
     begins
-        && std::str::from_utf8(raw)
-            .is_ok_and(|raw| Cells::new(raw, delimiter).map(|cell| cell.text).eq(header.labels.iter().map(|label| Cow::Borrowed(label.as_str()))))
+        && std::str::from_utf8(raw).is_ok_and(|raw| {
+            Cells::new(raw, delimiter).map(|cell| cell.text).eq(header.labels.iter().map(|label| Cow::Borrowed(label.as_str())))
+        })
 }
 
 impl Hand {

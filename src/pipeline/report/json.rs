@@ -196,7 +196,8 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
         ));
     }
     if let Some(fault) = &detail.fault {
-        let used = if detail.tally.total() > 0 { "Rows that were sent before stay as they are; no other was used." } else { "No row was used." };
+        let used =
+            if detail.tally.total() > 0 { "Rows that were sent before stay as they are; no other was used." } else { "No row was used." };
         steps.push(format!("{used} {}", fault.suggestion.clone().unwrap_or_else(|| fault.code.explain().cure.to_owned())));
     }
     if detail.nothing_new {

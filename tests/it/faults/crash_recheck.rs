@@ -36,14 +36,18 @@ fn rows_that_were_sent_keep_their_end_when_the_feed_changes_in_the_middle() {
     let applied = killed_at(&harbour, "PUT ", 4);
     assert!((1..=4).contains(&applied), "{applied} are known to be applied");
     harbour.change_config(|text| text.replace("[feed.points]", "[feed.points]\nunchanged = { max_age = \"400d\" }"));
-    harbour.change_config(|text| text.replace("fields.points = \"points\"", "fields.points = \"points\"\nfields.\"metaData.tier\" = \"id\""));
+    harbour
+        .change_config(|text| text.replace("fields.points = \"points\"", "fields.points = \"points\"\nfields.\"metaData.tier\" = \"id\""));
     harbour.once().exits(0).says("checked again");
     // Not "unchanged": this file changed them.
     assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 6, "superseded": 6 }));
     for n in 1..=6 {
         assert_eq!(harbour.points(&format!("C-{n}")), f64::from(200 + n), "the later record");
     }
-    assert_eq!(harbour.writes().len() as u64, 4 + 6 - applied, "only what was not written down is sent again: {:?}", harbour.writes_by_pass());
+    // The fourth request may have been lost with its connection.
+    let expected = 3 + 6 - applied..=4 + 6 - applied;
+    let again = harbour.writes_by_pass();
+    assert!(expected.contains(&(harbour.writes().len() as u64)), "only what was not written down is sent again: {again:?}");
     check_promises(&harbour);
 }
 

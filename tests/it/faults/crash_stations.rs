@@ -73,7 +73,7 @@ fn a_copy_that_was_cut_short_is_thrown_away_and_fetched_again() {
 fn killed_while_it_checks_it_has_asked_nothing_and_checks_from_the_first_record() {
     let harbour = plan().start();
     harbour.deliver("points.csv", snapshot(1..=3, 10) + "C-1,none\n");
-    // The first rows of the check are in the ledger, and the run is not yet checked.
+    // Where a check begins. That it may be killed anywhere, `crash_points` shows.
     killed(&harbour, Mode::Before, "unlink *.text");
     assert_eq!(harbour.state_of("points.csv"), Some(State::Fetched));
     assert_eq!(harbour.sandbox.requests().total(), 0);
@@ -119,7 +119,8 @@ fn a_report_is_byte_for_byte_the_same_after_a_kill_and_there_is_one() {
         }
         harbour.once().exits(1);
         let published = contents(&place, ours);
-        let published: BTreeMap<String, Vec<u8>> = published.into_iter().map(|(name, text)| (name[stem.len()..].to_owned(), text)).collect();
+        let published: BTreeMap<String, Vec<u8>> =
+            published.into_iter().map(|(name, text)| (name[stem.len()..].to_owned(), text)).collect();
         assert_eq!(published.keys().collect::<Vec<_>>(), built.keys().collect::<Vec<_>>());
         assert!(published == built, "{pattern}: the report is another one after the kill");
     }

@@ -42,7 +42,8 @@ fn table(properties: &str, cases: &[(&str, &str)]) {
 #[test]
 fn numbers_are_read_exactly_or_refused() {
     let odd = [("NaN", "type-error"), ("nan", "type-error"), ("inf", "type-error"), ("-INF", "type-error"), ("Infinity", "type-error")];
-    let foreign = [("١٢٣", "type-error"), ("１２", "type-error"), ("−5", "type-error"), ("1 234", "type-error"), ("1\u{a0}234", "type-error")];
+    let foreign =
+        [("١٢٣", "type-error"), ("１２", "type-error"), ("−5", "type-error"), ("1 234", "type-error"), ("1\u{a0}234", "type-error")];
     table(r#""type": "number""#, &odd);
     table(r#""type": "number""#, &foreign);
     table(r#""type": "integer""#, &foreign);
@@ -145,9 +146,8 @@ fn a_leap_second_is_refused_wherever_it_is_written() {
 
 /// A feed that sets the date on which a pass ends, from a column of this type.
 fn expiring(kind: &str, zone: &str) -> Harbour {
-    let schema = format!(
-        r#"{{ "fieldsMatch": "superset", "fields": [{{ "name": "id", "type": "string" }}, {{ "name": "until", {kind} }}] }}"#
-    );
+    let schema =
+        format!(r#"{{ "fieldsMatch": "superset", "fields": [{{ "name": "id", "type": "string" }}, {{ "name": "until", {kind} }}] }}"#);
     harbour()
         .schema(&schema)
         .feed("fields.points", "")
@@ -199,14 +199,7 @@ fn a_local_time_that_does_not_exist_or_exists_twice_is_a_row_error() {
     );
     assert_eq!(
         said,
-        [
-            "mapping-error",
-            "mapping-error",
-            "2026-03-29T01:30:00Z",
-            "2026-10-25T02:30:00Z",
-            "2026-10-25T01:30:00Z",
-            "2026-10-25T00:30:00Z"
-        ]
+        ["mapping-error", "mapping-error", "2026-03-29T01:30:00Z", "2026-10-25T02:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T00:30:00Z"]
     );
     check_promises(&harbour);
 }
@@ -305,10 +298,12 @@ fn null_words_are_empty_where_they_are_declared() {
 /// E19.
 #[test]
 fn identifiers_are_texts_and_never_changed() {
-    let schema = r#"{ "fieldsMatch": "superset", "fields": [{ "name": "id", "type": "string" }, { "name": "points", "type": "integer" }] }"#;
+    let schema =
+        r#"{ "fieldsMatch": "superset", "fields": [{ "name": "id", "type": "string" }, { "name": "points", "type": "integer" }] }"#;
     let harbour = harbour().schema(schema).points_only().start();
     // One composed and one decomposed é, a Cyrillic а, upper and lower case, zeros, spaces.
-    let ids = ["0042", "42", "00042", "caf\u{e9}", "cafe\u{301}", "\u{430}bc", "abc", "ABC", "abc ", " abc", "1E5", "12e3", "9007199254740993"];
+    let ids =
+        ["0042", "42", "00042", "caf\u{e9}", "cafe\u{301}", "\u{430}bc", "abc", "ABC", "abc ", " abc", "1E5", "12e3", "9007199254740993"];
     harbour.sandbox.issue(ids.iter().map(|id| passferry::sandbox::Issue { external_id: (*id).to_owned(), ..Default::default() })).unwrap();
     let rows: String = ids.iter().enumerate().map(|(index, id)| format!("{id},{}\n", index + 1)).collect();
     harbour.deliver("points.csv", format!("id,points\n{rows}"));

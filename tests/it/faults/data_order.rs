@@ -62,7 +62,12 @@ fn a_row_that_failed_makes_no_later_one_stale() {
     harbour.sandbox.faults().set(Faults { rules, ..Faults::default() });
     let header = "id,points,changed\n";
     let new = "2026-03-10T12:00:00Z";
-    takes(&harbour, "1", &format!("{header}C-1,bad,{new}\nC-2,20,{new}\nC-77,20,{new}\n"), &json!({ "refused": 1, "rejected": 1, "unresolved": 1 }));
+    takes(
+        &harbour,
+        "1",
+        &format!("{header}C-1,bad,{new}\nC-2,20,{new}\nC-77,20,{new}\n"),
+        &json!({ "refused": 1, "rejected": 1, "unresolved": 1 }),
+    );
     harbour.sandbox.faults().clear();
     let old = "2026-03-09T12:00:00Z";
     takes(&harbour, "2", &format!("{header}C-1,10,{old}\nC-2,11,{old}\n"), &json!({ "applied": 2 }));
@@ -155,7 +160,12 @@ fn files_run_by_the_date_in_their_names_in_the_declared_form() {
     let order: Vec<String> = harbour.runs().iter().map(|run| run.shown_name()).collect();
     assert_eq!(order, ["p_31012026.csv", "p_01022026.csv"]);
     assert_eq!(harbour.points("C-1"), 201.0);
-    assert_eq!(harbour.said().matches("its name has no stamp").count(), 2, "a file that cannot be placed is told and left: {}", harbour.said());
+    assert_eq!(
+        harbour.said().matches("its name has no stamp").count(),
+        2,
+        "a file that cannot be placed is told and left: {}",
+        harbour.said()
+    );
     check_promises(&harbour);
 }
 

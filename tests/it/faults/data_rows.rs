@@ -25,7 +25,8 @@ fn held(harbour: &Harbour, pass: &str) -> (Option<f64>, Option<String>) {
 }
 
 /// Five rows of C-1 between rows of others.
-const SEVERAL: &str = "id,points,tier,email\nC-1,1,bronze,\nC-2,20,gold,\nC-1,2,silver,\nC-1,3,gold,\nC-3,30,gold,\nC-1,4,platinum,\nC-1,5,iron,\n";
+const SEVERAL: &str =
+    "id,points,tier,email\nC-1,1,bronze,\nC-2,20,gold,\nC-1,2,silver,\nC-1,3,gold,\nC-3,30,gold,\nC-1,4,platinum,\nC-1,5,iron,\n";
 
 fn policy(name: &str) -> Plan {
     harbour().feed("duplicates", &format!("{name:?}"))

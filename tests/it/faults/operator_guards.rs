@@ -28,7 +28,8 @@ fn full(points: u32, tier: &str) -> String {
 #[test]
 fn a_file_that_would_wipe_passes_is_held_until_somebody_says_so() {
     let wipe = |cells: &str| -> String {
-        let rows: String = (1..=100).map(|n| if n <= 30 { format!("C-{n},{cells}\n") } else { format!("C-{n},{},gold,keep\n", 10 + n) }).collect();
+        let rows: String =
+            (1..=100).map(|n| if n <= 30 { format!("C-{n},{cells}\n") } else { format!("C-{n},{},gold,keep\n", 10 + n) }).collect();
         format!("id,points,tier,action\n{rows}")
     };
     let schema = r#"{ "fieldsMatch": "superset", "fields": [
@@ -64,10 +65,16 @@ fn an_approval_is_kept_with_who_when_and_why() {
     let harbour = guarded().start();
     harbour.deliver("monday.csv", full(10, "gold"));
     harbour.once().exits(0);
-    harbour.deliver("tuesday.csv", full(10, "gold").lines().map(|line| match line.split_once(',') {
-        Some((id, _)) if id.starts_with("C-") => format!("{id},0,gold\n"),
-        _ => format!("{line}\n"),
-    }).collect::<String>());
+    harbour.deliver(
+        "tuesday.csv",
+        full(10, "gold")
+            .lines()
+            .map(|line| match line.split_once(',') {
+                Some((id, _)) if id.starts_with("C-") => format!("{id},0,gold\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect::<String>(),
+    );
     harbour.once().exits(1);
     let before = chrono::Utc::now();
     harbour.run(&["approve", "tuesday.csv", "--reason", "season's end, see\nthe mail"]).exits(0);
@@ -76,7 +83,10 @@ fn an_approval_is_kept_with_who_when_and_why() {
     assert_eq!((approval.by.as_str(), approval.reason.as_deref()), ("pat", Some("season's end, see\nthe mail")));
     assert!(approval.at >= before && approval.at <= chrono::Utc::now());
     let report = harbour.report("tuesday");
-    assert_eq!((report["approval"]["by"].as_str(), report["approval"]["reason"].as_str()), (Some("pat"), Some("season's end, see\nthe mail")));
+    assert_eq!(
+        (report["approval"]["by"].as_str(), report["approval"]["reason"].as_str()),
+        (Some("pat"), Some("season's end, see\nthe mail"))
+    );
     assert!(report["approval"]["at"].is_string());
     assert!(harbour.said().contains("approved") && harbour.said().contains("pat"), "{}", harbour.said());
     check_promises(&harbour);

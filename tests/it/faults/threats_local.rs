@@ -35,7 +35,10 @@ fn planted_secrets_are_found_nowhere_but_where_they_were_planted() {
         rules: vec![Rule::new(Trouble::Status { code: 400, message: Some("no".into()) }).method("PUT").id("C-2")],
         ..Faults::default()
     });
-    harbour.deliver("points.csv", "id,points,tier,email\nC-1,1,gold,ann@private.example\nC-2,2,gold,bob@private.example\nC-3,x,gold,cyd@private.example\n");
+    harbour.deliver(
+        "points.csv",
+        "id,points,tier,email\nC-1,1,gold,ann@private.example\nC-2,2,gold,bob@private.example\nC-3,x,gold,cyd@private.example\n",
+    );
     let daemon = harbour.start(&["run", "--log-level", "trace"]);
     wait_until("the file is over", || harbour.state_of("points.csv").is_some_and(State::is_over));
     let arguments = fs::read(format!("/proc/{}/cmdline", daemon.id())).unwrap();
@@ -75,7 +78,11 @@ fn the_state_is_closed_to_others_whatever_the_umask() {
         assert_eq!(mode(&folder), 0o700, "{}", folder.display());
     }
     let all = files(&harbour.state());
-    assert!(all.iter().any(|file| file.ends_with("ledger.sqlite")) && all.iter().any(|file| file.extension().is_some_and(|ending| ending == "text")), "{all:?}");
+    assert!(
+        all.iter().any(|file| file.ends_with("ledger.sqlite"))
+            && all.iter().any(|file| file.extension().is_some_and(|ending| ending == "text")),
+        "{all:?}"
+    );
     for file in all {
         assert_eq!(mode(&file) & 0o077, 0, "{}", file.display());
     }
@@ -108,7 +115,8 @@ fn no_core_file_is_written_and_nobody_looks_into_the_process() {
     assert!(killed.success());
     let mut crashing = crashing;
     assert_eq!(crashing.wait(), -6);
-    let left: Vec<_> = files(harbour.home.path()).into_iter().filter(|file| file.file_name().unwrap().to_string_lossy().contains("core")).collect();
+    let left: Vec<_> =
+        files(harbour.home.path()).into_iter().filter(|file| file.file_name().unwrap().to_string_lossy().contains("core")).collect();
     assert!(left.is_empty(), "{left:?}");
     check_promises(&harbour);
 }
@@ -239,7 +247,10 @@ fn addresses_in_cells_are_never_fetched_and_templates_in_cells_never_filled() {
     bait.set_nonblocking(true).unwrap();
     let address = format!("http://{}/x", bait.local_addr().unwrap());
     let harbour = harbour().feed("fields.\"metaData.label\"", "\"{{ tier | upper }}\"").feed("fields.\"person.emailAddress\"", "").start();
-    harbour.deliver("points.csv", format!("id,points,tier\nC-1,1,{address}\nC-2,2,{{{{ 7 * 7 }}}}\nC-3,3,{{% for i in range(1000000000) %}}x{{% endfor %}}\n"));
+    harbour.deliver(
+        "points.csv",
+        format!("id,points,tier\nC-1,1,{address}\nC-2,2,{{{{ 7 * 7 }}}}\nC-3,3,{{% for i in range(1000000000) %}}x{{% endfor %}}\n"),
+    );
     harbour.once().exits(0);
     assert!(bait.accept().is_err(), "somebody called");
     let label = |pass: &str| harbour.sandbox.member(pass).unwrap()["metaData"]["label"].clone();
@@ -258,7 +269,9 @@ fn the_bundled_libssh2_is_told_and_not_below_the_floor() {
     let lock: toml::Table = include_str!("../../../Cargo.lock").parse().unwrap();
     let packages = lock["package"].as_array().unwrap();
     let of = |name: &str| -> Vec<Vec<u64>> {
-        let parts = |package: &toml::Value| package["version"].as_str().unwrap().split(['.', '-', '+']).filter_map(|part| part.parse().ok()).collect();
+        let parts = |package: &toml::Value| {
+            package["version"].as_str().unwrap().split(['.', '-', '+']).filter_map(|part| part.parse().ok()).collect()
+        };
         packages.iter().filter(|package| package["name"].as_str() == Some(name)).map(parts).collect()
     };
     // Below these a server, a file name or a client can do harm: CVE-2026-55200, CVE-2025-58160, CVE-2026-46673.
