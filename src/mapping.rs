@@ -325,7 +325,10 @@ impl Mapping {
                 Err(format!("the template makes more than {TEMPLATE_BYTES_MAX} bytes of text"))
             }
             Err(error) => {
-                let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+                use minijinja::ErrorKind::{UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
+                // What the engine says of an operation repeats its operands, which may be personal; names are the template's own.
+                let of_name = matches!(error.kind(), UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest);
+                let detail = error.detail().filter(|_| of_name).map(|detail| format!(": {detail}")).unwrap_or_default();
                 Err(format!("the template cannot be filled: {}{detail}", error.kind()))
             }
         }

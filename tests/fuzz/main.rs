@@ -161,12 +161,12 @@ macro_rules! fuzz {
 }
 
 fuzz! {
-    every_delivery_reads_as_a_slow_reader_reads_it: "scanner", 3000;
-    every_descriptor_is_a_schema_or_says_what_is_wrong: "schema", 3000;
-    every_configuration_is_usable_or_says_where_it_is_wrong: "config", 1000;
-    no_name_of_a_server_leads_outside: "names", 20000;
-    no_answer_counts_as_applied_without_proof: "answers", 6000;
-    every_correction_comes_back_as_it_was_written: "corrections", 3000;
+    every_delivery_reads_as_a_slow_reader_reads_it: "scanner", 2000;
+    every_descriptor_is_a_schema_or_says_what_is_wrong: "schema", 4000;
+    every_configuration_is_usable_or_says_where_it_is_wrong: "config", 800;
+    no_name_of_a_server_leads_outside: "names", 10000;
+    no_answer_counts_as_applied_without_proof: "answers", 4000;
+    every_correction_comes_back_as_it_was_written: "corrections", 2000;
     every_template_says_the_same_of_a_row_whatever_stands_beside_it: "templates", 2000;
 }
 

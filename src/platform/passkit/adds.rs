@@ -7,13 +7,12 @@ use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
-use super::Scope;
 use super::bodies::{self, Known, Part};
 use super::fields::Field;
 use super::find::READS;
 use super::judge::{clean, message};
-use super::strict;
-use super::wire::{BODY_BYTES_MAX, BrokenList, Member, parse_lines, send};
+use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_lines, send};
+use super::{Scope, strict};
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step};
@@ -138,6 +137,9 @@ impl Conversation<AddEnd> for Give {
             (Some(answer), _) => self.hear(answer),
             (None, AddKind::Earn) => self.give(self.points("/members/member/points/earn")),
             (None, AddKind::Burn) => self.give(self.points("/members/member/points/burn")),
+            (None, AddKind::Notify) if !is_segment(self.add.target.text()) => {
+                refused(Outcome::Refused, Code::MappingError, "PassKit cannot be asked about this identifier: it would change the address")
+            }
             (None, AddKind::Notify) => Step::Send(self.scope.get_by(&self.add.target)),
             (None, AddKind::Redeem) => refused(Outcome::Refused, Code::UpdateRejected, "members of PassKit cannot be redeemed"),
         }
@@ -261,6 +263,9 @@ impl Look {
 impl Conversation<Proof> for Look {
     fn next(&mut self, answer: Option<Answer>) -> Step<Proof> {
         match answer {
+            None if !is_segment(self.add.target.text()) => {
+                unknown("PassKit cannot be asked about this identifier: it would change the address")
+            }
             None => Step::Send(self.ask()),
             Some(answer) => self.hear(answer),
         }

@@ -33,11 +33,17 @@ enum Ask {
 impl Find {
     pub(super) fn new(scope: Arc<Scope>, targets: &[Target]) -> Find {
         let mut todo = VecDeque::new();
+        let mut findings = vec![None; targets.len()];
         let mut list = Vec::new();
         let mut bytes = 0;
         for (index, target) in targets.iter().enumerate() {
             let Target::External(external) = target else {
-                todo.push_back(Ask::One(index));
+                if is_segment(target.text()) {
+                    todo.push_back(Ask::One(index));
+                } else {
+                    // No pass has such an identifier, and asking for it would change the address.
+                    findings[index] = Some(Finding::Absent);
+                }
                 continue;
             };
             let filter_bytes = filter(external).to_string().len() + 1;
@@ -54,7 +60,7 @@ impl Find {
             [only] if is_segment(targets[only].text()) => todo.push_back(Ask::One(only)),
             _ => todo.push_back(Ask::List(list)),
         }
-        Find { scope, targets: targets.to_vec(), findings: vec![None; targets.len()], todo, current: None, unread: 0 }
+        Find { scope, targets: targets.to_vec(), findings, todo, current: None, unread: 0 }
     }
 
     /// Takes the answer to the present question. True when it must be asked again.

@@ -20,7 +20,7 @@ pub(super) struct Member(pub Map<String, Json>);
 impl Member {
     /// Reads an answer. None unless it is an object with an ID.
     pub(super) fn parse(body: &[u8]) -> Option<Member> {
-        strict::object(body).map(Member).filter(|member| !member.id().is_empty())
+        strict::object(body).map(Member).filter(|member| is_segment(member.id()))
     }
 
     fn text(&self, name: &str) -> &str {

@@ -6,11 +6,13 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use passferry::config::meant::{Passkit as Settings, PlatformKind};
+use passferry::config::meant::{Passkit as Settings, PlatformKind, ReadBack};
 use passferry::mapping::coerce;
 use passferry::outcome::Outcome;
-use passferry::platform::{Account, Answer, ChangeResult, Conversation, Finding, RawAnswer, Request, Step, Verdict, of_kind};
-use passferry::row::{Change, FieldChange, Found, Target, Verb};
+use passferry::platform::{
+    Account, AddEnd, Answer, ChangeResult, Conversation, Finding, Proof, RawAnswer, Request, Step, Verdict, of_kind,
+};
+use passferry::row::{AddKey, AddKind, Addition, Change, FieldChange, Found, RowKey, Target, Verb};
 use passferry::schema::value::Value;
 use passferry::secret::{Secret, SecretPlace};
 use reqwest::Method;
@@ -27,6 +29,9 @@ const REQUESTS_MAX: usize = 300;
 const BODY_MAX: usize = 10_000;
 const MESSAGE_MAX: usize = 300;
 
+const READ_BACKS: [(&str, ReadBack); 3] =
+    [("by-events", ReadBack::Events), ("by-balance", ReadBack::Balance), ("by-nothing", ReadBack::Nothing)];
+
 pub fn target(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut parts = parts(text);
@@ -39,7 +44,7 @@ pub fn target(data: &[u8]) {
         program: PROGRAM.to_owned(),
         tier: asked.contains(&"tier").then(|| "base".to_owned()),
         bearer: true,
-        read_back: passferry::config::meant::ReadBack::Events,
+        read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
     }));
     let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
     match asked.first() {
@@ -50,6 +55,8 @@ pub fn target(data: &[u8]) {
             assert!(!reach.ok || talk.said.iter().filter(|(_, heard)| heard.is_success()).count() == 2, "reached without an answer");
         }
         Some(&"pages") => pages(&mut talk),
+        Some(&("earn" | "burn" | "redeem" | "notify")) => give(&mut talk, &asked),
+        Some(&"look") => look(&mut talk, &asked[1..]),
         Some(_) => apply(&mut talk, &asked),
         None => {}
     }
@@ -170,6 +177,7 @@ impl Talk<'_> {
         let mut head = head.split('|');
         let status = match head.next().unwrap_or_default().trim() {
             "exhausted" => return (Answer::Exhausted { tries: 5, message: body.to_owned() }, Heard::Nothing),
+            "lost" if !request.repeatable => return (Answer::Lost { message: body.to_owned() }, Heard::Nothing),
             "lost" => return self.stop(true),
             text => match text.parse::<u16>() {
                 Ok(status) if (100..=999).contains(&status) => status,
@@ -190,6 +198,8 @@ impl Talk<'_> {
         check_verdict(status, &body, &verdict);
         match verdict {
             Verdict::Final => (Answer::Http { status, body: body.clone() }, Heard::Final(status, body)),
+            // What may not be repeated is given up as lost.
+            Verdict::Again { reason } if !request.repeatable => (Answer::Lost { message: reason }, Heard::Nothing),
             Verdict::Again { reason } => (Answer::Exhausted { tries: 5, message: reason }, Heard::Nothing),
             Verdict::SlowDown { .. } | Verdict::Reauthorize { .. } | Verdict::Outage { .. } => self.stop(true),
         }
@@ -410,7 +420,11 @@ fn find(talk: &mut Talk<'_>, words: &[&str]) {
             Finding::Absent => {
                 let asked = |request: &Request| request.method == Method::GET || request.path.contains("/list/");
                 let told = |heard: &Heard| matches!(heard, Heard::Final(200..=299 | 404 | 410, _));
-                assert!(talk.said.iter().any(|(request, heard)| asked(request) && told(heard)), "{target:?} is absent without a word");
+                let nobody = matches!(target, Target::Pass(id) if matches!(id.as_str(), "" | "." | ".."));
+                assert!(
+                    nobody || talk.said.iter().any(|(request, heard)| asked(request) && told(heard)),
+                    "{target:?} is absent without a word"
+                );
             }
             Finding::Failed { message, .. } => {
                 assert!(message.chars().count() <= MESSAGE_MAX + 100 && !message.chars().any(char::is_control), "{finding:?}");
@@ -454,4 +468,84 @@ fn pages(talk: &mut Talk<'_>) {
             let _ = value.canonical();
         }
     }
+}
+
+fn addition(words: &[&str]) -> Option<Addition> {
+    let kind = AddKind::ALL.into_iter().find(|kind| words.contains(&kind.as_str()))?;
+    let amounts = words.iter().filter_map(|word| word.split_once('=')).filter(|(name, _)| matches!(*name, "points" | "secondaryPoints"));
+    let notification = words.iter().find_map(|word| word.strip_prefix("metaData.note="));
+    let before = words.contains(&"before").then(|| json!({ "points": 10.0, "secondaryPoints": 1.5 }));
+    Some(Addition {
+        row: 1,
+        target: target_of(words),
+        key: AddKey { row: RowKey(7), kind },
+        print: 1,
+        amounts: amounts.filter_map(|(name, text)| Some((name.into(), text.parse().ok()?))).take(2).collect(),
+        notification: notification.map(|text| ("metaData.note".into(), text.to_owned())),
+        reference: "k7f2m9:2".to_owned(),
+        before,
+        perhaps_sent: false,
+    })
+}
+
+fn changes(request: &Request) -> bool {
+    request.method != Method::GET && !request.path.contains("/list/")
+}
+
+/// An add is sent once, and is applied only where an answer says so of the pass that was meant.
+fn give(talk: &mut Talk<'_>, words: &[&str]) {
+    let Some(add) = addition(words) else { return };
+    let end = talk.hold(talk.account.add(&add));
+    let sent: Vec<&(Request, Heard)> = talk.said.iter().filter(|(request, _)| changes(request)).collect();
+    assert!(sent.len() <= 1, "an add is sent {} times", sent.len());
+    assert!(sent.iter().all(|(request, _)| !request.repeatable), "an add that may be repeated");
+    let last = sent.first().map(|(_, heard)| heard);
+    match &end {
+        AddEnd::Applied { .. } => {
+            let answer = last.and_then(Heard::object).expect("applied without an answer that proves it");
+            let text = |name: &str| answer.get(name).and_then(Json::as_str).unwrap_or_default();
+            assert!(!text("id").is_empty(), "the answer names no pass");
+            match &add.target {
+                Target::Pass(id) => assert_eq!(text("id"), id),
+                Target::External(external) => assert!(text("externalId").is_empty() || text("externalId") == external, "{answer:?}"),
+            }
+        }
+        // Only a refusal of which the contract says that it changed nothing.
+        AddEnd::Refused { .. } => assert!(
+            last.is_none_or(|heard| matches!(heard, Heard::Final(400 | 403 | 404 | 405 | 410 | 413 | 415 | 422, _))),
+            "refused, though something may have changed: {last:?}"
+        ),
+        AddEnd::Already { .. } | AddEnd::NotSent => assert!(last.is_none(), "{end:?}, though it was sent"),
+        AddEnd::Lost { .. } => assert!(last.is_some(), "lost, though it was never sent"),
+    }
+    if let AddEnd::Already { message } | AddEnd::Refused { message, .. } | AddEnd::Lost { message } = &end {
+        assert!(message.chars().count() <= MESSAGE_MAX && !message.chars().any(char::is_control), "{end:?}");
+    }
+}
+
+/// Looking changes nothing, and proves no more than was read.
+fn look(talk: &mut Talk<'_>, words: &[&str]) {
+    let Some(add) = addition(words) else { return };
+    let Some(conversation) = talk.account.read_back(&add) else { return };
+    let proof = talk.hold(conversation);
+    assert!(talk.said.iter().all(|(request, _)| !changes(request)), "a look changes something");
+    let read = talk.said.iter().any(|(_, heard)| heard.is_success());
+    match &proof {
+        Proof::Applied(_) => {
+            let key = add.key.to_string();
+            let lines = talk.said.iter().filter_map(|(_, heard)| match heard {
+                Heard::Final(200..=299, body) => Some(body),
+                _ => None,
+            });
+            let named = lines.into_iter().any(|body| body.windows(key.len()).any(|part| part == key.as_bytes()));
+            assert!(named || (read && (add.notification.is_some() || words.contains(&"by-balance"))), "{proof:?} without proof");
+        }
+        Proof::NotApplied(_) => {
+            assert!(read && (words.contains(&"by-events") || words.contains(&"by-balance")), "{proof:?} without proof");
+        }
+        Proof::Unknown(words) => assert!(!words.is_empty()),
+        Proof::Stopped => assert!(talk.stopped),
+    }
+    let (Proof::Applied(text) | Proof::NotApplied(text) | Proof::Unknown(text)) = &proof else { return };
+    assert!(!text.chars().any(char::is_control), "{text:?}");
 }

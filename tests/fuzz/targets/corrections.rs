@@ -4,11 +4,14 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::path::Path;
 
 use passferry::config::meant::{DialectChoice, Limits};
 use passferry::outcome::Code;
 use passferry::pipeline::correction::{Correction, RESERVED, protect, reserved_columns, unprotect};
 use passferry::pipeline::decode::Reader;
+
+use super::with_scratch;
 
 const RUN: &str = "k7f2m9";
 
@@ -100,11 +103,14 @@ fn our_report(labels: &[String], records: &[Vec<String>]) {
         writer.write_record(own.chain(ours)).expect("memory takes it");
     }
     let report = writer.into_inner().expect("memory takes it");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("report");
-    fs::write(&path, &report).expect("the folder takes it");
+    with_scratch(|folder| read_back(&report, folder, labels, records));
+}
+
+fn read_back(report: &[u8], folder: &Path, labels: &[String], records: &[Vec<String>]) {
+    let path = folder.join("report");
+    fs::write(&path, report).expect("the folder takes it");
     let choice = DialectChoice { delimiter: Some(b','), ..DialectChoice::default() };
-    let mut reader = match Reader::open(&path, &folder.path().join("text"), &choice, &Limits::default()) {
+    let mut reader = match Reader::open(&path, &folder.join("text"), &choice, &Limits::default()) {
         Ok(reader) => reader,
         // What a header cannot hold, the input's header could not either.
         Err(_) if report.contains(&0) => return,

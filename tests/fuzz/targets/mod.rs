@@ -9,6 +9,9 @@ mod scanner;
 mod schema;
 mod templates;
 
+use std::cell::OnceCell;
+use std::path::Path;
+
 pub struct Target {
     /// Also the name of its folder in `corpus` and of its file in `words`.
     pub name: &'static str,
@@ -27,6 +30,19 @@ pub const ALL: [Target; 7] = [
 
 pub fn named(name: &str) -> Option<&'static Target> {
     ALL.iter().find(|target| target.name == name)
+}
+
+thread_local! {
+    static SCRATCH: OnceCell<tempfile::TempDir> = const { OnceCell::new() };
+}
+
+/// A folder for the files of one execution after another, in memory where that is to be had.
+fn with_scratch<T>(work: impl FnOnce(&Path) -> T) -> T {
+    let make = || {
+        let shared = Path::new("/dev/shm");
+        if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }.expect("a folder for scratch files")
+    };
+    SCRATCH.with(|folder| work(folder.get_or_init(make).path()))
 }
 
 /// The parts of a text between lines of three hyphens: inputs that say several things stay readable.

@@ -5,7 +5,6 @@
 //! chunk size (0 to 5).
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use passferry::outcome::Code;
 use passferry::pipeline::decode::{DecodeError, Dialect, Facts, FileFault, Header, Reader, Sizes, split_cells};
 
 use super::csv::{self, Piece};
+use super::with_scratch;
 
 const BLOCKS: [usize; 8] = [1, 2, 3, 7, 16, 64, 256, 4096];
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -76,25 +76,15 @@ pub fn target(data: &[u8]) {
     } else {
         file
     };
-    let told = FOLDER.with(|folder| setup.read(folder.get_or_init(scratch).path(), delivered));
+    let told = with_scratch(|folder| setup.read(folder, delivered));
     setup.check(delivered, &told);
     let damaged = matches!(&told.end, Err(fault) if fault.code == Code::CompressionError);
     if told.end.is_err() && !damaged {
         // A fault may depend on what was read with it; it must not depend on how much of that came at a time.
         let whole = Setup { sizes: Sizes::default(), ..setup };
-        let again = FOLDER.with(|folder| whole.read(folder.get_or_init(scratch).path(), delivered));
+        let again = with_scratch(|folder| whole.read(folder, delivered));
         assert_eq!(told, again, "the size of pieces changed what is said");
     }
-}
-
-thread_local! {
-    static FOLDER: OnceCell<tempfile::TempDir> = const { OnceCell::new() };
-}
-
-/// In memory where that is to be had: a file is written for each execution.
-fn scratch() -> tempfile::TempDir {
-    let shared = Path::new("/dev/shm");
-    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }.expect("a folder for scratch files")
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -255,7 +245,7 @@ impl Setup {
         let column = |index: usize| Some(index as u32);
         if raw.len() > self.limits.record {
             let mut shown = SHOWN.min(self.limits.record);
-            while raw[shown] & 0xC0 == 0x80 {
+            while shown > 0 && raw[shown] & 0xC0 == 0x80 {
                 shown -= 1;
             }
             return (&raw[..shown], vec![(Code::RecordTooLong, None)]);

@@ -49,13 +49,13 @@ fn told(read: &Result<Schema, Vec<passferry::schema::SchemaFault>>) -> String {
     match read {
         Ok(schema) => {
             format!(
-                "{:?} {:?} {:?} {:?} {:?} {:?}",
+                "{:?} {:?} {:?} {:?} {:?} {}",
                 schema.title(),
                 schema.fields(),
                 schema.keys(),
                 schema.fields_match(),
                 schema.dialect(),
-                schema.warnings()
+                schema.warnings().len()
             )
         }
         Err(faults) => format!("{faults:?}"),
