@@ -16,8 +16,6 @@ mod delivery;
 mod disk_broken;
 mod disk_clock;
 mod disk_full;
-mod disk_full;
-mod disk_power;
 mod disk_power;
 mod http_adds;
 mod http_answers;
