@@ -180,6 +180,10 @@ impl Look {
         match status {
             200..=299 if self.pass_id.is_none() => self.read(&body),
             200..=299 => self.search(&body),
+            // A pass that is not there has no event of ours either; sent again, the add is refused.
+            404 | 410 if self.pass_id.is_none() && self.read_back == ReadBack::Events => {
+                Step::Done(Proof::NotApplied("no pass has this identifier".to_owned()))
+            }
             404 | 410 if self.pass_id.is_none() => unknown("the pass is not there any more"),
             _ => unknown(&format!("the look is refused ({status}): {}", message(&body))),
         }
