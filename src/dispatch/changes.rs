@@ -98,8 +98,8 @@ impl ChangeSender {
 
     fn hand_over(&self, work: Work, key: PassKey) {
         self.window.enter();
-        while self.results.len() >= RESULTS_MAX {
-            // Nobody wakes this one: whoever receives is far behind, and a look now and then costs nothing.
+        // Nobody wakes this one: whoever receives is far behind, and a look now and then costs nothing. When all ends, nobody may receive.
+        while self.results.len() >= RESULTS_MAX && !self.stop.is_draining() {
             std::thread::sleep(GATHER);
         }
         let done = Ending { results: self.results.clone(), window: self.window.clone(), parked: Cell::new(false) };

@@ -149,6 +149,7 @@ pub struct Run {
 /// What a run learnt on its way. Everything has a default, so that older ledgers stay readable.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each was learnt at another station")]
 pub struct Detail {
     /// Its place among all runs, in the order in which they were registered: what was seen before what, whatever the clock said.
     #[serde(skip)]

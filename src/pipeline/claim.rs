@@ -78,18 +78,15 @@ pub fn destination(folder: &BStr, run: &Run, source: &mut dyn Source) -> Result<
 /// Takes the file. May be called again after a crash at any point.
 pub fn claim(run: &Run, to: &BStr, source: &mut dyn Source) -> Result<Claim> {
     let from = delivered(run);
-    let there = match source.stat(to)? {
-        Some(there) => there,
-        None => {
-            match source.rename(from.as_bstr(), to) {
-                Ok(()) => {}
-                Err(SourceError::NotFound(_)) => return Ok(Claim::Lost),
-                Err(error) => return Err(error),
-            }
-            let Some(there) = source.stat(to)? else { return Ok(Claim::Lost) };
-            there
+    let mut there = source.stat(to)?;
+    if there.is_none() {
+        match source.rename(from.as_bstr(), to) {
+            Ok(()) => there = source.stat(to)?,
+            Err(SourceError::NotFound(_)) => {}
+            Err(error) => return Err(error),
         }
-    };
+    }
+    let Some(there) = there else { return Ok(Claim::Lost) };
     if there.size == run.size {
         return Ok(Claim::Ours { mtime: there.mtime });
     }
@@ -98,7 +95,7 @@ pub fn claim(run: &Run, to: &BStr, source: &mut dyn Source) -> Result<Claim> {
         Ok(()) => info!("another file took the name before it was claimed: it was put back"),
         Err(error) if error.breaks_connection() => return Err(error),
         Err(error) => {
-            warn!("another file took the name before it was claimed, and cannot be put back: {error}; it is taken once it is quiet")
+            warn!("another file took the name before it was claimed, and cannot be put back: {error}; it is taken once it is quiet");
         }
     }
     Ok(Claim::Changed)

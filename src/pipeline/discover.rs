@@ -89,6 +89,7 @@ impl Matcher {
     }
 
     /// Also looks for what we claimed before.
+    #[must_use]
     pub fn claiming_in(self, folder: Option<BString>) -> Matcher {
         Matcher { claims: folder, ..self }
     }

@@ -204,9 +204,10 @@ fn claim_it(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Re
         }
         Ok(Claim::Lost) if run.detail.taken => gone(road, run),
         Ok(lost) => {
-            match lost {
-                Claim::Lost => info!("the file is gone: another machine took it, or somebody removed it"),
-                _ => info!("the file changed before it was claimed; it is looked at anew"),
+            if lost == Claim::Lost {
+                info!("the file is gone: another machine took it, or somebody removed it");
+            } else {
+                info!("the file changed before it was claimed; it is looked at anew");
             }
             road.ledger.drop_run(road.fence, &run.id)?;
             Ok(Some(Rest::Over))
@@ -308,11 +309,11 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         return Ok(Some(Rest::Later));
     }
     match road.unknown_reports(&feed).map_err(anyhow::Error::downcast::<SourceError>) {
-        Ok(unknown) if unknown.is_empty() => {}
-        Ok(_) => {
-            warn!("the ledger is not the one this run was checked with last: it is checked again");
-            run.detail.approval = None;
-            return next(road, run, State::Fetched);
+        // The ledger is not the one that this run was checked with. Rows that ended keep their end; what is left waits for a person.
+        Ok(unknown) => {
+            if let Some(verdict) = unknown::verdict(&unknown) {
+                return hold(road, run, unknown::GUARD, verdict.evidence);
+            }
         }
         Err(Ok(error)) => return later(road, run, &error),
         Err(Err(error)) => return Err(error),

@@ -45,11 +45,11 @@ pub(super) fn respond(store: Store, reply: Reply, ending: Ending, drip: Option<(
 }
 
 /// What a huge body is made of at a time.
-const HUGE_PIECE: usize = 1 << 20;
+const HUGE_PIECE: usize = 64 << 10;
 
 /// A body of so many blanks, made as it is read. Packed, each piece is a gzip member of its own (RFC 1952 section 2.2).
 pub(super) fn huge(bytes: u64, gzip: bool) -> Response {
-    let mut piece = vec![b' '; if gzip { HUGE_PIECE } else { 64 << 10 }];
+    let mut piece = vec![b' '; HUGE_PIECE];
     let worth = piece.len() as u64;
     if gzip {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

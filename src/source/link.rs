@@ -57,6 +57,7 @@ impl Link {
     }
 
     /// Writes refused logins down, so that restarts do not add tries.
+    #[must_use]
     pub fn remembering(self, record: Record) -> Link {
         Link { record: Some(record), ..self }
     }

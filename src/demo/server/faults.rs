@@ -81,6 +81,7 @@ pub enum Change {
 
 /// Everything a server can be told to do wrong. The default is to do nothing wrong. May be changed while connections are open.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 pub struct ServerFaults {
     /// Waited before every operation of the kind. Requests of one connection are answered one after another.
     pub latency: BTreeMap<Kind, Duration>,

@@ -163,7 +163,7 @@ impl Connect for SftpConnect {
             Login::Password(password) => password.with(str::to_owned).ok()?,
             Login::Agent => String::new(),
         };
-        slow_digest(&SecretString::from(who + &secret).expose_secret(), salt)
+        slow_digest(SecretString::from(who + &secret).expose_secret(), salt)
     }
 }
 

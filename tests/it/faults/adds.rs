@@ -514,7 +514,7 @@ fn a_stopped_run_says_what_may_have_been_sent() {
     let harbour = movements().platform("timeout", "\"20s\"").platform("read_back", "\"nothing\"").faults(slow).start();
     harbour.deliver("a.csv", earnings(1, 30));
     let daemon = harbour.start(&["run"]);
-    wait_until("adds are on their way", || keys(&harbour, KeyState::Intended) > 0);
+    wait_until("adds are on their way", || harbour.sandbox.requests().total() > 0 && keys(&harbour, KeyState::Intended) > 0);
     daemon.kill();
     harbour.run(&["stop", "a.csv", "--reason", "wrong file"]).exits(0);
     harbour.sandbox.faults().clear();

@@ -1,9 +1,10 @@
 //! Killed at every call that leaves a trace, and started again: the end must be as if nothing had happened.
 //!
 //! The suite takes a sample of the calls. `tests/run --long` takes all of them, or, for these tests alone,
-//! `PASSFERRY_LONG=1 cargo test --test it crash_points -- --nocapture`, which prints how many there were.
-//! `PASSFERRY_CRASH=before:57` takes one, as a failure names it.
+//! `PASSFERRY_LONG=1 cargo test --test it crash_points`, which prints how many there were and how many passed.
+//! `PASSFERRY_CRASH=before:57` takes one, as a failure names it, and `PASSFERRY_CRASH=every:5` each fifth.
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +18,8 @@ use crate::rig::promises::{check_promises, is_documented};
 struct Scene {
     name: &'static str,
     modes: &'static [Mode],
+    /// Only calls that go to the SFTP server.
+    to_server: bool,
     plan: fn() -> Plan,
     /// Up to the sweep that is killed.
     before: fn(&Harbour),
@@ -59,6 +62,7 @@ fn a_file_of_sets_ends_as_if_it_had_never_been_killed() {
     enumerate(&Scene {
         name: "sets",
         modes: &Mode::KILLING,
+        to_server: false,
         plan: sets,
         before: |harbour| harbour.deliver("points.csv", SETS),
         same_end: true,
@@ -71,6 +75,7 @@ fn a_file_of_adds_is_applied_once_where_the_platform_can_be_asked() {
     enumerate(&Scene {
         name: "adds, events",
         modes: &Mode::KILLING,
+        to_server: false,
         plan,
         before: |harbour| harbour.deliver("points.csv", MIXED),
         same_end: true,
@@ -83,6 +88,7 @@ fn a_file_of_adds_is_never_applied_twice_where_the_platform_helps_nobody() {
     enumerate(&Scene {
         name: "adds, no help",
         modes: &Mode::KILLING,
+        to_server: false,
         plan,
         before: |harbour| harbour.deliver("points.csv", MIXED),
         same_end: false,
@@ -97,7 +103,7 @@ fn a_correction_ends_as_if_it_had_never_been_killed() {
         let report = String::from_utf8(harbour.read("reports/points.errors.csv")).unwrap();
         harbour.deliver("points.errors.csv", report.replace("C-4,none", "C-4,400"));
     };
-    enumerate(&Scene { name: "correction", modes: &Mode::KILLING, plan: sets, before, same_end: true });
+    enumerate(&Scene { name: "correction", modes: &Mode::KILLING, to_server: false, plan: sets, before, same_end: true });
 }
 
 #[test]
@@ -106,10 +112,17 @@ fn a_compressed_file_ends_as_if_it_had_never_been_killed() {
         harbour.deliver("older.csv", "id,points\nC-1,1\nC-2,200\nC-7,7\n");
         harbour.once().exits(0);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        std::io::Write::write_all(&mut gzip, SETS.as_bytes()).unwrap();
+        gzip.write_all(SETS.as_bytes()).unwrap();
         harbour.deliver("points.csv.gz", gzip.finish().unwrap());
     };
-    enumerate(&Scene { name: "compressed", modes: &Mode::KILLING, plan: sets, before, same_end: true });
+    enumerate(&Scene { name: "compressed", modes: &Mode::KILLING, to_server: false, plan: sets, before, same_end: true });
+}
+
+#[test]
+fn a_file_from_a_server_ends_as_if_it_had_never_been_killed_between_requests_to_it() {
+    let plan = || harbour().feed("quiet", "\"10ms\"");
+    let before = |harbour: &Harbour| harbour.deliver("points.csv", SETS);
+    enumerate(&Scene { name: "server", modes: &[Mode::Before, Mode::After], to_server: true, plan, before, same_end: true });
 }
 
 /// A14.
@@ -117,7 +130,7 @@ fn a_compressed_file_ends_as_if_it_had_never_been_killed() {
 fn a_file_that_is_stopped_in_order_at_any_call_ends_as_if_it_had_not_been() {
     let plan = || adds().platform("read_back", "\"events\"");
     let before = |harbour: &Harbour| harbour.deliver("points.csv", MIXED);
-    enumerate(&Scene { name: "stopped", modes: &[Mode::Term], plan, before, same_end: true });
+    enumerate(&Scene { name: "stopped", modes: &[Mode::Term], to_server: false, plan, before, same_end: true });
 }
 
 /// Kills a sweep at each of its calls, in each way, and looks at what becomes of it.
@@ -126,9 +139,10 @@ fn enumerate(scene: &Scene) {
     let calls = crash(&whole, &["once"], &Moment::any(Mode::Count, 0)).calls;
     check_promises(&whole);
     let clean = Portrait::of(&whole);
-    drop(whole);
+    let told = |call: &Call| !scene.to_server || call.line.contains(&format!("port:{}", whole.proxy.port()));
 
-    let (moments, all) = moments(scene, &calls);
+    let (moments, all) = moments(scene, &calls, told);
+    drop(whole);
     let failures = Mutex::new(Vec::new());
     let (next, died) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(moments.len());
@@ -151,7 +165,14 @@ fn enumerate(scene: &Scene) {
         }
     });
     let (taken, died, failures) = (moments.len(), died.into_inner(), failures.into_inner().unwrap());
-    println!("{}: {} calls, {all} crash points, {taken} taken, {died} died, {} passed", scene.name, calls.len(), taken - failures.len());
+    // Straight to the terminal: the figures of the long run are wanted, and what a test prints is shown only when it fails.
+    let figures =
+        format!("{}: {} calls, {all} crash points, {taken} taken, {died} died, {} passed", scene.name, calls.len(), taken - failures.len());
+    if taken > SAMPLE {
+        let _ = writeln!(std::io::stderr(), "crash points of {figures}");
+    } else {
+        println!("{figures}");
+    }
     assert!(failures.is_empty(), "{} of {taken} crash points of {:?} fail:\n\n{}", failures.len(), scene.name, failures.join("\n\n"));
     // Threads take turns as they like: a few calls may not come in one run that came in another.
     assert!(died * 10 >= taken * 9, "only {died} of {taken} died");
@@ -164,9 +185,10 @@ fn begin(scene: &Scene) -> Harbour {
 }
 
 /// The moments to take, and how many there are.
-fn moments(scene: &Scene, calls: &[Call]) -> (Vec<Moment>, usize) {
-    if let Ok(one) = std::env::var("PASSFERRY_CRASH") {
-        let (mode, nth) = one.split_once(':').expect("PASSFERRY_CRASH=MODE:NTH");
+fn moments(scene: &Scene, calls: &[Call], is_wanted: impl Fn(&Call) -> bool) -> (Vec<Moment>, usize) {
+    let asked = std::env::var("PASSFERRY_CRASH").ok();
+    let asked = asked.as_deref().map(|asked| asked.split_once(':').expect("PASSFERRY_CRASH=MODE:NTH"));
+    if let Some((mode, nth)) = asked.filter(|(mode, _)| *mode != "every") {
         let mode = scene.modes.iter().copied().find(|known| known.as_str() == mode).expect("before, half, after or term");
         return (vec![Moment::any(mode, nth.parse().unwrap())], 1);
     }
@@ -179,14 +201,14 @@ fn moments(scene: &Scene, calls: &[Call]) -> (Vec<Moment>, usize) {
                 Mode::After => call.class != "write",
                 _ => true,
             };
-            if told {
+            if told && is_wanted(call) {
                 all.push(Moment::any(mode, index as u64 + 1));
             }
         }
     }
     let count = all.len();
     if std::env::var_os("PASSFERRY_LONG").is_none() {
-        let step = count.div_ceil(SAMPLE).max(1);
+        let step = asked.map_or(count.div_ceil(SAMPLE), |(_, step)| step.parse().unwrap()).max(1);
         all = all.into_iter().skip(step / 2).step_by(step).collect();
     }
     (all, count)

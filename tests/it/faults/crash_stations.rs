@@ -73,7 +73,7 @@ fn a_copy_that_was_cut_short_is_thrown_away_and_fetched_again() {
 fn killed_while_it_checks_it_has_asked_nothing_and_checks_from_the_first_record() {
     let harbour = plan().start();
     harbour.deliver("points.csv", snapshot(1..=3, 10) + "C-1,none\n");
-    // The first rows of the check are in the ledger, and the run is not yet checked.
+    // Where a check begins. That it may be killed anywhere, `crash_points` shows.
     killed(&harbour, Mode::Before, "unlink *.text");
     assert_eq!(harbour.state_of("points.csv"), Some(State::Fetched));
     assert_eq!(harbour.sandbox.requests().total(), 0);

@@ -1,5 +1,5 @@
--- A ledger as the first format was, for the test that migrates it.
 PRAGMA journal_mode = WAL;
+-- A ledger as the first format was, for the test that migrates it.
 CREATE TABLE lead(fence INTEGER NOT NULL) STRICT;
 INSERT INTO lead VALUES (0);
 
