@@ -68,6 +68,8 @@ enum Heard {
     Final(u16, Bytes),
     /// No answer that may be taken for one.
     Nothing,
+    /// It was stopped before it left.
+    Unsent,
 }
 
 impl Heard {
@@ -207,7 +209,7 @@ impl Talk<'_> {
 
     fn stop(&mut self, sent: bool) -> (Answer, Heard) {
         self.stopped = true;
-        (Answer::Stopped { sent }, Heard::Nothing)
+        (Answer::Stopped { sent }, if sent { Heard::Nothing } else { Heard::Unsent })
     }
 }
 
@@ -499,7 +501,7 @@ fn give(talk: &mut Talk<'_>, words: &[&str]) {
     let sent: Vec<&(Request, Heard)> = talk.said.iter().filter(|(request, _)| changes(request)).collect();
     assert!(sent.len() <= 1, "an add is sent {} times", sent.len());
     assert!(sent.iter().all(|(request, _)| !request.repeatable), "an add that may be repeated");
-    let last = sent.first().map(|(_, heard)| heard);
+    let last = sent.first().map(|(_, heard)| heard).filter(|heard| !matches!(heard, Heard::Unsent));
     match &end {
         AddEnd::Applied { .. } => {
             let answer = last.and_then(Heard::object).expect("applied without an answer that proves it");
