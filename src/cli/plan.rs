@@ -21,7 +21,7 @@ use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::reserved_columns;
 use crate::pipeline::decode::{DecodeError, Dialect, read_record, split_cells};
-use crate::pipeline::diff::{Against, diff};
+use crate::pipeline::diff::{Against, Diffed, diff};
 use crate::pipeline::guard::{self, Totals};
 use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, pool, prepare};
@@ -161,12 +161,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let records = validated.valid + validated.rejected;
     let totals = Totals { records, rejected: validated.rejected, ragged: validated.ragged, moves: &diffed.moves, kind: RunKind::File };
     let guards = guard::judge(feed, &totals, &*ledger)?;
-    let mut tally: Tally = diffed.ended.clone();
-    tally.add(Outcome::Unchanged, diffed.unchanged);
-    tally.add(Outcome::Rejected, validated.rejected);
-    let mut rows = by_outcome(&tally);
-    rows.insert("to-send", diffed.pending);
-    rows.retain(|_, count| *count > 0);
+    let rows = counts(&diffed, validated.rejected);
     let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
     let text = std::fs::File::open(&text_path)?;
     let changes = first.in_order().into_iter().map(|row| {
@@ -180,11 +175,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let plan = Plan {
         file: shown(&args.file),
         feed: feed.name.clone(),
-        mode: match feed.mode {
-            Mode::Plan => "plan",
-            Mode::Canary => "canary",
-            Mode::Live => "live",
-        },
+        mode: feed.mode.as_str(),
         records,
         rows,
         problems: validated.problems,
@@ -203,6 +194,17 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// How the file's rows would end.
+fn counts(diffed: &Diffed, rejected: u64) -> BTreeMap<&'static str, u64> {
+    let mut tally: Tally = diffed.ended.clone();
+    tally.add(Outcome::Unchanged, diffed.unchanged);
+    tally.add(Outcome::Rejected, rejected);
+    let mut rows = by_outcome(&tally);
+    rows.insert("to-send", diffed.pending);
+    rows.retain(|_, count| *count > 0);
+    rows
 }
 
 /// Rows to be sent come in the order of passes; of them the first by record are kept.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::runs::write_runs;
 use super::told::{RunLine, needing_person};
 use super::{Exit, Global, context, out};
-use crate::config::meant::{Config, Mode, Wake};
+use crate::config::meant::{Config, Wake};
 use crate::ledger::{Ledger, RunFilter, SourceNote, State};
 use crate::space::Room;
 use crate::watcher::{InUse, in_use};
@@ -129,11 +129,7 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
             feed: name.clone(),
             source: feed.source.name.clone(),
             platform: feed.platform.name.clone(),
-            mode: match feed.mode {
-                Mode::Plan => "plan",
-                Mode::Canary => "canary",
-                Mode::Live => "live",
-            },
+            mode: feed.mode.as_str(),
             paused_by: by.map(|(_, by, _)| by.clone()),
             paused_at: by.map(|(.., at)| *at),
             last,

@@ -336,6 +336,16 @@ pub enum Mode {
     Live,
 }
 
+impl Mode {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::Plan => "plan",
+            Mode::Canary => "canary",
+            Mode::Live => "live",
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Canary {
     /// At most this many rows of a file; default 10.

@@ -338,6 +338,7 @@ pub struct ReportFile {
 
 impl Run {
     /// A run that tries these records of this one again.
+    #[must_use]
     pub fn again(&self, records: Vec<u64>, proof: String) -> Run {
         Run {
             id: String::new(),

@@ -202,19 +202,19 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
         work.feed.notify.iter().flat_map(|notify| &notify.seeds).map(|seed| work.mapping.pass_key(seed)).collect();
     let first = if seeds.is_empty() { Notifications::All } else { Notifications::Seeds(seeds) };
     let seeded = matches!(first, Notifications::Seeds(_));
-    round(work, shared, &sender, first)?;
+    round(work, shared, &sender, &first)?;
     let mut rounds = 0;
     while shared.again.swap(false, Ordering::Relaxed) && rounds < AGAIN_MAX && all_back(work, shared) {
         rounds += 1;
-        round(work, shared, &sender, Notifications::None)?;
+        round(work, shared, &sender, &Notifications::None)?;
     }
     if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
-        round(work, shared, &sender, Notifications::All)?;
+        round(work, shared, &sender, &Notifications::All)?;
     }
     Ok(())
 }
 
-fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications: Notifications) -> anyhow::Result<()> {
+fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications: &Notifications) -> anyhow::Result<()> {
     for deferred in [false, true] {
         let mut from = 0;
         loop {
@@ -231,7 +231,7 @@ fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications:
             if deferred && !wait_for_earlier_runs(work)? {
                 return Ok(());
             }
-            feed_group(work, shared, sender, &rows, &notifications)?;
+            feed_group(work, shared, sender, &rows, notifications)?;
         }
     }
     Ok(())
@@ -297,7 +297,8 @@ fn has_its_turn(row: &Row, shared: &Shared, notifications: &Notifications) -> bo
         shared.window_shut.store(true, Ordering::Relaxed);
     }
     let only_notifies = row.mask == 0 && row.adds == bit && matches!(row.verb, Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem);
-    !(waits && only_notifies) && !lock(&shared.on_their_way).contains_key(&row.number)
+    let on_its_way = lock(&shared.on_their_way).contains_key(&row.number);
+    !(on_its_way || waits && only_notifies)
 }
 
 /// Finds the passes, writes the adds down, and hands everything over.
@@ -462,10 +463,7 @@ fn finish(work: &Work<'_>, shared: &Shared, came: Came, waiting: &mut Waiting) {
 fn note_seed(work: &Work<'_>, shared: &Shared, pass: Option<PassKey>, key: AddKey, fate: &AddFate) {
     let heeded = work.heed_seeds && key.kind == AddKind::Notify;
     let Some(notify) = work.feed.notify.as_ref().filter(|notify| heeded && !notify.seeds.is_empty()) else { return };
-    let failed = match fate {
-        AddFate::Refused { message, .. } | AddFate::InDoubt { message } => message,
-        _ => return,
-    };
+    let (AddFate::Refused { message: failed, .. } | AddFate::InDoubt { message: failed }) = fate else { return };
     if pass.is_some_and(|pass| notify.seeds.iter().any(|seed| work.mapping.pass_key(seed) == pass)) {
         *lock(&shared.seed_failed) = Some(format!("the notification of a seed failed: {failed}"));
     }

@@ -287,7 +287,9 @@ pub fn discover(
             match proof(feed, entry, inbox.as_bstr(), &times, observations, now) {
                 Ok(proof) => complete.push(matcher.delivery(entry.clone(), proof, None)),
                 Err(wait) => {
-                    wait.into_iter().for_each(|wait| discovered.wait(wait));
+                    if let Some(wait) = wait {
+                        discovered.wait(wait);
+                    }
                     incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
                 }
             }

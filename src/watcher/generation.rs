@@ -133,7 +133,8 @@ impl Generation {
             }
         })?;
         let gone = earlier.into_iter().flat_map(|earlier| earlier.road.config.feeds.keys());
-        for name in gone.filter(|name| !generation.road.config.feeds.contains_key(*name)).cloned() {
+        for name in gone.filter(|name| !generation.road.config.feeds.contains_key(*name)) {
+            let name = name.clone();
             let before = before(vec![Post::Hand(name.clone())]);
             let (road, stop) = (Arc::clone(&generation.road), stop.clone());
             let manned = Manned::new(&generation.posts, Post::Hand(name.clone()));
@@ -154,14 +155,9 @@ impl Generation {
         let same_account = |other: &str| {
             changed.is_some_and(|changed| self.road.config.feeds.get(other).is_some_and(|other| other.platform.name == changed.name))
         };
-        let hands = self
-            .posts
-            .manned()
-            .iter()
-            .filter(|post| matches!(post, Post::Hand(name) if name == feed || same_account(name)))
-            .cloned()
-            .collect();
-        hands
+        let in_the_way = |post: &Post| matches!(post, Post::Hand(name) if name == feed || same_account(name));
+        let manned: Vec<Post> = self.posts.manned().iter().cloned().collect();
+        manned.into_iter().filter(in_the_way).collect()
     }
 
     /// Ends its threads after what they have in hand.

@@ -32,7 +32,7 @@ impl Check<'_> {
         self.same_environment(&key, feed, file);
         let inbox = self.inbox(&key, feed, source.as_deref());
         let pattern = self.pattern(&key, feed);
-        let content = self.required(&key.child("content"), feed.content.as_ref(), "content = \"snapshot\" or content = \"delta\"");
+        let kind_of_content = self.required(&key.child("content"), feed.content.as_ref(), "content = \"snapshot\" or content = \"delta\"");
         let schema = self.schema(&key, feed);
         let columns: Columns = schema.as_ref().and_then(|(_, _, columns)| columns.clone());
         let pass = self.pass(&key, feed, &columns);
@@ -70,7 +70,7 @@ impl Check<'_> {
             source: source?,
             inbox: BString::from(inbox.clone()?),
             pattern: pattern?,
-            content: match content? {
+            content: match kind_of_content? {
                 written::Content::Snapshot => Content::Snapshot,
                 written::Content::Delta => Content::Delta,
             },
