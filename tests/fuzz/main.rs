@@ -89,7 +89,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// SplitMix64.
+/// `SplitMix64`.
 struct Dice(u64);
 
 impl Dice {

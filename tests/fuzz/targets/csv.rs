@@ -41,6 +41,7 @@ pub struct Lines {
     pub cr: u64,
 }
 
+#[expect(clippy::struct_field_names, reason = "the text of a text")]
 pub struct Text<'t> {
     text: &'t [u8],
     delimiter: u8,

@@ -107,7 +107,7 @@ fn a_report_is_byte_for_byte_the_same_after_a_kill_and_there_is_one() {
         harbour.deliver(format!("{stem}.csv"), snapshot(1..=2, number as u32 * 100) + "C-1,none\nC-99,1\n");
         killed(&harbour, mode, pattern);
         let run = harbour.run_of(&format!("{stem}.csv")).id;
-        let built: BTreeMap<String, Vec<u8>> = contents(&harbour.state().join("spool"), |name| !name.ends_with(".data"))
+        let built: BTreeMap<String, Vec<u8>> = contents(&harbour.state().join("spool"), |name| name.rsplit('.').next() != Some("data"))
             .into_iter()
             .filter_map(|(name, content)| Some((name.strip_prefix(&run)?.to_owned(), content)))
             .collect();

@@ -323,7 +323,7 @@ fn reports_and_ledger_are_the_same_for_one_worker_and_for_many() {
             0 => format!("C-{n},many,gold,\n"),
             1 => format!("C-{n},{n}\n"),
             2 => format!("C-{},{n},{:0>150},\n", n % 50, n),
-            _ => format!("C-{n},{n},{:0>150},\n", n),
+            _ => format!("C-{n},{n},{n:0>150},\n"),
         })
         .collect();
     let mut seen: Vec<(serde_json::Value, Vec<u8>, Vec<u8>)> = Vec::new();

@@ -143,7 +143,7 @@ fn files_run_by_the_number_in_their_names() {
         harbour.deliver(name, snapshot(1..=9, points));
     }
     harbour.once().exits(0);
-    let order: Vec<String> = harbour.runs().iter().map(|run| run.shown_name()).collect();
+    let order: Vec<String> = harbour.runs().iter().map(passferry::ledger::Run::shown_name).collect();
     assert_eq!(order, ["p_2.csv", "p_9.csv", "p_10.csv"]);
     assert_eq!(harbour.points("C-1"), 1001.0);
     check_promises(&harbour);
@@ -157,7 +157,7 @@ fn files_run_by_the_date_in_their_names_in_the_declared_form() {
         harbour.deliver(name, snapshot(1..=9, points));
     }
     harbour.once().exits(0);
-    let order: Vec<String> = harbour.runs().iter().map(|run| run.shown_name()).collect();
+    let order: Vec<String> = harbour.runs().iter().map(passferry::ledger::Run::shown_name).collect();
     assert_eq!(order, ["p_31012026.csv", "p_01022026.csv"]);
     assert_eq!(harbour.points("C-1"), 201.0);
     assert_eq!(
@@ -232,7 +232,7 @@ fn a_file_behind_a_gap_waits_until_the_missing_one_has_come() {
     assert!(trouble.contains("number 2 has not come"), "{trouble}");
     harbour.deliver("p_2.csv", snapshot(1..=9, 200));
     harbour.once().exits(0);
-    let order: Vec<String> = harbour.runs().iter().map(|run| run.shown_name()).collect();
+    let order: Vec<String> = harbour.runs().iter().map(passferry::ledger::Run::shown_name).collect();
     assert_eq!(order, ["p_1.csv", "p_2.csv", "p_3.csv", "p_4.csv"]);
     assert_eq!(harbour.points("C-1"), 401.0);
     check_promises(&harbour);

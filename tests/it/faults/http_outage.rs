@@ -299,9 +299,9 @@ fn trouble_with_a_proxy_pauses_the_run_and_refuses_no_row() {
         let log = Arc::clone(&heard);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let mut head = [0; 4096];
-                let count = stream.read(&mut head).unwrap_or_default();
-                log.lock().unwrap().extend_from_slice(&head[..count]);
+                let mut piece = [0; 4096];
+                let count = stream.read(&mut piece).unwrap_or_default();
+                log.lock().unwrap().extend_from_slice(&piece[..count]);
                 let _ = stream.write_all(answer);
             }
         });

@@ -19,8 +19,7 @@ const RUN: [&str; 15] =
 
 fn texts(ledger: &Connection, query: &str) -> Vec<String> {
     let mut statement = ledger.prepare(query).unwrap();
-    let found = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    found
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 /// Makes the ledger one of the first format, as the first version would have left it.

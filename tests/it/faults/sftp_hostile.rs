@@ -289,8 +289,8 @@ fn a_clock_ten_years_off_changes_nothing() {
         let hostile = harbour().feed("order", "\"mtime\"").hostile();
         hostile.server.faults().mtime_skew = skew;
         hostile.deliver("b.csv", snapshot(1..=9, 10));
-        let older = fs::File::options().write(true).open(hostile.inbox().join("b.csv")).unwrap();
-        older.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).unwrap();
+        let earlier = fs::File::options().write(true).open(hostile.inbox().join("b.csv")).unwrap();
+        earlier.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).unwrap();
         hostile.deliver("a.csv", snapshot(1..=9, 500));
         hostile.once().exits(0);
         let order: Vec<String> = hostile.runs().iter().map(passferry::ledger::Run::shown_name).collect();

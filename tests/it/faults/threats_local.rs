@@ -1,7 +1,7 @@
 //! People with access of some kind who mean harm: to the machine, to the inbox, to the platform's words. Section 7 of the failure model.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -101,7 +101,6 @@ fn no_core_file_is_written_and_nobody_looks_into_the_process() {
     let numbers: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(numbers, ["0", "0"], "{core}");
     // The memory of a process that must not be dumped belongs to root, and so do its environment and its open files.
-    use std::os::unix::fs::MetadataExt;
     let environ = fs::metadata(format!("{process}/environ")).unwrap();
     assert_eq!((environ.uid(), environ.mode() & 0o077), (0, 0));
     let dump = fs::read_to_string(format!("{process}/coredump_filter"));

@@ -175,9 +175,8 @@ pub fn movement_pass(transaction: u32) -> String {
 /// A transaction's cells: number, pass, direction, amount.
 pub fn movement(transaction: u32, variant: u32) -> (String, &'static str, u32) {
     let amount = transaction * VARIANTS + variant;
-    let usual = if transaction % 3 == 0 { "burn" } else { "earn" };
+    let usual = if transaction.is_multiple_of(3) { "burn" } else { "earn" };
     match variant {
-        1 => (movement_pass(transaction), usual, amount),
         2 => (movement_pass(transaction + 1), usual, amount),
         3 => (movement_pass(transaction), "burn", TOO_MANY + amount),
         4 => ("M-99".to_owned(), "earn", amount),
@@ -213,7 +212,7 @@ impl Drawn {
             let (mut number, mut points) = (format!("T-{transaction}"), amount.to_string());
             match rng.random_range(0..100) {
                 0..3 => number.clear(),
-                3..7 => points = "x".to_owned(),
+                3..7 => "x".clone_into(&mut points),
                 _ => {}
             }
             let _ = write!(text, "{number},{pass},{direction},{points}");

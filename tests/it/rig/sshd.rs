@@ -119,7 +119,7 @@ impl Sshd {
             login_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(20),
             speed_min: 1 << 10,
-            speed_span: Duration::from_secs(60),
+            speed_span: Duration::from_mins(1),
             keepalive: Duration::from_secs(30),
             reconnect_min: Duration::ZERO,
             buffer: 4 << 20,
