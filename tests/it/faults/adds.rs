@@ -477,6 +477,7 @@ fn notifications_wait_for_their_window_and_are_dropped_when_too_old() {
     let harbour = telling().feed("notify.window", &shut).feed("notify.expires", "\"1s\"").start();
     harbour.deliver("a.csv", "txn,id,store,news,opt_in\nN-1,C-1,Lyon,Hello,true\n");
     harbour.once().exits(75);
+    std::thread::sleep(std::time::Duration::from_secs(1));
     harbour.change_config(|text| text.replace(&shut, &open));
     harbour.once().exits(0);
     assert_eq!((shown(&harbour, "C-1", "store"), shown(&harbour, "C-1", "news")), ("Lyon".into(), String::new()));
@@ -512,7 +513,7 @@ fn when_a_seed_cannot_be_told_nobody_else_is() {
 fn a_stopped_run_says_what_may_have_been_sent() {
     let slow = Faults { latency: Latency::Fixed { ms: 3000 }, ..Faults::default() };
     let harbour = movements().platform("timeout", "\"20s\"").platform("read_back", "\"nothing\"").faults(slow).start();
-    harbour.deliver("a.csv", earnings(1, 30));
+    harbour.deliver("a.csv", earnings(1, 90));
     let daemon = harbour.start(&["run"]);
     wait_until("adds are on their way", || harbour.sandbox.requests().total() > 0 && keys(&harbour, KeyState::Intended) > 0);
     daemon.kill();
