@@ -217,9 +217,9 @@ impl Talk<'_> {
 fn check_verdict(status: u16, body: &[u8], verdict: &Verdict) {
     let page = body.trim_ascii_start().starts_with(b"<");
     match (status, verdict) {
-        (200..=299, Verdict::Again { .. }) => {}
         (200..=299, Verdict::Final) => assert!(!page, "a web page is taken for an answer"),
-        (300..=399 | 407, Verdict::Outage { .. })
+        (200..=299, Verdict::Again { .. })
+        | (300..=399 | 407, Verdict::Outage { .. })
         | (401, Verdict::Reauthorize { .. })
         | (403, Verdict::Final | Verdict::Outage { .. })
         | (408 | 425 | 499 | 500..=599, Verdict::Again { .. })
@@ -233,7 +233,7 @@ fn check_verdict(status: u16, body: &[u8], verdict: &Verdict) {
             assert!(reason.chars().count() <= MESSAGE_MAX + 200, "{reason:?}");
         }
         Verdict::SlowDown { after } => {
-            assert!(after.is_none_or(|after| SystemTime::now().checked_add(after).is_some() && after < Duration::MAX))
+            assert!(after.is_none_or(|after| SystemTime::now().checked_add(after).is_some() && after < Duration::MAX));
         }
         Verdict::Final => {}
     }
@@ -306,7 +306,7 @@ fn check_change(change: &Change, result: &ChangeResult, said: &[(Request, Heard)
         assert!(operation.message.chars().count() <= MESSAGE_MAX, "{operation:?}");
         assert!(!operation.message.chars().any(char::is_control), "{operation:?}");
         let proved = |request: &Request, heard: &Heard| {
-            proves(request, heard, change, meant.as_deref(), said) && carries(request, &operation.operation, change, &operation.fields)
+            proves(request, heard, change, meant.as_deref(), said) && carries(request, operation.operation, change, &operation.fields)
         };
         match operation.outcome {
             Outcome::Applied | Outcome::Created => {

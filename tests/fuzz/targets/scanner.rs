@@ -272,7 +272,7 @@ impl Setup {
 /// Why decoded bytes are no text at all.
 fn refusal(decoded: &[u8], compressed: bool) -> Option<Code> {
     let head = &decoded[..decoded.len().min(NUL_HEAD)];
-    let nuls = head.iter().filter(|byte| **byte == 0).count();
+    let nuls = memchr::memchr_iter(0, head).count();
     if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
         Some(Code::EncodingError)
     } else if compressed && head.starts_with(b"\x1F\x8B") {
