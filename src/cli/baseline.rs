@@ -93,6 +93,7 @@ fn read_all(config: &Config, feed: &Feed, ledger: &dyn Ledger, fence: Fence) -> 
     let mut counts = Counts::default();
     let mut seen = PendingPasses::default();
     let mut from = Some(0);
+    let mut first: Option<String> = None;
     while let Some(offset) = from {
         if stop.is_draining() {
             return Err(Failure::new(Exit::Later, format!("stopped after {} passes; what was read is kept", counts.passes)).into());
@@ -101,6 +102,12 @@ fn read_all(config: &Config, feed: &Feed, ledger: &dyn Ledger, fence: Fence) -> 
         if let Some(fault) = page.fault {
             return Err(Failure::new(Exit::Unavailable, format!("after {} passes: {fault}", counts.passes)).into());
         }
+        let this = page.passes.first().map(|pass| pass.pass_id.clone());
+        if this.is_some() && this == first {
+            let words = format!("after {} passes: the platform gives the same page again", counts.passes);
+            return Err(Failure::new(Exit::Unavailable, words).into());
+        }
+        first = this;
         counts.passes += page.passes.len() as u64;
         let known = seed_page(feed, &prepared, ledger, page.passes, &mut seen, &mut counts)?;
         ledger.seed(fence, &feed.platform.name, &known)?;

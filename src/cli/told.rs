@@ -115,9 +115,10 @@ pub fn held_by(run: &Run) -> Vec<String> {
 
 /// The names under which its reports were written, or would be.
 pub fn names(run: &Run) -> Names {
-    let [plain, unique] = Names::candidates(run);
-    let is_unique = run.detail.reports.iter().any(|report| report.name == unique.report);
-    if is_unique { unique } else { plain }
+    let written = |names: &Names| run.detail.reports.iter().any(|report| report.name == names.report);
+    let mut all = Names::candidates(run);
+    let plain = all.next().expect("the plain name is always one");
+    if run.detail.reports.is_empty() || written(&plain) { plain } else { all.find(written).unwrap_or(plain) }
 }
 
 /// The run whose copy in the spool a run reads: a retry has its parent's.

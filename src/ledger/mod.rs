@@ -287,8 +287,12 @@ pub trait Ledger: Keeping + Send + Sync {
     /// Decisions that wait, oldest first.
     fn to_settle(&self) -> Result<Vec<Settling>>;
 
-    /// Carries out a decision: what the keys are now, how the row ended, and the decision is no longer waiting.
+    /// Writes a decision down: what the keys are now, and how the row ended. It waits until it is answered, so that what follows from it
+    /// survives a stop.
     fn settle(&self, fence: Fence, settling: &Settling, account: &str, keys: &[(AddKey, KeyState)], end: Option<&RowEnd>) -> Result<()>;
+
+    /// The decision is carried out, or about nothing: it waits no longer.
+    fn answer_settling(&self, fence: Fence, settling: &Settling) -> Result<()>;
 
     /// The newest state that was applied to each of these passes, on one clock; passes without one are left out.
     fn stamps(&self, account: &str, clock: u16, passes: &[PassKey]) -> Result<HashMap<PassKey, i64>>;

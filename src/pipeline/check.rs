@@ -440,7 +440,9 @@ fn corrected_after(road: &Road, run: &Run) -> anyhow::Result<Option<Run>> {
 fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run, own: &str) -> bool {
     let Ok(touches) = road.ledger.touches(account, pass, 20) else { return true };
     touches.iter().any(|touch| {
-        let counts = matches!(touch.row.outcome, None | Some(Outcome::Applied | Outcome::Created));
+        // A row takes the worst of its operations' outcomes: one whose add was refused may have set something all the same.
+        let changed = |outcome: Outcome| matches!(outcome, Outcome::Applied | Outcome::Created);
+        let counts = touch.row.outcome.is_none_or(changed) || touch.row.detail.operations.iter().any(|note| changed(note.outcome));
         let later =
             || road.ledger.run(&touch.run).map_or(true, |run| run.is_some_and(|run| is_later(&run, since, touch.row.outcome.is_none())));
         counts && touch.run != since.id && touch.run != own && later()

@@ -2,7 +2,7 @@
 //!
 //! Works partition by partition in pass-key order, so that memory stays flat and the baseline is read and later written in order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rayon::prelude::*;
 
@@ -276,6 +276,9 @@ fn compare_pass(
         // What an earlier run is about to write, or another record of this file, makes the baseline say nothing about this record.
         let trusted = baseline.filter(|_| alone && !pending && !against.force);
         let mask = if stale { 0 } else { changed(entry, trusted, against) };
+        if stale {
+            adds.notes.extend(stale_notes(entry, against.mapping));
+        }
         let fields_done = match entry.verb {
             Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => mask == 0,
             Verb::Upsert => mask == 0 && trusted.is_some(),
@@ -371,6 +374,18 @@ impl Adds {
 /// Words for a row that comes after an add in doubt.
 pub fn waits_for(note: &KeyNote) -> String {
     format!("run {} line {} is in doubt: passferry settle {}:{} decides", note.run, note.line, note.run, note.line)
+}
+
+/// What a row that adds does not set any more, because a later run changed the pass.
+fn stale_notes(entry: &Entry, mapping: &Mapping) -> Vec<OperationNote> {
+    let operations: BTreeSet<&str> = entry.wanted.iter().map(|&(field, _)| mapping.fields()[field as usize].rule.operation).collect();
+    let note = |operation: &str| OperationNote {
+        operation: operation.to_owned(),
+        outcome: Outcome::Stale,
+        code: Some(Code::CorrectionStale),
+        message: "a later run changed this pass".to_owned(),
+    };
+    operations.into_iter().map(note).collect()
 }
 
 /// What lack of consent keeps back, for the counts; the message names fields, never values.

@@ -582,7 +582,7 @@ impl Road {
     pub fn publish(&self, run: &mut Run, feed: &Feed) -> anyhow::Result<()> {
         let link = self.link(&feed.reports.source.name)?;
         let known = run.detail.reports.first().map(|known| known.name.clone());
-        let known = known.and_then(|name| Names::candidates(run).into_iter().find(|names| names.errors == name || names.report == name));
+        let known = known.and_then(|name| Names::candidates(run).find(|names| names.errors == name || names.report == name));
         let names = match known {
             Some(names) => names,
             None => link.with(|source| report::choose_names(feed, run, source))?,
@@ -602,8 +602,8 @@ impl Road {
         match self.publish_as(run, feed, link, &names, rows.as_ref()) {
             // Somebody took or changed a name after it was chosen.
             Err(error) if matches!(error.downcast_ref(), Some(SourceError::Exists(_))) => {
-                let [_, unique] = Names::candidates(run);
-                self.publish_as(run, feed, link, &unique, rows.as_ref())
+                let others = link.with(|source| report::choose_names(feed, run, source))?;
+                self.publish_as(run, feed, link, &others, rows.as_ref())
             }
             result => result,
         }

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::road::Road;
 use crate::ledger::key::Decision;
-use crate::ledger::{Ended, KeyState, Ledger, Row, RowDetail, RowEnd, Run, RunKind, Settling, State};
+use crate::ledger::{Ended, KeyState, Ledger, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, Settling, State};
 use crate::outcome::{Code, Outcome};
 use crate::row::PassKey;
 
@@ -22,7 +22,7 @@ pub fn settle(road: &Road, feed: &str) -> anyhow::Result<()> {
             Some(run) if road.feed(&run.feed).is_ok() => {}
             _ => {
                 warn!(run = settling.run, line = settling.line, "a decision about a run that nobody knows is dropped");
-                road.ledger.settle(road.fence, &settling, "", &[], None)?;
+                road.ledger.answer_settling(road.fence, &settling)?;
             }
         }
     }
@@ -31,17 +31,22 @@ pub fn settle(road: &Road, feed: &str) -> anyhow::Result<()> {
 
 fn settle_one(road: &Road, mut run: Run, settling: &Settling) -> anyhow::Result<()> {
     let keys = road.ledger.keys_of_line(&run.id, settling.line)?;
-    let doubtful: Vec<_> = keys.into_iter().filter(|note| note.state == KeyState::InDoubt).collect();
-    let Some(pass) = doubtful.first().map(|note| note.pass) else {
+    // A stop in the middle of this leaves keys that are settled already, by this very decision: what follows from it is still to be done.
+    let mut decided_keys =
+        keys.iter().filter(|note| note.state == KeyState::InDoubt || note.settled.as_ref() == Some(&settling.settlement));
+    let Some(pass) = decided_keys.next().map(|note| note.pass) else {
         warn!(run = run.id, line = settling.line, "nothing of this row is in doubt any more: the decision is dropped");
-        return Ok(road.ledger.settle(road.fence, settling, "", &[], None)?);
+        return Ok(road.ledger.answer_settling(road.fence, settling)?);
     };
+    let doubtful: Vec<_> = keys.iter().filter(|note| note.state == KeyState::InDoubt).collect();
     let decision = settling.settlement.decision;
     let state = if decision == Decision::Applied { KeyState::Applied } else { KeyState::NotApplied };
     let states: Vec<_> = doubtful.iter().map(|note| (note.key, state)).collect();
-    let row = row_in_doubt(&*road.ledger, &run.id, settling.line)?;
-    let end = row.as_ref().map(|row| decided(row, settling));
-    road.ledger.settle(road.fence, settling, &run.account, &states, end.as_ref())?;
+    let row = row_of(&*road.ledger, &run.id, settling.line)?;
+    let end = row.as_ref().filter(|row| row.outcome == Some(Outcome::InDoubt)).map(|row| decided(row, settling));
+    if !states.is_empty() {
+        road.ledger.settle(road.fence, settling, &run.account, &states, end.as_ref())?;
+    }
     info!(run = run.id, line = settling.line, decision = decision.as_str(), by = settling.settlement.by, "settled");
     if run.state == State::DoneInDoubt || (run.state.is_over() && run.detail.tally.get(Outcome::InDoubt) > 0) {
         // A new report says what is decided; the earlier one stays beside it.
@@ -61,17 +66,35 @@ fn settle_one(road: &Road, mut run: Run, settling: &Settling) -> anyhow::Result<
     }
     for (parent, records) in again {
         let parent = road.ledger.run(&parent)?.context("a run of the ledger is gone")?;
+        let records = not_yet_requested(road, &parent, records)?;
+        if records.is_empty() {
+            continue;
+        }
         let proof = format!("taken up when line {} of run {} was settled", settling.line, run.id);
         let retry = road.ledger.request_run(parent.again(records.into_iter().collect(), proof))?;
         info!(run = retry.id, parent = parent.id, "rows that waited are taken up");
     }
-    Ok(())
+    Ok(road.ledger.answer_settling(road.fence, settling)?)
 }
 
-fn row_in_doubt(ledger: &dyn Ledger, run: &str, line: u64) -> anyhow::Result<Option<Row>> {
+/// Those of these records that no unfinished retry has picked.
+fn not_yet_requested(road: &Road, parent: &Run, mut records: BTreeSet<u64>) -> anyhow::Result<BTreeSet<u64>> {
+    let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
+    let runs = road.ledger.runs(&RunFilter { feed: Some(parent.feed.clone()), states: open, limit: None })?;
+    for retry in runs.iter().filter(|run| run.kind == RunKind::Retry && run.parent.as_ref() == Some(&parent.id)) {
+        for record in &retry.detail.picked {
+            records.remove(record);
+        }
+    }
+    Ok(records)
+}
+
+/// The row with an add in doubt, or the one that this decision has ended already.
+fn row_of(ledger: &dyn Ledger, run: &str, line: u64) -> anyhow::Result<Option<Row>> {
     let mut found = None;
-    ledger.rows(run, &[Outcome::InDoubt], &mut |row| {
-        if row.line == line {
+    ledger.rows(run, &[Outcome::InDoubt, Outcome::NotAttempted], &mut |row| {
+        let decided = row.outcome == Some(Outcome::InDoubt) || row.detail.codes().contains(&Code::SettledResend);
+        if row.line == line && decided {
             found = Some(row);
         }
         Ok(())

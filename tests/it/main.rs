@@ -4,6 +4,7 @@ mod cli;
 mod demo;
 mod faults;
 mod login;
+mod model;
 mod readme;
 mod rig;
 mod source;

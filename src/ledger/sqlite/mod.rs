@@ -421,8 +421,12 @@ impl Ledger for Sqlite {
                 rows::end(work, runs::seq(work, &settling.run)?, ends)?;
                 baseline::learn(work, baseline::account(work, account)?, ends)?;
             }
-            keys::answered(work, settling.number)
+            Ok(())
         })
+    }
+
+    fn answer_settling(&self, fence: Fence, settling: &Settling) -> Result<()> {
+        self.write(fence, |work| keys::answered(work, settling.number))
     }
 
     fn distrust_pending(&self, fence: Fence, run: &str, account: &str) -> Result<u64> {

@@ -34,9 +34,10 @@ impl Names {
         Names { errors: with(".errors.csv"), problems: with(".problems.csv"), report: with(".report.json"), stem }
     }
 
-    /// The plain stem, and the one that carries the run's id. Cut where the longest name made from it would not fit.
-    pub fn candidates(run: &Run) -> [Names; 2] {
-        let added = format!(".held-{id}.problems.csv.{id}.part.", id = run.id).len();
+    /// The plain stem, the one that carries the run's id, and that one with a number: each decision about a row in doubt makes a report
+    /// of its own. Cut where the longest name made from it would not fit.
+    pub fn candidates(run: &Run) -> impl Iterator<Item = Names> + use<> {
+        let added = format!(".held-{id}-{REPORTS_MAX}.problems.csv.{id}.part.", id = run.id).len();
         let stem = &run.name[..stem_length(run.name.as_bstr())];
         let mut plain = BString::from(cut(stem, NAME_BYTES_MAX.saturating_sub(added)));
         if run.state == State::Held {
@@ -44,7 +45,13 @@ impl Names {
         }
         let mut unique = plain.clone();
         unique.extend_from_slice(format!("-{}", run.id).as_bytes());
-        [Names::of(plain), Names::of(unique)]
+        let numbered = unique.clone();
+        let numbered = (2..=REPORTS_MAX).map(move |number| {
+            let mut stem = numbered.clone();
+            stem.extend_from_slice(format!("-{number}").as_bytes());
+            Names::of(stem)
+        });
+        [Names::of(plain), Names::of(unique)].into_iter().chain(numbered)
     }
 
     fn bytes(&self, ending: &str) -> BString {
@@ -52,20 +59,31 @@ impl Names {
     }
 }
 
+/// Reports that one run may have under names of their own.
+const REPORTS_MAX: u32 = 9999;
+
 /// Endings of the three files, in the order in which they are published: whoever sees the last has them all.
 pub const ENDINGS: [&str; 3] = ["errors.csv", "problems.csv", "report.json"];
 
 /// Chooses names that nothing has yet at the feed's report place.
 pub fn choose_names(feed: &Feed, run: &Run, source: &mut dyn Source) -> SourceResult<Names> {
-    let [plain, unique] = Names::candidates(run);
     let folder = feed.reports.folder.as_bstr();
     source.make_folder(folder)?;
-    for ending in ENDINGS {
-        if source.stat(join(folder, plain.bytes(ending).as_bstr()).as_bstr())?.is_some() {
-            return Ok(unique);
+    for names in Names::candidates(run) {
+        if is_free(folder, &names, source)? {
+            return Ok(names);
         }
     }
-    Ok(plain)
+    Err(SourceError::Exists(format!("{REPORTS_MAX} reports of run {}", run.id)))
+}
+
+fn is_free(folder: &BStr, names: &Names, source: &mut dyn Source) -> SourceResult<bool> {
+    for ending in ENDINGS {
+        if source.stat(join(folder, names.bytes(ending).as_bstr()).as_bstr())?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Writes the three files into the spool. Rows are left out when the file could not be read as rows.

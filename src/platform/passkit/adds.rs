@@ -154,12 +154,14 @@ pub(super) struct Look {
     /// The pass's identifier, once read; the list of events is asked by it.
     pass_id: Option<String>,
     offset: usize,
+    /// The first event of the page before.
+    first: Option<Json>,
     unread: u32,
 }
 
 impl Look {
     pub(super) fn new(scope: Arc<Scope>, add: Addition, read_back: ReadBack) -> Look {
-        Look { scope, add, read_back, pass_id: None, offset: 0, unread: 0 }
+        Look { scope, add, read_back, pass_id: None, offset: 0, first: None, unread: 0 }
     }
 
     fn ask(&self) -> Request {
@@ -178,6 +180,10 @@ impl Look {
         match status {
             200..=299 if self.pass_id.is_none() => self.read(&body),
             200..=299 => self.search(&body),
+            // A pass that is not there has no event of ours either; sent again, the add is refused.
+            404 | 410 if self.pass_id.is_none() && self.read_back == ReadBack::Events => {
+                Step::Done(Proof::NotApplied("no pass has this identifier".to_owned()))
+            }
             404 | 410 if self.pass_id.is_none() => unknown("the pass is not there any more"),
             _ => unknown(&format!("the look is refused ({status}): {}", message(&body))),
         }
@@ -218,6 +224,11 @@ impl Look {
         }
         // A page may hold fewer than were asked for: only one without any is behind the last.
         if !events.is_empty() {
+            let first = events[0].get("id").cloned();
+            if self.offset > 0 && first == self.first {
+                return unknown("the list of events gives the same page again and again");
+            }
+            self.first = first;
             self.offset += events.len();
             return Step::Send(self.ask());
         }

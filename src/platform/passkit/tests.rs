@@ -318,7 +318,10 @@ fn the_probe_tells_a_wrong_region_from_a_wrong_key() {
 #[test]
 fn a_page_gives_values_in_the_kinds_of_their_fields() {
     let (_, page) = play(passkit().pages(0), &[(200, lines(&[member(json!({ "store": "12", "empty": "" }))]))]);
-    assert_eq!((page.next, page.fault.as_deref(), page.passes.len()), (None, None, 1));
+    // A platform may give fewer rows than were asked for: only an empty page is behind the last.
+    assert_eq!((page.next, page.fault.as_deref(), page.passes.len()), (Some(1), None, 1));
+    let (_, end) = play(passkit().pages(1), &[(200, lines(&[]))]);
+    assert_eq!((end.next, end.passes.len()), (None, 0));
     let fields = &page.passes[0].fields;
     let value = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.canonical().into_owned());
     assert_eq!(value("points").as_deref(), Some("12.5"));

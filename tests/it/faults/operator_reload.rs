@@ -84,7 +84,7 @@ fn a_configuration_with_faults_changes_nothing_and_is_told() {
         hang_up(&daemon);
         let told = || in_use(&harbour.state()).unwrap().refused;
         wait_until("the refusal is told", || told().is_some_and(|refused| refused.why.contains(why)));
-        assert!(harbour.said().contains("the configuration is refused and the earlier one kept"), "{}", harbour.said());
+        wait_until("the log says so", || harbour.said().contains("the configuration is refused and the earlier one kept"));
         let name = format!("{index}.csv");
         harbour.deliver(&name, snapshot(1..=9, 10 * (index as u32 + 1)));
         wait_until("a file goes its road", || harbour.state_of(&name) == Some(State::Done));
