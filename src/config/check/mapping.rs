@@ -142,9 +142,6 @@ impl Check<'_> {
     fn template(&mut self, key: &Key, text: &str, columns: &Columns) {
         let names = template_columns(text);
         let Some(names) = self.good(key, names) else { return };
-        if names.is_empty() {
-            self.fault(key, "is a template without a column, which changes nothing; write a column as {{ COLUMN }}".into());
-        }
         for name in names {
             self.column(key, &name, columns);
         }
