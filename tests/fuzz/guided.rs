@@ -17,4 +17,4 @@ static TARGET: LazyLock<&'static Target> = LazyLock::new(|| {
     })
 });
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| { (TARGET.run)(data) });
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (TARGET.run)(data));

@@ -89,7 +89,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// `SplitMix64`.
+/// Random enough, and the same everywhere (the `SplitMix64` generator).
 struct Dice(u64);
 
 impl Dice {

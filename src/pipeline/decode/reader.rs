@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use memchr::{memchr, memchr_iter};
 
-use super::cells::{Cells, split_quoted};
+use super::cells::{Cell, Cells, split_quoted};
 use super::chunk::{Chunk, Span};
 use super::fault::{DecodeError, FileFault, Place};
 use super::input::{Input, Piece};
@@ -407,7 +407,11 @@ fn repeats(header: &Header, raw: &[u8], delimiter: u8) -> bool {
     let begins = header.labels.first().is_some_and(|label| raw.strip_prefix(b"\"").unwrap_or(raw).starts_with(label.as_bytes()));
     begins
         && std::str::from_utf8(raw).is_ok_and(|raw| {
-            Cells::new(raw, delimiter).map(|cell| cell.text).eq(header.labels.iter().map(|label| Cow::Borrowed(label.as_str())))
+            // A stray quote is a fault, whatever it stands beside.
+            let well = |cell: Cell<'_>| cell.quoted || !cell.text.contains('"');
+            let mut labels = header.labels.iter();
+            Cells::new(raw, delimiter).all(|cell| labels.next().is_some_and(|label| *label == *cell.text) && well(cell))
+                && labels.next().is_none()
         })
 }
 

@@ -41,9 +41,8 @@ pub struct Lines {
     pub cr: u64,
 }
 
-#[expect(clippy::struct_field_names, reason = "the text of a text")]
-pub struct Text<'t> {
-    text: &'t [u8],
+pub struct Scan<'t> {
+    all: &'t [u8],
     delimiter: u8,
     limits: &'t Limits,
     at: usize,
@@ -51,22 +50,22 @@ pub struct Text<'t> {
 }
 
 pub fn read(text: &[u8], delimiter: u8, limits: &Limits) -> Vec<Piece> {
-    let mut text = Text { text, delimiter, limits, at: 0, line: 1 };
+    let mut scan = Scan { all: text, delimiter, limits, at: 0, line: 1 };
     let mut pieces = Vec::new();
-    while text.at < text.text.len() {
-        let (start, line) = (text.at, text.line);
-        if text.line_end() {
+    while scan.at < scan.all.len() {
+        let (start, line) = (scan.at, scan.line);
+        if scan.line_end() {
             pieces.push(Piece::Blank { line, start });
             continue;
         }
-        match text.record() {
+        match scan.record() {
             Ok(record) => pieces.push(Piece::Record(record)),
             Err(code) => {
                 pieces.push(Piece::Fatal(code));
                 break;
             }
         }
-        text.line_end();
+        scan.line_end();
     }
     pieces
 }
@@ -85,9 +84,9 @@ pub fn lines(text: &[u8]) -> Lines {
     lines
 }
 
-impl Text<'_> {
+impl Scan<'_> {
     fn byte(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        self.all.get(self.at).copied()
     }
 
     fn at_line_end(&self) -> bool {
@@ -96,7 +95,7 @@ impl Text<'_> {
 
     /// Passes over a line end, if one is here.
     fn line_end(&mut self) -> bool {
-        let length = match (self.byte(), self.text.get(self.at + 1)) {
+        let length = match (self.byte(), self.all.get(self.at + 1)) {
             (Some(b'\r'), Some(b'\n')) => 2,
             (Some(b'\r' | b'\n'), _) => 1,
             _ => return false,
@@ -134,7 +133,7 @@ impl Text<'_> {
             }
             self.at += 1;
         }
-        cells.push(Cell { start, bytes: self.text[start..self.at].to_vec(), quoted: false });
+        cells.push(Cell { start, bytes: self.all[start..self.at].to_vec(), quoted: false });
         true
     }
 
@@ -158,7 +157,7 @@ impl Text<'_> {
                 bytes.push(b'"');
                 self.at += 1;
             } else if self.line_end() {
-                bytes.extend_from_slice(&self.text[from..self.at]);
+                bytes.extend_from_slice(&self.all[from..self.at]);
             } else {
                 bytes.push(byte);
                 self.at += 1;

@@ -2,6 +2,8 @@
 //!
 //! The name stands before the first line of three hyphens, a folder may follow it.
 
+use std::collections::BTreeSet;
+
 use bstr::{BStr, BString, ByteSlice};
 use passferry::ledger::run::{Detail, show_name};
 use passferry::ledger::{Run, RunKind, State};
@@ -27,7 +29,8 @@ pub fn target(data: &[u8]) {
     if folder.len() % 2 == 1 {
         run.state = State::Held;
     }
-    for names in Names::candidates(&run).take(4) {
+    let candidates: Vec<Names> = Names::candidates(&run).take(12).collect();
+    for names in &candidates {
         for shown in [&names.errors, &names.problems, &names.report] {
             assert!(!shown.chars().any(char::is_control), "{shown:?}");
         }
@@ -38,8 +41,8 @@ pub fn target(data: &[u8]) {
             check_made([b".", made.as_slice(), b".", run.id.as_bytes(), b".part"].concat().as_bstr(), name, folder);
         }
     }
-    let stems: std::collections::HashSet<_> = Names::candidates(&run).take(10).map(|names| names.stem).collect();
-    assert_eq!(stems.len(), 10, "names to choose from");
+    let stems: BTreeSet<&BString> = candidates.iter().map(|names| &names.stem).collect();
+    assert!(stems.len() == candidates.len() && stems.len() > 1, "names to choose from");
     let archived = with_id(name, &run.id);
     check_made(archived.as_bstr(), name, folder);
     assert_ne!(archived, name, "a name that is free");
