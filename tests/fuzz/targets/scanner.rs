@@ -110,7 +110,7 @@ impl Setup {
         told.header = reader.header().cloned();
         let end = loop {
             match reader.next_chunk() {
-                Ok(Some(chunk)) => self.take(&chunk, reader.dialect(), &mut told.rows),
+                Ok(Some(chunk)) => Setup::take(&chunk, reader.dialect(), &mut told.rows),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -119,7 +119,7 @@ impl Setup {
         told
     }
 
-    fn take(&self, chunk: &passferry::pipeline::decode::Chunk, dialect: &Dialect, rows: &mut Vec<Row>) {
+    fn take(chunk: &passferry::pipeline::decode::Chunk, dialect: &Dialect, rows: &mut Vec<Row>) {
         assert_ne!(chunk.len(), 0, "a chunk holds something");
         let (mut splitter, mut together, mut again) = (chunk.splitter(), Vec::new(), Vec::new());
         for record in chunk.records() {
