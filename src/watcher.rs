@@ -187,7 +187,7 @@ fn matchers(road: &Road, source: &Source) -> anyhow::Result<Vec<Matcher>> {
 }
 
 /// Lists a source whenever it is time to.
-fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, stop: &Stop) {
+fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, retired: &Stop, stop: &Stop) {
     let matchers = match matchers(road, source) {
         Ok(matchers) => matchers,
         Err(fault) => return error!(source = source.name, "{fault:#}"),
@@ -202,7 +202,7 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
     let mut reachable = true;
     let mut told: Vec<String> = Vec::new();
     let mut first = true;
-    while !stop.is_draining() {
+    while !retired.is_draining() {
         for (key, (size, mtime)) in road.own_reports() {
             observations.note_ours(key.0.as_bstr(), key.1.as_bstr(), size, mtime);
         }
@@ -241,15 +241,15 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
         let keep_alive = || road.link(&source.name).map(|link| link.keep_alive(Duration::from_secs(30))).unwrap_or_default();
         match &source.wake {
             Wake::Every(interval) => {
-                wait(again.map_or(*interval, |again| again.min(*interval)), woken, stop, keep_alive);
+                wait(again.map_or(*interval, |again| again.min(*interval)), woken, retired, keep_alive);
             }
             Wake::Schedule { cron, timezone } => {
                 let due = || next_time(cron, *timezone);
                 let before = due();
                 // Whatever the clock does meanwhile: once another time is the next, this one has come.
                 let end = again.map(|again| Instant::now() + again);
-                while !stop.is_draining() && due() == before && end.is_none_or(|end| Instant::now() < end) {
-                    if wait(TICK, woken, stop, keep_alive) {
+                while !retired.is_draining() && due() == before && end.is_none_or(|end| Instant::now() < end) {
+                    if wait(TICK, woken, retired, keep_alive) {
                         break;
                     }
                 }

@@ -120,7 +120,7 @@ impl Generation {
                 if before.is_some_and(|(posts, wanted)| !posts.wait_for(&wanted, &stop)) {
                     return;
                 }
-                lookout(&road, &source, &wakers, &retired);
+                lookout(&road, &source, &wakers, &retired, &stop);
             })?;
         }
         let keeper = before(vec![Post::Keeper]);

@@ -160,7 +160,7 @@ const STEPS: &[&str] = &[
 pub fn prepare(connection: &Connection) -> Result<()> {
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = ON;
+            "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA cache_size = -16384; PRAGMA temp_store = FILE; PRAGMA wal_autocheckpoint = 4000; PRAGMA secure_delete = ON;",
         )
         .map_err(storage)?;
