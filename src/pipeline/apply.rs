@@ -16,7 +16,7 @@ use super::resolve::{Resolved, resolve};
 use super::validate::Rules;
 use crate::config::meant::Feed;
 use crate::dispatch::{AddFate, Came, ChangeSender, Dispatch, Health};
-use crate::ledger::{Ended, Fence, KeyEnd, KeyNote, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd};
+use crate::ledger::{Ended, Fence, KeyEnd, KeyNote, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd, Run, State};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome, Problem};
 use crate::platform::Account;
@@ -76,6 +76,8 @@ pub enum Applied {
     All,
     /// Stopped; rows are left.
     Stopped,
+    /// What is left comes behind a run that has not finished; which, in words.
+    Behind(String),
     /// What is left are notifications, whose window is shut.
     WindowShut,
     /// Too many of the first rows have no pass. What the person sees.
@@ -118,6 +120,8 @@ struct Shared {
     window_shut: AtomicBool,
     /// Why no more notifications are sent: what became of a seed's.
     seed_failed: Mutex<Option<String>>,
+    /// An earlier run that was waited for in vain.
+    behind: Mutex<Option<String>>,
 }
 
 /// What waits to be committed.
@@ -142,6 +146,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         again: AtomicBool::new(false),
         window_shut: AtomicBool::new(false),
         seed_failed: Mutex::default(),
+        behind: Mutex::default(),
     };
     let (sender, receiver) = work.dispatch.changes(work.stop).split();
     let sender = sender.ok_or_else(|| anyhow::anyhow!("the stream of changes is closed"))?;
@@ -189,6 +194,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         Ok(match left {
             false => Applied::All,
             true if shared.window_shut.load(Ordering::Relaxed) && !work.stop.is_draining() => Applied::WindowShut,
+            true if let Some(words) = lock(&shared.behind).take() => Applied::Behind(words),
             true => Applied::Stopped,
         })
     })
@@ -228,7 +234,7 @@ fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications:
             if rows.is_empty() {
                 continue;
             }
-            if deferred && !wait_for_earlier_runs(work)? {
+            if deferred && !wait_for_earlier_runs(work, shared)? {
                 return Ok(());
             }
             feed_group(work, shared, sender, &rows, notifications)?;
@@ -248,18 +254,33 @@ fn all_back(work: &Work<'_>, shared: &Shared) -> bool {
     !work.stop.wait(COMMIT_AFTER * 3)
 }
 
-/// True when the runs that this one was checked behind have no rows left. False when it is time to stop, or after a while: whoever
-/// waits longer comes back later, so that a run that nobody advances is seen and not waited for in silence.
-fn wait_for_earlier_runs(work: &Work<'_>) -> anyhow::Result<bool> {
+/// True when the runs that this one comes behind have no rows left. False when it is time to stop, or after a while: whoever waits
+/// longer comes back later, so that a run that nobody advances is seen and not waited for in silence.
+fn wait_for_earlier_runs(work: &Work<'_>, shared: &Shared) -> anyhow::Result<bool> {
     let end = Instant::now() + EARLIER_WAIT;
     loop {
-        if work.ledger.pending_of(work.behind)? == 0 {
-            return Ok(true);
+        let Some(words) = earlier_with_rows(work)? else { return Ok(true) };
+        if Instant::now() >= end {
+            *lock(&shared.behind) = Some(words);
+            return Ok(false);
         }
-        if Instant::now() >= end || work.stop.wait(TICK * 4) {
+        if work.stop.wait(TICK * 4) {
             return Ok(false);
         }
     }
+}
+
+/// A run that this one comes behind and that has not finished with its rows, in words.
+fn earlier_with_rows(work: &Work<'_>) -> anyhow::Result<Option<String>> {
+    for id in work.behind {
+        let Some(run) = work.ledger.run(id)?.filter(Run::is_placed) else { continue };
+        // While it is checked again its rows are not to be seen.
+        let unseen = run.state == State::Fetched && run.detail.attempts > 0;
+        if unseen || work.ledger.count_pending(id)? > 0 {
+            return Ok(Some(format!("waits for run {id} ({}), which is {}", run.shown_name(), run.state)));
+        }
+    }
+    Ok(None)
 }
 
 fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[Row], notifications: &Notifications) -> anyhow::Result<()> {

@@ -33,6 +33,8 @@ pub enum Checked {
     Held,
     /// May be applied.
     Ready,
+    /// It comes behind a run whose rows are not known at this moment; which, in words.
+    Behind(String),
 }
 
 /// Rows written to the ledger together.
@@ -109,11 +111,12 @@ fn compare(
 ) -> anyhow::Result<Checked> {
     // From the look at other runs' rows until this run's own are visible as checked, no other run of the account may do the same.
     let _order = road.account_order(&feed.platform.name)?;
-    run.detail.behind = road.others_applying(run, &feed.platform.name)?;
+    run.detail.behind = match road.runs_before(run, &feed.platform.name)? {
+        Ok(before) => before,
+        Err(other) => return Ok(Checked::Behind(format!("waits for run {} ({}), which is checked again", other.id, other.shown_name()))),
+    };
     let mut pending = PendingPasses::default();
-    road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |feed, pass, verb, mask| {
-        road.note_pending(&mut pending, feed, pass, verb, mask);
-    })?;
+    road.ledger.pending_passes(&run.detail.behind, &mut |row| road.note_pending(&mut pending, &row))?;
     let later = corrected_after(road, run)?;
     let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later, &run.id));
     let today = (Utc::now().timestamp() / 86_400) as u16;
@@ -184,6 +187,7 @@ fn compare(
     }
     road.spool.keep_text(&road.spool_owner(run))?;
     run.state = State::Checked;
+    run.detail.placed = true;
     road.save(run)?;
     supersede_older(road, run, feed, validated)?;
     Ok(Checked::Ready)
@@ -451,7 +455,7 @@ fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run, own: &s
 
 /// Rows without an outcome speak only where they are on their way.
 fn is_later(run: &Run, since: &Run, pending: bool) -> bool {
-    run.detail.order > since.detail.order && (!pending || matches!(run.state, State::Checked | State::Applying | State::Paused))
+    run.detail.order > since.detail.order && (!pending || run.is_placed())
 }
 
 /// Rows that the feed's mode keeps back.

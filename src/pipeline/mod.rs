@@ -117,7 +117,10 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
     if let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) {
         run.detail.cause = Some(told(&wish));
-        run.detail.end = Some(State::Discarded);
+        // It may have been here before, and its copy was lost after rows had been sent.
+        run.detail.end = Some(if run.detail.may_have_sent() { State::Stopped } else { State::Discarded });
+        road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+        road.end_left(run, Code::RunStopped, "the run was ended before this row")?;
         return next(road, run, State::Reporting);
     }
     // No room will do for a file beyond the feed's limit: it fails below.
@@ -231,11 +234,15 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
         return fetch_again(road, run);
     }
-    run.detail.attempts += 1;
     run.detail.fault = None;
     run.detail.verdicts.clear();
     run.detail.config_hash.clone_from(&road.config.hash);
-    road.save(run)?;
+    {
+        // Its rows go from here until they are compared again: whoever is compared meanwhile must know that they are missing.
+        let _order = road.account_order(&run.account)?;
+        run.detail.attempts += 1;
+        road.save(run)?;
+    }
     if run.detail.attempts > ATTEMPTS_MAX {
         let message = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it read this file");
         return fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion: None });
@@ -254,6 +261,11 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     time(run, "check", started);
     match checked {
         Checked::Bad(fault) => fail(road, run, fault),
+        Checked::Behind(words) => {
+            run.detail.waits = Some(words);
+            road.save(run)?;
+            Ok(Some(Rest::Later))
+        }
         Checked::Held => {
             time(run, "check", started);
             next(road, run, State::Held)?;
@@ -358,6 +370,11 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         Applied::All => next(road, run, State::Reporting),
         Applied::TooManyUnresolved(evidence) => hold(road, run, "unresolved", evidence),
         Applied::SeedFailed(evidence) => hold(road, run, "seeds", evidence),
+        Applied::Behind(words) => {
+            run.detail.waits = Some(words);
+            road.save(run)?;
+            Ok(Some(Rest::Later))
+        }
         Applied::WindowShut => {
             run.detail.window_shut = true;
             run.detail.cause = Some("notifications wait for their window".into());
@@ -384,6 +401,7 @@ fn count_start(road: &Road, run: &mut Run) -> anyhow::Result<u32> {
     let left = road.ledger.count_pending(&run.id)?;
     run.detail.attempts = if left == run.detail.left_at_start { run.detail.attempts + 1 } else { 1 };
     run.detail.left_at_start = left;
+    run.detail.begun |= left > 0;
     road.save(run)?;
     Ok(run.detail.attempts)
 }
@@ -411,6 +429,11 @@ fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> 
 /// Tallies, writes the reports to their place, and decides how the run ended.
 fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
+    if road.ledger.count_pending(&run.id)? > 0 {
+        // Each station that ends a run early ends its rows; one that did not is a fault of ours, and no row may be left without an end.
+        tracing::error!("rows were left without an end: they end not-attempted");
+        road.end_left(run, Code::RunStopped, "the run ended before this row")?;
+    }
     road.doubt_forgotten(run)?;
     let mut ended = run.clone();
     ended.detail.waits = None;

@@ -27,7 +27,13 @@ fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> R
             KeyState::Applied => return Ok(Intended::Applied(known)),
             KeyState::InDoubt => return Ok(Intended::InDoubt(known)),
             KeyState::Intended if own => return Ok(Intended::PerhapsSent { before: known.before }),
-            KeyState::Intended => return Ok(Intended::Elsewhere(known)),
+            KeyState::Intended if is_under_way(work, &known.run)? => return Ok(Intended::Elsewhere(known)),
+            // Nobody will ever look what became of it.
+            KeyState::Intended => {
+                let evidence = format!("run {} ended, or was lost, while the answer was awaited", known.run);
+                end(work, &[KeyEnd { key: known.key, state: KeyState::InDoubt, evidence: evidence.clone() }])?;
+                return Ok(Intended::InDoubt(KeyNote { state: KeyState::InDoubt, evidence, ..known }));
+            }
         }
     }
     if let Some(doubtful) = doubtful(work, account, intent.pass)? {
@@ -53,6 +59,10 @@ fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> R
     })
     .map_err(storage)?;
     Ok(Intended::Send)
+}
+
+fn is_under_way(work: &Connection, run: &str) -> Result<bool> {
+    Ok(super::runs::by_id(work, run)?.is_some_and(|run| !run.state.is_over()))
 }
 
 pub fn end(work: &Connection, ends: &[KeyEnd]) -> Result<()> {

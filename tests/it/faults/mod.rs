@@ -5,6 +5,7 @@
 
 mod adds;
 mod content;
+mod crash_places;
 mod crash_points;
 mod crash_recheck;
 mod crash_stations;
