@@ -1,5 +1,7 @@
 //! Which call of the platform a method and path name (contract section 4.2).
 
+pub(super) const PROFILE: &str = "/user/profile";
+
 /// A call, with the ids its path carries, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
@@ -40,7 +42,7 @@ impl Call {
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (wanted, call, route): (&[&str], Call, &'static str) = match parts[..] {
-            ["user", "profile"] => (&["GET"], Call::Profile, "/user/profile"),
+            ["user", "profile"] => (&["GET"], Call::Profile, PROFILE),
             ["members", "program", id] => (&["GET"], Call::Program(id.to_owned()), "/members/program/{id}"),
             ["members", "member"] => {
                 let call = match method {
@@ -71,11 +73,6 @@ impl Call {
             _ => return (Call::Unknown, "other"),
         };
         if wanted.contains(&method) { (call, route) } else { (Call::WrongMethod, route) }
-    }
-
-    /// Whether the call answers a stream of lines.
-    pub fn is_list(&self) -> bool {
-        matches!(self, Call::List(_) | Call::Events(_) | Call::ProgramEvents(_))
     }
 }
 
