@@ -35,7 +35,6 @@ impl Reply {
     }
 
     /// A status and nothing else.
-    #[expect(dead_code, reason = "for the stand-ins to come")]
     pub fn empty(status: u16) -> Reply {
         Reply::of(status, "", "")
     }
@@ -70,7 +69,6 @@ impl Failure {
     }
 
     #[must_use]
-    #[expect(dead_code, reason = "for the stand-ins to come")]
     pub fn because(self, reason: &'static str) -> Failure {
         Failure { reason, ..self }
     }

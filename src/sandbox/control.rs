@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/passes/{platform}/{name}", get(pass))
         .route("/effects", get(effects))
         .route("/alerts", get(alerts))
+        .route("/google-key", get(google_key))
+        .route("/notices", get(notices))
+        .route("/tokens", delete(revoke_tokens))
         .route("/stats", get(stats))
         .layer(DefaultBodyLimit::disable())
 }
@@ -143,6 +146,22 @@ async fn alerts(State(shared): State<Arc<Shared>>, Query(whose): Query<Whose>) -
     let mut alerts = shared.passkit.alerts();
     alerts.retain(|alert| whose.is(&alert.external_id));
     Json(alerts).into_response()
+}
+
+async fn google_key(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.google_wallet.key_file() {
+        Ok(key) => ([(header::CONTENT_TYPE, "application/json")], key).into_response(),
+        Err(problem) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{problem:#}\n")).into_response(),
+    }
+}
+
+async fn notices(State(shared): State<Arc<Shared>>) -> Response {
+    Json(shared.google_wallet.notices()).into_response()
+}
+
+async fn revoke_tokens(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.all().for_each(|stand_in| stand_in.revoke_tokens());
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Serialize)]

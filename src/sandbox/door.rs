@@ -3,7 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
@@ -51,7 +51,7 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, ConnectInfo(wire): C
     if !decision.wait.is_zero() {
         tokio::time::sleep(decision.wait).await;
     }
-    let late_ms = AtomicU64::new(0);
+    let after = After::default();
     let answered = {
         let visit = Visit {
             shared: &shared,
@@ -61,7 +61,7 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, ConnectInfo(wire): C
             knobs: &decision.knobs,
             clock: decision.clock,
             sequence: leaving.sequence,
-            late_ms: &late_ms,
+            after: &after,
             troubles: &decision.troubles,
         };
         match refused_at_once(&visit, decision.outage, decision.throttled.as_ref()) {
@@ -76,12 +76,12 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, ConnectInfo(wire): C
     let mut response = answer.respond(stand_in);
     for trouble in &decision.troubles {
         match trouble {
-            Trouble::AnswerLate { ms } => drop(late_ms.fetch_add(*ms, Ordering::Relaxed)),
+            Trouble::AnswerLate { ms } => after.delay(*ms),
             Trouble::AnswerTwice => wire.twice(),
             _ => {}
         }
     }
-    let late = late_ms.load(Ordering::Relaxed);
+    let late = after.late_ms.load(Ordering::Relaxed);
     if late > 0 {
         tokio::time::sleep(Duration::from_millis(late)).await;
     }
@@ -173,6 +173,21 @@ impl Answer {
     }
 }
 
+/// What is done once the answer is known.
+#[derive(Default)]
+struct After {
+    /// How long the answer is held back.
+    late_ms: AtomicU64,
+    /// A part of a batch cost the whole connection.
+    cut: AtomicBool,
+}
+
+impl After {
+    fn delay(&self, ms: u64) {
+        self.late_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
 /// One request, or one part of a batch, on its way through the house.
 pub(super) struct Visit<'a> {
     shared: &'a Arc<Shared>,
@@ -183,14 +198,13 @@ pub(super) struct Visit<'a> {
     /// The server's.
     pub clock: SystemTime,
     sequence: u64,
-    late_ms: &'a AtomicU64,
+    after: &'a After,
     troubles: &'a [Trouble],
 }
 
 impl Visit<'_> {
     /// Sends a part of a batch through the door as a request of its own: it is logged, and rules befall it. None when it cost the whole
     /// connection. An answer that breaks off, drips or is written twice is for whole answers alone.
-    #[expect(dead_code, reason = "for the stand-ins to come")]
     pub fn part(&self, request: Request, path: &str) -> Option<Reply> {
         let request = Arc::new(request);
         let called = self.stand_in.recognise(&request);
@@ -199,13 +213,26 @@ impl Visit<'_> {
         let troubles = self.shared.faults.befall(&about(&request, path, &called.pass));
         for trouble in &troubles {
             if let Trouble::AnswerLate { ms } = trouble {
-                self.late_ms.fetch_add(*ms, Ordering::Relaxed);
+                self.after.delay(*ms);
             }
         }
         let visit = Visit { request: &request, called: &called, sequence, troubles: &troubles, ..*self };
-        let End::Answer(answer) = visit.end() else { return None };
+        let End::Answer(answer) = visit.end() else {
+            self.after.cut.store(true, Ordering::Relaxed);
+            return None;
+        };
         leaving.status = Some(answer.reply.status);
         Some(answer.reply)
+    }
+
+    /// Holds the answer back, after all is done.
+    pub fn delay(&self, ms: u64) {
+        self.after.delay(ms);
+    }
+
+    /// Tells this request from all others.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     fn end(&self) -> End {
@@ -219,6 +246,10 @@ impl Visit<'_> {
                 Trouble::BadGatewayHtml => {
                     let page = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>";
                     return Answer::whole(Reply::of(502, "text/html", page));
+                }
+                Trouble::Blocked { code } => {
+                    let page = "<!DOCTYPE html><html><head><title>Attention Required!</title></head><body><h1>Sorry, you have been blocked</h1></body></html>";
+                    return Answer::whole(Reply::of(*code, "text/html; charset=UTF-8", page));
                 }
                 Trouble::HtmlOk => {
                     let page = "<!DOCTYPE html><html><body><form>Please log in</form></body></html>";
@@ -245,6 +276,9 @@ impl Visit<'_> {
             }
         }
         let reply = self.stand_in.admit(self).and_then(|()| self.stand_in.answer(self));
+        if self.after.cut.load(Ordering::Relaxed) {
+            return End::Cut;
+        }
         if reading {
             self.lose_updates();
         }
@@ -268,7 +302,7 @@ impl Visit<'_> {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let called = stand_in.recognise(&request);
-            let late_ms = AtomicU64::new(0);
+            let after = After::default();
             let visit = Visit {
                 shared: &shared,
                 stand_in: &stand_in,
@@ -277,7 +311,7 @@ impl Visit<'_> {
                 knobs: &knobs,
                 clock: clock + wait,
                 sequence,
-                late_ms: &late_ms,
+                after: &after,
                 troubles: &[],
             };
             if let Err(failure) = stand_in.answer(&visit) {

@@ -14,7 +14,8 @@ use super::trouble::{About, Rule, Trouble};
 /// How long a request stays refused once it met [`Trouble::Unavailable`] (contract section 3.1).
 pub const UNAVAILABLE_FOR: Duration = Duration::from_millis(250);
 
-/// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off.
+/// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off. Those without a platform's name that no request of
+/// another platform could meet are PassKit's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
@@ -53,6 +54,8 @@ pub struct Faults {
     pub no_balances: bool,
     /// No page of a list holds more rows, whatever its `limit` says (contract section 3.3: no maximum is documented).
     pub page_max: Option<usize>,
+    pub google_wallet: super::google_wallet::Knobs,
+    pub thewalletcrew: super::thewalletcrew::Knobs,
 }
 
 /// Time added before a request is handled.

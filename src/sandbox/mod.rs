@@ -5,15 +5,19 @@
 //! platform's name. Everything under `/sandbox/` is the sandbox's own and needs no token.
 
 mod answer;
+mod bearer;
 mod control;
 mod door;
 mod effects;
 mod faults;
+pub mod google_wallet;
 mod listener;
 mod log;
 mod passkit;
+mod shelf;
 mod stand_in;
 mod stream;
+pub mod thewalletcrew;
 mod trouble;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,6 +39,8 @@ pub use trouble::{Rule, Trouble};
 
 /// The platform whose paths begin at the root.
 pub const PASSKIT: &str = "passkit";
+pub const GOOGLE_WALLET: &str = "google_wallet";
+pub const THEWALLETCREW: &str = "thewalletcrew";
 
 /// How long a change may stay in memory alone.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
@@ -60,6 +66,8 @@ pub struct Settings {
     pub log_bodies: bool,
     pub faults: Faults,
     pub region: Region,
+    pub google_wallet: google_wallet::Settings,
+    pub thewalletcrew: thewalletcrew::Settings,
 }
 
 impl Default for Settings {
@@ -75,6 +83,8 @@ impl Default for Settings {
             log_bodies: true,
             faults: Faults::default(),
             region: Region::Right,
+            google_wallet: google_wallet::Settings::default(),
+            thewalletcrew: thewalletcrew::Settings::default(),
         }
     }
 }
@@ -100,10 +110,10 @@ pub struct Sandbox {
 
 /// What every request can reach.
 struct Shared {
-    settings: Settings,
     faults: FaultsHandle,
     log: RequestLog,
     passkit: Arc<passkit::Account>,
+    google_wallet: Arc<google_wallet::Issuer>,
     /// PassKit's, whose paths begin at the root.
     root: Arc<dyn StandIn>,
     /// The others, by the first segment of their paths.
@@ -142,18 +152,23 @@ impl Sandbox {
         anyhow::ensure!(settings.listen.ip().is_loopback(), "the sandbox listens on loopback only, not on {}", settings.listen);
         let passkit = Arc::new(passkit::Account::open(&settings)?);
         let log = RequestLog::open(settings.log.as_deref(), settings.log_bodies)?;
-        let shared = Arc::new(Shared {
-            root: Arc::clone(&passkit) as Arc<dyn StandIn>,
-            others: Vec::new(),
-            passkit,
-            log,
-            faults: FaultsHandle::new(settings.faults.clone()),
-            settings,
-        });
-        let listen = shared.settings.listen;
+        let listen = settings.listen;
         let listener = std::net::TcpListener::bind(listen).with_context(|| format!("the sandbox cannot listen on {listen}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        let cellar = shelf::Cellar::open(settings.database.as_deref())?;
+        let base_url = |platform: &str| format!("http://{address}/{platform}");
+        let google_wallet = google_wallet::Issuer::open(&settings.google_wallet, &cellar, &base_url(GOOGLE_WALLET))?;
+        let google_wallet = Arc::new(google_wallet);
+        let thewalletcrew = thewalletcrew::Tenant::open(&settings.thewalletcrew, &cellar)?;
+        let shared = Arc::new(Shared {
+            root: Arc::clone(&passkit) as Arc<dyn StandIn>,
+            others: vec![(GOOGLE_WALLET, Arc::clone(&google_wallet) as Arc<dyn StandIn>), (THEWALLETCREW, Arc::new(thewalletcrew))],
+            passkit,
+            google_wallet,
+            log,
+            faults: FaultsHandle::new(settings.faults),
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let server = {
@@ -221,6 +236,21 @@ impl Sandbox {
     /// The `externalId`s of a member's events, oldest first: what was sent as `externalEventId`.
     pub fn events(&self, external_id: &str) -> Vec<String> {
         self.shared.passkit.events(external_id)
+    }
+
+    /// The key file of Google Wallet's service account, as JSON.
+    pub fn google_key(&self) -> anyhow::Result<String> {
+        self.shared.google_wallet.key_file()
+    }
+
+    /// What holders of Google Wallet passes were notified of, oldest first.
+    pub fn notices(&self) -> Vec<google_wallet::Notice> {
+        self.shared.google_wallet.notices()
+    }
+
+    /// Every token given out by any platform is good for nothing from now on.
+    pub fn revoke_tokens(&self) {
+        self.shared.all().for_each(|stand_in| stand_in.revoke_tokens());
     }
 
     /// Takes another API secret, at once: requests signed with the one before are refused.

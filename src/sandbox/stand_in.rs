@@ -59,6 +59,9 @@ pub(super) trait StandIn: Send + Sync + 'static {
 
     /// How many passes there are.
     fn count(&self) -> u64;
+
+    /// Forgets every token given out.
+    fn revoke_tokens(&self) {}
 }
 
 /// A request as it came through the door.
@@ -104,6 +107,8 @@ pub(super) enum Kind {
     List,
     /// Asks for a token; its body is not logged.
     Token,
+    /// Carries calls of its own.
+    Batch,
     Other,
 }
 
@@ -135,7 +140,22 @@ pub(super) enum Meddling<'a> {
 }
 
 /// Seconds since 1970 on a clock.
-#[expect(dead_code, reason = "for the stand-ins to come")]
 pub(super) fn seconds(clock: SystemTime) -> i64 {
     clock.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+}
+
+/// Percent-decodes one segment; none when it is not UTF-8 or badly encoded.
+pub(super) fn percent_decoded(segment: &str) -> Option<String> {
+    let mut bytes = segment.bytes();
+    let mut decoded = Vec::with_capacity(segment.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                (digit(bytes.next())? * 16 + digit(bytes.next())?) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).ok()
 }
