@@ -165,6 +165,8 @@ pub struct Detail {
     pub attempts: u32,
     /// Rows that were left when sending was last begun: a start that ended some of them does not count against the file.
     pub left_at_start: u64,
+    /// Starts that came to putting the input away and did not come back from it.
+    pub archive_attempts: u32,
     pub dialect: Option<DialectFacts>,
     /// The header's labels, without our reserved columns.
     pub labels: Vec<String>,
@@ -222,6 +224,11 @@ pub struct Detail {
 }
 
 impl Detail {
+    /// Rows may have been sent: noted before the first leaves.
+    pub fn has_begun(&self) -> bool {
+        self.left_at_start > 0
+    }
+
     /// Takes out every text that may quote a file's cells. Names of columns are among them: a file without a header has cells for labels.
     pub fn remove_words(&mut self) {
         self.labels.clear();

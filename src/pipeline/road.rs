@@ -17,7 +17,7 @@ use super::places::Places;
 use super::report::{self, Names, RowSource};
 use super::sent::Sent;
 use crate::config::meant::{Config, Feed, Source, SourceKind};
-use crate::dispatch::{Dispatch, Health};
+use crate::dispatch::{Dispatch, ForRun, Health};
 use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Row, Run, RunFilter, RunKind, State};
@@ -172,7 +172,8 @@ impl Road {
                 kept.clone()
             } else {
                 let account = platform::open(settings);
-                let dispatch = Dispatch::start(Arc::clone(&account), settings).with_context(|| format!("platform {name}"))?;
+                let dispatch =
+                    Dispatch::start_in(Arc::clone(&account), settings, &config.state).with_context(|| format!("platform {name}"))?;
                 (account, Arc::new(dispatch))
             };
             accounts.insert(name.clone(), pair);
@@ -502,7 +503,8 @@ impl Road {
         let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(50) })?;
         let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.order < run.detail.order;
         for past in past.into_iter().filter(earlier) {
-            let sent_nothing = past.detail.requests == 0;
+            // A start that was killed did not count its requests.
+            let sent_nothing = past.detail.requests == 0 && !past.detail.has_begun();
             match past.state {
                 State::Done => {
                     let equal = past.sha256 == run.sha256 && past.detail.fingerprint == feed.fingerprint;
@@ -540,7 +542,7 @@ impl Road {
         self.own_reports.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(key, value)| (key.clone(), *value)).collect()
     }
 
-    pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, stop: &Stop) -> anyhow::Result<Applied> {
+    pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, dispatch: &ForRun<'_>, stop: &Stop) -> anyhow::Result<Applied> {
         let rules = hand.rules();
         let prepared = hand.prepared();
         let done = std::sync::atomic::AtomicU64::new(0);
@@ -556,7 +558,7 @@ impl Road {
             mapping: &prepared.mapping,
             field_ids: &prepared.field_ids,
             account: &prepared.account,
-            dispatch: &**self.dispatch(&feed.platform.name)?,
+            dispatch,
             text: &hand.text,
             dialect: &hand.dialect,
             pool: &self.pool,
@@ -565,6 +567,8 @@ impl Road {
             stop,
             behind: &behind,
             heed_seeds: run.detail.approval.is_none(),
+            clock: prepared.clock,
+            retried: &self.retried(run)?,
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
         let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop };
@@ -578,8 +582,19 @@ impl Road {
         applied
     }
 
-    /// Builds and publishes the reports of a run that ended or is held. The names are written down before anything is published.
-    pub fn publish(&self, run: &mut Run, feed: &Feed) -> anyhow::Result<()> {
+    /// Runs that this one tries rows of again, and those that these tried again: a row has the same line in all of them.
+    fn retried(&self, run: &Run) -> anyhow::Result<Vec<String>> {
+        let mut retried = Vec::new();
+        let mut run = Some(run.clone());
+        while let Some(Run { kind: RunKind::Retry, parent: Some(parent), .. }) = run {
+            run = self.ledger.run(&parent)?;
+            retried.push(parent);
+        }
+        Ok(retried)
+    }
+
+    /// Builds and publishes the reports of a run that ended or is held, with its rows or without. The names are written down before anything is published.
+    pub fn publish(&self, run: &mut Run, feed: &Feed, with_rows: bool) -> anyhow::Result<()> {
         let link = self.link(&feed.reports.source.name)?;
         let known = run.detail.reports.first().map(|known| known.name.clone());
         let known = known.and_then(|name| Names::candidates(run).find(|names| names.errors == name || names.report == name));
@@ -587,7 +602,8 @@ impl Road {
             Some(names) => names,
             None => link.with(|source| report::choose_names(feed, run, source))?,
         };
-        let readable = run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
+        let readable =
+            with_rows && run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
         let mut hand = None;
         if readable {
             match FileInHand::open(self, run, feed) {
