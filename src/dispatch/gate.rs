@@ -15,6 +15,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Notify, oneshot};
 
 use super::Shared;
+use super::pause::{KEPT_MIN, Record};
 use crate::platform::Limits;
 use crate::stop::Stop;
 
@@ -147,7 +148,8 @@ impl State {
 
 impl Gate {
     pub(super) fn new(name: String, limits: &Limits, shared: Arc<Shared>) -> Rc<Gate> {
-        Rc::new(Gate {
+        let left = shared.pause.as_ref().and_then(Record::left);
+        let gate = Rc::new(Gate {
             name,
             state: RefCell::new(State {
                 waiting: VecDeque::new(),
@@ -174,7 +176,15 @@ impl Gate {
             shared,
             pause_min: limits.backoff_min.max(Duration::from_millis(1)),
             probe_max: (limits.backoff_max * PROBE_BACKOFFS).clamp(limits.backoff_min.max(Duration::from_millis(1)), PROBE_MAX),
-        })
+        });
+        if let Some(left) = left {
+            let reason = format!(
+                "it asked for a pause (429) before passferry was started, which has {} left; passferry check --reach asks it whether that still counts",
+                humantime::format_duration(Duration::from_secs(left.as_secs() + 1))
+            );
+            gate.go_out(&mut gate.state.borrow_mut(), Instant::now(), reason, Some(left));
+        }
+        gate
     }
 
     /// Waits for leave to send a request that counts as `weight`. None when draining begins first.
@@ -322,6 +332,9 @@ impl Gate {
         };
         if fresh {
             state.slowed = Some(now);
+        }
+        if let Some(record) = self.shared.pause.as_ref().filter(|_| pause >= KEPT_MIN) {
+            record.keep(pause.min(SLOW_MAX));
         }
         let since = *state.slowed_since.get_or_insert(now);
         if pause > SLOW_MAX {

@@ -65,7 +65,7 @@ pub fn find(feed: &Feed, ledger: &dyn Ledger, source: &mut dyn Source) -> Result
     };
     let runs = ledger.runs(&RunFilter::default()).map_err(local)?;
     let known: std::collections::HashSet<(&str, u64)> =
-        runs.iter().flat_map(|run| &run.detail.reports).map(|report| (report.name.as_str(), report.bytes)).collect();
+        runs.iter().flat_map(|run| run.detail.reports.iter().chain(&run.detail.earlier_reports)).map(|report| (report.name.as_str(), report.bytes)).collect();
     let mut candidates: Vec<&Entry> = entries
         .iter()
         .filter(|entry| entry.kind == EntryKind::File && entry.name.ends_with(b".report.json") && !entry.name.starts_with(b"."))
@@ -92,6 +92,8 @@ pub fn find(feed: &Feed, ledger: &dyn Ledger, source: &mut dyn Source) -> Result
         let why = match runs.iter().find(|run| run.id == report.run) {
             // Its reports are written down before they are published.
             Some(run) if run.state == State::Reporting => continue,
+            // What a file sets may be set again, and nobody approves what is not held.
+            Some(run) if run.state.is_over() && !feed.may_add() => continue,
             Some(run) => format!("says that run {} is {}, and here it is {}", run.id, report.state, run.state),
             None => format!("tells of run {}, which is not in the ledger", report.run),
         };

@@ -43,6 +43,8 @@ pub struct Intent {
     pub pass: PassKey,
     /// Physical line of its row.
     pub line: u64,
+    /// Runs and lines in which the row stood before it was corrected or tried again; the line is not always known.
+    pub earlier: Vec<(String, Option<u64>)>,
     /// What it adds, for people: `points 50`. Empty when it is personal.
     pub amount: String,
     /// Digest of all it does: [`crate::row::Add::print`].
@@ -66,6 +68,8 @@ pub enum Intended {
     InDoubt(KeyNote),
     /// The same key stands for something else.
     Conflict(KeyNote),
+    /// The same row was another add before, whose effect is there or may be: it cannot become this one.
+    Turned(KeyNote),
     /// Another add of the pass is in doubt: this one comes after it.
     After(KeyNote),
 }

@@ -169,6 +169,8 @@ pub struct Detail {
     pub begun: bool,
     /// It was let through once, and has its place among the runs of its account: those checked since come behind it.
     pub placed: bool,
+    /// Starts that came to putting the input away and did not come back from it.
+    pub archive_attempts: u32,
     pub dialect: Option<DialectFacts>,
     /// The header's labels, without our reserved columns.
     pub labels: Vec<String>,
@@ -197,6 +199,9 @@ pub struct Detail {
     pub end: Option<State>,
     pub warnings: Vec<String>,
     pub reports: Vec<ReportFile>,
+    /// Reports that later ones took the place of: whoever finds them at their place still knows whose they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier_reports: Vec<ReportFile>,
     /// The input was taken away before it was ever here.
     pub gone: bool,
     /// Where the input is taken to before it is read, where the feed claims its files; written down before it is moved.

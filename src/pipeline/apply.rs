@@ -15,7 +15,7 @@ use super::decode::{Dialect, read_record, split_cells};
 use super::resolve::{Resolved, resolve};
 use super::validate::Rules;
 use crate::config::meant::Feed;
-use crate::dispatch::{AddFate, Came, ChangeSender, Dispatch, Health};
+use crate::dispatch::{AddFate, Came, ChangeSender, ForRun, Health};
 use crate::ledger::{Ended, Fence, KeyEnd, KeyNote, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd, Run, State};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome, Problem};
@@ -23,10 +23,11 @@ use crate::platform::Account;
 use crate::row::{AddKey, AddKind, Addition, Change, PassKey, Verb};
 use crate::stop::Stop;
 
-use adds::Notifications;
+use adds::{Line, Notifications};
 use way::OnItsWay;
 
 mod adds;
+mod stale;
 mod way;
 
 /// Rows read, mapped and resolved together.
@@ -53,7 +54,7 @@ pub struct Work<'a> {
     pub mapping: &'a Mapping,
     pub field_ids: &'a [u16],
     pub account: &'a Account,
-    pub dispatch: &'a Dispatch,
+    pub dispatch: &'a ForRun<'a>,
     pub text: &'a File,
     pub dialect: &'a Dialect,
     pub pool: &'a rayon::ThreadPool,
@@ -63,6 +64,10 @@ pub struct Work<'a> {
     pub stop: &'a Stop,
     /// Runs of the account that had rows left when this one was checked: its deferred rows come after theirs.
     pub behind: &'a [String],
+    /// The ledger's number of the clock by which rows are newer or older, where the feed has one.
+    pub clock: Option<u16>,
+    /// Runs that had these rows before, in the same lines.
+    pub retried: &'a [String],
     /// Stop notifying when a seed's notification fails; off for approved runs.
     pub heed_seeds: bool,
     /// Stop when too many of the first rows have no pass; off for corrections and approved runs.
@@ -103,6 +108,10 @@ struct Todo {
     notes: Vec<OperationNote>,
     /// Adds that are not to be sent yet.
     left: u8,
+    /// When its state was true, for a row that waited for an earlier run.
+    waited: Option<i64>,
+    /// The line of the row that this one corrects.
+    corrected: Option<u64>,
     /// The state before could not be read: how the row ended by that.
     unread: Option<(Outcome, Code, String)>,
 }
@@ -148,7 +157,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         seed_failed: Mutex::default(),
         behind: Mutex::default(),
     };
-    let (sender, receiver) = work.dispatch.changes(work.stop).split();
+    let (sender, receiver) = work.dispatch.changes().split();
     let sender = sender.ok_or_else(|| anyhow::anyhow!("the stream of changes is closed"))?;
     std::thread::scope(|scope| {
         let feeder = std::thread::Builder::new().name("apply".into()).spawn_scoped(scope, || feed(work, &shared, sender))?;
@@ -291,6 +300,8 @@ fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[R
     let wanted: Vec<&Row> = rows.iter().filter(|row| has_its_turn(row, shared, notifications)).collect();
     let todos: Vec<Todo> =
         work.pool.install(|| wanted.par_iter().map(|row| todo_of(work, row, notifications)).collect::<anyhow::Result<_>>())?;
+    let (todos, older) = stale::part(work, todos)?;
+    lock(&shared.ended).extend(older);
     let adding = todos.iter().any(|todo| !todo.adds.is_empty());
     let before = adding && work.account.adds_need_state();
     let groups = if adding { adds::split(todos, before) } else { vec![todos] };
@@ -328,7 +339,7 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
     let changes = todos.iter_mut().filter(|todo| todo.unread.is_none()).filter_map(|todo| todo.change.take()).collect();
     let mut ready: HashMap<u64, Vec<Change>> = HashMap::new();
     let mut ended: HashMap<u64, Option<(Outcome, Problem)>> = HashMap::new();
-    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column, work.stop) {
+    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column) {
         match resolved {
             Resolved::NotAttempted { row } => drop(ended.insert(row, None)),
             Resolved::Ended { row, outcome, problem } => drop(ended.insert(row, Some((outcome, problem)))),
@@ -345,7 +356,7 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             ended.insert(todo.row, end);
         }
     }
-    let lines: HashMap<u64, u64> = todos.iter().map(|todo| (todo.row, todo.line)).collect();
+    let lines: HashMap<u64, Line> = todos.iter().map(|todo| (todo.row, Line { here: todo.line, corrected: todo.corrected })).collect();
     let order: Vec<u64> = todos.iter().map(|todo| todo.row).collect();
     let (mut ways, mut adds) = (HashMap::new(), Vec::new());
     for todo in todos {
@@ -411,6 +422,7 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
     split_cells(&raw, work.dialect, &mut cells);
     let mut problems = Vec::new();
     let key = work.rules.correction.map(|correction| correction.key(&cells));
+    let corrected = work.rules.correction.and_then(|correction| correction.line(&cells));
     if let Some(correction) = work.rules.correction {
         problems.extend(correction.take(&mut cells).err());
     }
@@ -427,6 +439,7 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         .map(|wanted| (wanted.field, Mark::of(wanted.value.as_ref(), work.mapping.fields()[wanted.field as usize].personal)))
         .collect();
     let reference = format!("{}:{}", work.run, row.line);
+    let waited = update.stamp.filter(|_| row.deferred);
     let mut left = 0;
     let mut adds = Vec::new();
     for add in std::mem::take(&mut update.adds) {
@@ -449,6 +462,8 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         marks,
         notes: row.detail.operations.clone(),
         left,
+        waited,
+        corrected,
         unread: None,
     })
 }

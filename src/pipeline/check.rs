@@ -113,7 +113,7 @@ fn compare(
     let _order = road.account_order(&feed.platform.name)?;
     run.detail.behind = match road.runs_before(run, &feed.platform.name)? {
         Ok(before) => before,
-        Err(other) => return Ok(Checked::Behind(format!("waits for run {} ({}), which is checked again", other.id, other.shown_name()))),
+        Err(other) => return Ok(Checked::Behind(words_behind(&other))),
     };
     let mut pending = PendingPasses::default();
     road.ledger.pending_passes(&run.detail.behind, &mut |row| road.note_pending(&mut pending, &row))?;
@@ -191,6 +191,11 @@ fn compare(
     road.save(run)?;
     supersede_older(road, run, feed, validated)?;
     Ok(Checked::Ready)
+}
+
+/// That a run waits for another one.
+pub fn words_behind(other: &Run) -> String {
+    format!("waits for run {} ({}), which is checked again", other.id, other.shown_name())
 }
 
 fn bad(error: DecodeError) -> anyhow::Result<Checked> {

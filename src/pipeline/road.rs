@@ -17,7 +17,7 @@ use super::places::Places;
 use super::report::{self, Names, RowSource};
 use super::sent::Sent;
 use crate::config::meant::{Config, Feed, Source, SourceKind};
-use crate::dispatch::{Dispatch, Health};
+use crate::dispatch::{Dispatch, ForRun, Health};
 use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, PendingPass, Row, Run, RunFilter, RunKind, State};
@@ -174,7 +174,8 @@ impl Road {
                 kept.clone()
             } else {
                 let account = platform::open(settings);
-                let dispatch = Dispatch::start(Arc::clone(&account), settings).with_context(|| format!("platform {name}"))?;
+                let dispatch =
+                    Dispatch::start_in(Arc::clone(&account), settings, &config.state).with_context(|| format!("platform {name}"))?;
                 (account, Arc::new(dispatch))
             };
             accounts.insert(name.clone(), pair);
@@ -562,7 +563,7 @@ impl Road {
         self.own_reports.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(key, value)| (key.clone(), *value)).collect()
     }
 
-    pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, stop: &Stop) -> anyhow::Result<Applied> {
+    pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, dispatch: &ForRun<'_>, stop: &Stop) -> anyhow::Result<Applied> {
         let rules = hand.rules();
         let prepared = hand.prepared();
         let done = std::sync::atomic::AtomicU64::new(0);
@@ -578,7 +579,7 @@ impl Road {
             mapping: &prepared.mapping,
             field_ids: &prepared.field_ids,
             account: &prepared.account,
-            dispatch: &**self.dispatch(&feed.platform.name)?,
+            dispatch,
             text: &hand.text,
             dialect: &hand.dialect,
             pool: &self.pool,
@@ -587,6 +588,8 @@ impl Road {
             stop,
             behind: &behind,
             heed_seeds: run.detail.approval.is_none(),
+            clock: prepared.clock,
+            retried: &self.retried(run)?,
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
         let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop };
@@ -600,8 +603,19 @@ impl Road {
         applied
     }
 
-    /// Builds and publishes the reports of a run that ended or is held. The names are written down before anything is published.
-    pub fn publish(&self, run: &mut Run, feed: &Feed) -> anyhow::Result<()> {
+    /// Runs that this one tries rows of again, and those that these tried again: a row has the same line in all of them.
+    fn retried(&self, run: &Run) -> anyhow::Result<Vec<String>> {
+        let mut retried = Vec::new();
+        let mut run = Some(run.clone());
+        while let Some(Run { kind: RunKind::Retry, parent: Some(parent), .. }) = run {
+            run = self.ledger.run(&parent)?;
+            retried.push(parent);
+        }
+        Ok(retried)
+    }
+
+    /// Builds and publishes the reports of a run that ended or is held, with its rows or without. The names are written down before anything is published.
+    pub fn publish(&self, run: &mut Run, feed: &Feed, with_rows: bool) -> anyhow::Result<()> {
         let link = self.link(&feed.reports.source.name)?;
         let known = run.detail.reports.first().map(|known| known.name.clone());
         let known = known.and_then(|name| Names::candidates(run).find(|names| names.errors == name || names.report == name));
@@ -609,7 +623,8 @@ impl Road {
             Some(names) => names,
             None => link.with(|source| report::choose_names(feed, run, source))?,
         };
-        let readable = run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
+        let readable =
+            with_rows && run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
         let mut hand = None;
         if readable {
             match FileInHand::open(self, run, feed) {
@@ -633,7 +648,9 @@ impl Road {
 
     fn publish_as(&self, run: &mut Run, feed: &Feed, link: &Link, names: &Names, rows: Option<&RowSource<'_>>) -> anyhow::Result<()> {
         let files: Vec<ReportFile> = report::build(run, names, &*self.ledger, rows, &self.spool)?;
-        run.detail.reports = files;
+        let replaced = std::mem::replace(&mut run.detail.reports, files);
+        let fresh = replaced.into_iter().filter(|report| !run.detail.reports.contains(report)).collect::<Vec<_>>();
+        run.detail.earlier_reports.extend(fresh);
         let state = if run.state == State::Held { State::Held } else { State::Reporting };
         self.save_as(run, state)?;
         link.with(|source| report::publish(feed, run, names, &self.spool, source))?;

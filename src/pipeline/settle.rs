@@ -50,7 +50,8 @@ fn settle_one(road: &Road, mut run: Run, settling: &Settling) -> anyhow::Result<
     info!(run = run.id, line = settling.line, decision = decision.as_str(), by = settling.settlement.by, "settled");
     if run.state == State::DoneInDoubt || (run.state.is_over() && run.detail.tally.get(Outcome::InDoubt) > 0) {
         // A new report says what is decided; the earlier one stays beside it.
-        run.detail.reports.clear();
+        let earlier = std::mem::take(&mut run.detail.reports);
+        run.detail.earlier_reports.extend(earlier);
         run.state = State::Reporting;
         road.save(&run)?;
     }

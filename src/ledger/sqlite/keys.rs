@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::super::Result;
+use super::super::RunKind;
 use super::super::key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
+use super::runs::kind_text;
 use super::{pass_key, signed, storage};
 use crate::row::{AddKey, AddKind, PassKey, RowKey};
 
@@ -17,6 +19,9 @@ pub fn intend(work: &Connection, account: &str, run: &str, intents: &[Intent]) -
 
 fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> Result<Intended> {
     let known = one(work, intent.key)?;
+    if let Some(other) = turned(work, run, intent)? {
+        return Ok(Intended::Turned(other));
+    }
     if let Some(known) = known {
         let same = known.print == intent.print;
         // Numbers of rows change when a file is checked again; lines do not.
@@ -63,6 +68,36 @@ fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> R
 
 fn is_under_way(work: &Connection, run: &str) -> Result<bool> {
     Ok(super::runs::by_id(work, run)?.is_some_and(|run| !run.state.is_over()))
+}
+
+/// Another add that the same row was before, unless nothing came of it. Another row of the same transaction is none.
+fn turned(work: &Connection, run: &str, intent: &Intent) -> Result<Option<KeyNote>> {
+    if intent.key.kind == AddKind::Notify {
+        return Ok(None);
+    }
+    for kind in AddKind::ALL.into_iter().filter(|kind| *kind != AddKind::Notify && *kind != intent.key.kind) {
+        let Some(other) = one(work, AddKey { row: intent.key.row, kind })?.filter(|other| other.state != KeyState::NotApplied) else {
+            continue;
+        };
+        let is_same_row = if other.run == run {
+            other.line == intent.line
+        } else if intent.earlier.is_empty() {
+            false
+        } else if let Some((_, line)) = intent.earlier.iter().find(|(earlier, _)| *earlier == other.run) {
+            line.is_none_or(|line| line == other.line)
+        } else {
+            // A row of an ordinary file stands for itself. That of a correction, or of one whose run is forgotten, may be this one.
+            let delivered: Option<String> = work
+                .prepare_cached("SELECT kind FROM run WHERE id = ?1")
+                .and_then(|mut select| select.query_row([&other.run], |row| row.get(0)).optional())
+                .map_err(storage)?;
+            delivered.as_deref() != Some(kind_text(RunKind::File))
+        };
+        if is_same_row {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
 }
 
 pub fn end(work: &Connection, ends: &[KeyEnd]) -> Result<()> {

@@ -14,8 +14,8 @@ mod tests;
 mod token;
 mod wire;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -29,8 +29,8 @@ use crate::row::{AddKind, Addition, Change, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
-/// So many answers of 403 before the first success mean the account, not the rows (failure model D10).
-const FORBIDDEN_MAX: u32 = 20;
+/// So many requests answered with 403 before the first success mean the account, not the rows (failure model D10).
+const FORBIDDEN_MAX: usize = 20;
 
 const NAMES: judge::Names =
     judge::Names { platform: "PassKit", credentials: "the key and the secret, and that they belong to this region" };
@@ -41,8 +41,8 @@ pub struct Passkit {
     token: token::Signer,
     scope: Arc<Scope>,
     read_back: ReadBack,
-    /// Answers of 403 to reads and to writes so far; [`u32::MAX`] once one of the kind succeeded: a key may read and not write.
-    forbidden: [AtomicU32; 2],
+    /// Digests of the reads and of the writes that were answered with 403; none once one of the kind succeeded: a key may read and not write.
+    forbidden: [Mutex<Option<HashSet<u64>>>; 2],
 }
 
 /// What the conversations need to address a member.
@@ -61,7 +61,7 @@ impl Passkit {
             scope: Arc::new(Scope { base_url: base_url.clone(), program: settings.program.clone(), tier: settings.tier.clone() }),
             base_url,
             read_back: settings.read_back,
-            forbidden: Default::default(),
+            forbidden: [(); 2].map(|()| Mutex::new(Some(HashSet::new()))),
         }
     }
 }
@@ -115,18 +115,25 @@ impl Platform for Passkit {
 
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
         let now = SystemTime::now();
-        let forbidden = &self.forbidden[usize::from(wire::is_write(request))];
+        let mut forbidden = self.forbidden[usize::from(wire::is_write(request))].lock().unwrap_or_else(PoisonError::into_inner);
         match answer.status {
-            200..=299 => forbidden.store(u32::MAX, Ordering::Relaxed),
+            200..=299 => *forbidden = None,
             401 => self.token.forget(now),
-            403 if forbidden.load(Ordering::Relaxed) < FORBIDDEN_MAX => {
-                forbidden.fetch_add(1, Ordering::Relaxed);
-            }
-            403 if forbidden.load(Ordering::Relaxed) != u32::MAX => {
-                return Verdict::Outage { reason: judge::forbidden(&NAMES, answer.body) };
+            403 => {
+                let verdict = judge::judge(&NAMES, answer, now);
+                let (Verdict::Final, Some(refused)) = (&verdict, &mut *forbidden) else { return verdict };
+                let mut digest = xxhash_rust::xxh3::Xxh3::new();
+                digest.update(request.path.as_bytes());
+                digest.update(request.body.as_deref().unwrap_or_default());
+                if refused.len() < FORBIDDEN_MAX {
+                    refused.insert(digest.digest());
+                }
+                let reason = judge::forbidden(&NAMES, answer.body);
+                return if refused.len() < FORBIDDEN_MAX { Verdict::Undecided { reason } } else { Verdict::Barred { reason } };
             }
             _ => {}
         }
+        drop(forbidden);
         judge::judge(&NAMES, answer, now)
     }
 

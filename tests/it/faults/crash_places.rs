@@ -9,6 +9,7 @@ use passferry::sandbox::{Faults, Latency};
 
 use super::adds::{earnings, keys, movements, total};
 use crate::rig::crash::{Mode, Moment, crash};
+use crate::rig::disk::Disk;
 use crate::rig::harbour::{Harbour, Plan, harbour, wait_until};
 use crate::rig::promises::check_promises;
 
@@ -108,17 +109,20 @@ fn a_file_after_one_that_was_killed_and_stopped_is_not_called_nothing_new() {
 #[test]
 fn discarding_a_run_that_was_half_sent_and_is_to_be_fetched_again_ends_every_row() {
     let harbour = movements().platform("in_flight", "1").platform("read_back", "\"nothing\"").start();
-    harbour.deliver("b.csv", earnings(1, 6));
+    let _disk = Disk::memory(&harbour.state(), 32 << 20);
+    harbour.change_config(|text| format!("reserve = \"256KiB\"\nspace_factor = 1.0\n{text}"));
+    // Large enough that it can be said not to fit.
+    harbour.deliver("b.csv", earnings(1, 6).replace("points\n", "points,store\n").replace(",10\n", &format!(",10,{}\n", "x".repeat(10_000))));
     kill_at(&harbour, "PUT ", 3);
     let run = harbour.run_of("b.csv");
-    fs::remove_dir_all(harbour.state().join("spool")).unwrap();
-    // The source is away, so that it stays where it is.
-    let away = harbour.root.with_extension("away");
-    fs::rename(&harbour.root, &away).unwrap();
+    for copy in fs::read_dir(harbour.state().join("spool")).unwrap().flatten() {
+        let _ = fs::remove_file(copy.path());
+    }
+    harbour.change_config(|text| text.replace("space_factor = 1.0", "space_factor = 1000.0"));
     harbour.once();
     assert_eq!(harbour.run_of("b.csv").state, State::Complete, "{}", harbour.said());
     harbour.run(&["discard", "b.csv"]).exits(0);
-    fs::rename(&away, &harbour.root).unwrap();
+    harbour.change_config(|text| text.replace("space_factor = 1000.0", "space_factor = 1.0"));
     harbour.once();
     let run = harbour.ledger().run(&run.id).unwrap().unwrap();
     assert!(run.state.is_over(), "{}", harbour.said());

@@ -124,12 +124,13 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
     let first = content.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| memchr::memchr_iter(*delimiter, first).count()).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(content);
-    let header: Vec<String> = reader.byte_headers().unwrap().iter().map(|label| String::from_utf8_lossy(label).into_owned()).collect();
-    let ours = header.iter().any(|label| label == RESERVED[0]);
+    let header = reader.byte_headers().unwrap().clone();
+    let ours = header.iter().any(|label| label == RESERVED[0].as_bytes());
     let text = |cell: &[u8]| {
         let cell = String::from_utf8_lossy(cell).into_owned();
         if ours { unprotect(&cell).map_or(cell.clone(), str::to_owned) } else { cell }
     };
+    let header: Vec<String> = header.iter().map(text).collect();
     let cells = |record: csv::ByteRecord| header.iter().cloned().zip(record.iter().map(text)).collect();
     // The header once more, where exports were joined, is no record.
     let is_header = |cells: &Cells| cells.iter().all(|(label, cell)| cell.strip_prefix('\u{feff}').unwrap_or(cell) == label);
