@@ -179,7 +179,7 @@ fn closing(tokens: &[Token<'_>]) -> usize {
 /// What stands in brackets is a number when nothing else is in it.
 fn group(tokens: &[Token<'_>], is_number: &impl Fn(&str) -> bool) -> Side {
     if let [.., Token::Sign("|"), Token::Name(filter)] = tokens
-        && !tokens.iter().any(|token| *token == Token::Text)
+        && !tokens.contains(&Token::Text)
     {
         let plain = tokens.iter().all(|token| matches!(token, Token::Name(_) | Token::Number(_) | Token::Sign("|")));
         return if plain { of_filter(filter) } else { Side::Unknown };

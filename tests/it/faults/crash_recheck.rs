@@ -160,7 +160,7 @@ fn a_file_that_was_touched_after_its_copy_was_lost_goes_on() {
     let first = harbour.run_of("points.csv").id;
     lose_copies(&harbour);
     let file = std::fs::File::options().append(true).open(harbour.inbox().join("points.csv")).unwrap();
-    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(1)).unwrap();
     harbour.once().exits(0);
     assert_eq!(harbour.runs().len(), 1);
     assert_eq!((harbour.run_of("points.csv").id, harbour.state_of("points.csv")), (first, Some(State::Done)));
