@@ -98,6 +98,14 @@ pub struct KeyNote {
     pub settled: Option<Settlement>,
 }
 
+impl KeyNote {
+    /// A person decided that it shall not be sent, and nothing happened to it since.
+    pub fn is_declined(&self) -> bool {
+        let declined = |settled: &Settlement| settled.decision == Decision::NotApplied && settled.at == self.at;
+        self.state == KeyState::NotApplied && self.settled.as_ref().is_some_and(declined)
+    }
+}
+
 /// A person's decision on an add in doubt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
@@ -136,5 +144,7 @@ pub struct Settling {
     pub number: u64,
     pub run: String,
     pub line: u64,
+    /// The add that it is about. None in requests of earlier versions: all of the row that are in doubt.
+    pub key: Option<AddKey>,
     pub settlement: Settlement,
 }

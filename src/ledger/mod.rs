@@ -282,7 +282,7 @@ pub trait Ledger: Keeping + Send + Sync {
     fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
 
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
-    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()>;
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()>;
 
     /// Decisions that wait, oldest first.
     fn to_settle(&self) -> Result<Vec<Settling>>;

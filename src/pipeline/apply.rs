@@ -36,7 +36,7 @@ const COMMIT_ROWS: usize = 1000;
 const COMMIT_AFTER: Duration = Duration::from_millis(100);
 /// How often health, wishes and deferred rows are looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// Rounds for adds that wait for another row of the same run; each ends at least one of them.
+/// Rounds for adds that wait for another of the same run; each ends at least one of them.
 const AGAIN_MAX: u32 = 100;
 /// How long rows wait at a time for an earlier run of the account.
 const EARLIER_WAIT: Duration = Duration::from_secs(10);
@@ -101,6 +101,8 @@ struct Todo {
     notes: Vec<OperationNote>,
     /// Adds that are not to be sent yet.
     left: u8,
+    /// Among them is one whose time comes when those before it have ended.
+    follows: bool,
     /// The state before could not be read: how the row ended by that.
     unread: Option<(Outcome, Code, String)>,
 }
@@ -112,7 +114,7 @@ struct Shared {
     ended: Mutex<Vec<RowEnd>>,
     seen: Mutex<(u64, u64)>,
     feed_stop: Stop,
-    /// An add waits for another row of this run.
+    /// An add waits for another of this run: of its own row, or the same in another.
     again: AtomicBool,
     /// Notifications wait for their window.
     window_shut: AtomicBool,
@@ -202,14 +204,20 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
         work.feed.notify.iter().flat_map(|notify| &notify.seeds).map(|seed| work.mapping.pass_key(seed)).collect();
     let first = if seeds.is_empty() { Notifications::All } else { Notifications::Seeds(seeds) };
     let seeded = matches!(first, Notifications::Seeds(_));
-    round(work, shared, &sender, &first)?;
+    rounds(work, shared, &sender, &first)?;
+    if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
+        rounds(work, shared, &sender, &Notifications::All)?;
+    }
+    Ok(())
+}
+
+/// Rounds over the rows, until no add waits for another any more.
+fn rounds(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications: &Notifications) -> anyhow::Result<()> {
+    round(work, shared, sender, notifications)?;
     let mut rounds = 0;
     while shared.again.swap(false, Ordering::Relaxed) && rounds < AGAIN_MAX && all_back(work, shared) {
         rounds += 1;
-        round(work, shared, &sender, &Notifications::None)?;
-    }
-    if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
-        round(work, shared, &sender, &Notifications::All)?;
+        round(work, shared, sender, notifications)?;
     }
     Ok(())
 }
@@ -270,6 +278,7 @@ fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[R
     let wanted: Vec<&Row> = rows.iter().filter(|row| has_its_turn(row, shared, notifications)).collect();
     let todos: Vec<Todo> =
         work.pool.install(|| wanted.par_iter().map(|row| todo_of(work, row, notifications)).collect::<anyhow::Result<_>>())?;
+    shared.again.fetch_or(todos.iter().any(|todo| todo.follows), Ordering::Relaxed);
     let adding = todos.iter().any(|todo| !todo.adds.is_empty());
     let before = adding && work.account.adds_need_state();
     let groups = if adding { adds::split(todos, before) } else { vec![todos] };
@@ -406,8 +415,8 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         .map(|wanted| (wanted.field, Mark::of(wanted.value.as_ref(), work.mapping.fields()[wanted.field as usize].personal)))
         .collect();
     let reference = format!("{}:{}", work.run, row.line);
-    let mut left = 0;
-    let mut adds = Vec::new();
+    let (mut left, mut follows) = (0, false);
+    let mut adds: Vec<Addition> = Vec::new();
     for add in std::mem::take(&mut update.adds) {
         let bit = add.key.kind.bit();
         if row.adds & bit == 0 {
@@ -415,6 +424,10 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         }
         if add.key.kind == AddKind::Notify && !notifications.allow(row.pass) {
             left |= bit;
+        } else if !adds.is_empty() {
+            // Of a row's adds one is written down at a time, so that a kill leaves at most one of which nothing is known.
+            left |= bit;
+            follows = true;
         } else {
             adds.push(work.mapping.addition(row.number, reference.clone(), update.target.clone(), add));
         }
@@ -428,6 +441,7 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         marks,
         notes: row.detail.operations.clone(),
         left,
+        follows,
         unread: None,
     })
 }
@@ -502,12 +516,19 @@ fn too_many_unresolved(work: &Work<'_>, shared: &Shared) -> Option<String> {
 /// The end of a row with adds that may have been sent and will not be looked for any more.
 pub fn in_doubt(row: Row, keys: &[&KeyNote], evidence: &str) -> RowEnd {
     let mut operations = row.detail.operations;
-    operations.extend(keys.iter().map(|note| OperationNote {
-        operation: note.key.kind.to_string(),
-        outcome: Outcome::InDoubt,
-        code: Some(Code::AddInDoubt),
-        message: evidence.to_owned(),
-    }));
+    operations.retain(|note| !keys.iter().any(|key| note.operation == key.key.kind.as_str()));
+    let note = |operation: &str, outcome, code, message: &str| OperationNote {
+        operation: operation.to_owned(),
+        outcome,
+        code: Some(code),
+        message: message.to_owned(),
+    };
+    operations.extend(keys.iter().map(|key| note(key.key.kind.as_str(), Outcome::InDoubt, Code::AddInDoubt, evidence)));
+    // A notification waits for the rest of its row, and may not have been written down.
+    let told = operations.iter().any(|note| note.operation == AddKind::Notify.as_str());
+    if row.outcome.is_none() && row.adds & AddKind::Notify.bit() != 0 && !told {
+        operations.push(note(AddKind::Notify.as_str(), Outcome::NotAttempted, Code::RunStopped, "the run ended before it was sent"));
+    }
     RowEnd {
         number: row.number,
         outcome: Ended::As(Outcome::InDoubt),

@@ -130,6 +130,7 @@ fn compare(
         force: road.force,
         pending: &pending,
         sent,
+        declines: run.kind == RunKind::Retry,
         stale: later.is_some().then_some(&stale),
     };
     let mut canary = Canary::new(feed, prepared, run, sent);

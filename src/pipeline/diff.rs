@@ -44,6 +44,8 @@ pub struct Against<'a> {
     pub pending: &'a PendingPasses,
     /// Rows of this very run that were sent before it is checked again, and the number from which its other rows count.
     pub sent: &'a Sent,
+    /// Leave out adds of which a person decided that they shall not be sent: nobody asked for them again.
+    pub declines: bool,
     /// For corrections: was the pass changed by a later run than the one corrected?
     pub stale: Option<&'a (dyn Fn(PassKey) -> bool + Sync)>,
 }
@@ -352,6 +354,9 @@ impl Adds {
                 Some(note) if note.state != KeyState::NotApplied && note.print != print => {
                     return Err(conflict(format!("run {} line {}", note.run, note.line)));
                 }
+                Some(note) if against.declines && note.is_declined() => {
+                    end(Outcome::Withheld, None, format!("settled as not applied: run {} line {}", note.run, note.line));
+                }
                 Some(note) if note.state == KeyState::Applied => {
                     end(Outcome::Duplicate, None, format!("applied by run {} line {}", note.run, note.line));
                 }
@@ -373,7 +378,7 @@ impl Adds {
 
 /// Words for a row that comes after an add in doubt.
 pub fn waits_for(note: &KeyNote) -> String {
-    format!("run {} line {} is in doubt: passferry settle {}:{} decides", note.run, note.line, note.run, note.line)
+    format!("run {} line {} is in doubt: passferry settle {} decides", note.run, note.line, note.key)
 }
 
 /// What a row that adds does not set any more, because a later run changed the pass.

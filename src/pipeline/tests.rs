@@ -118,6 +118,7 @@ impl Bench {
             force: false,
             pending: &PendingPasses::default(),
             sent: &Sent::default(),
+            declines: false,
             stale: None,
         };
         let diffed = diff(&validated, &duplicated, &against, &pool, &mut |more| {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use serde::{Deserialize, Serialize};
 
 use super::super::Result;
 use super::super::key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
@@ -111,9 +112,20 @@ pub fn of_line(connection: &Connection, run: &str, line: u64) -> Result<Vec<KeyN
     rows.collect::<rusqlite::Result<_>>().map_err(storage)
 }
 
-/// Asks whoever leads to settle a row.
-pub fn ask(work: &Connection, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
-    let text = serde_json::to_string(settlement).expect("a decision is plain data");
+/// A decision as it waits.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    #[serde(flatten)]
+    settlement: Settlement,
+    /// Earlier versions decided about all adds of a row together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+/// Asks whoever leads to settle an add of a row.
+pub fn ask(work: &Connection, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()> {
+    let asked = Asked { settlement: settlement.clone(), key: Some(key.to_string()) };
+    let text = serde_json::to_string(&asked).expect("a decision is plain data");
     work.execute("INSERT INTO settling(run, line, settlement) VALUES (?1, ?2, ?3)", params![run, line as i64, text]).map_err(storage)?;
     Ok(())
 }
@@ -128,9 +140,14 @@ pub fn asked(connection: &Connection) -> Result<Vec<Settling>> {
     let mut all = Vec::new();
     for row in rows {
         let (number, run, line, text) = row.map_err(storage)?;
-        if let Ok(settlement) = serde_json::from_str(&text) {
-            all.push(Settling { number, run, line, settlement });
-        }
+        let Ok(Asked { settlement, key }) = serde_json::from_str(&text) else { continue };
+        // A key that this program cannot read must not become a decision about all.
+        let key = match key.as_deref().map(AddKey::parse) {
+            None => None,
+            Some(None) => continue,
+            Some(key) => key,
+        };
+        all.push(Settling { number, run, line, key, settlement });
     }
     Ok(all)
 }

@@ -403,8 +403,8 @@ impl Ledger for Sqlite {
         keys::doubtful(&*self.reader()?, account, pass)
     }
 
-    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
-        self.write_unfenced(|work| keys::ask(work, run, line, settlement))
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()> {
+        self.write_unfenced(|work| keys::ask(work, run, line, key, settlement))
     }
 
     fn to_settle(&self) -> Result<Vec<Settling>> {
