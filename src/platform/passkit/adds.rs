@@ -14,7 +14,7 @@ use super::find::READS;
 use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_lines, send};
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{clean, message};
+use crate::platform::judge::{clean, message, quote, quoted};
 use crate::platform::strict;
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step};
 use crate::row::{AddKind, Addition, FieldChange, Target};
@@ -58,7 +58,7 @@ impl Give {
             404 => refused(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier"),
             410 => refused(Outcome::Unresolved, Code::PassGone, &message(&body)),
             _ if self.giving => {
-                lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", message(&body)))
+                lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", quoted(&body)))
             }
             _ => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
         }
@@ -194,7 +194,7 @@ impl Look {
                 Step::Done(Proof::NotApplied("no pass has this identifier".to_owned()))
             }
             404 | 410 if self.pass_id.is_none() => unknown("the pass is not there any more"),
-            _ => unknown(&format!("the look is refused ({status}): {}", message(&body))),
+            _ => unknown(&format!("the look is refused ({status}): {}", quoted(&body))),
         }
     }
 
@@ -225,7 +225,7 @@ impl Look {
     fn search(&mut self, body: &Bytes) -> Step<Proof> {
         let events = match parse_lines(body) {
             Ok(events) => events,
-            Err(BrokenList::Told(words)) => return self.again(&format!("the list of events broke off: {words}")),
+            Err(BrokenList::Told(words)) => return self.again(&format!("the list of events broke off: {}", quote(&words))),
             Err(BrokenList::Cut) => return self.again("the list of events was cut short"),
         };
         self.unread = 0;
