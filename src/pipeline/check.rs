@@ -540,7 +540,10 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
         }
     }
     for mut older in older {
-        let left_out = not_attempted(Code::RunStopped, "a newer file took this one's place and does not name this pass");
+        let left_out = Replaced {
+            unnamed: not_attempted(Code::RunStopped, "a newer file took this one's place and does not name this pass"),
+            adding: not_attempted(Code::RunStopped, &format!("run {} took this one's place, and does not do what this row adds", run.id)),
+        };
         let mut from = 0;
         loop {
             let rows = road.ledger.pending_rows(&older.id, from, ROWS as u64)?;
@@ -557,15 +560,19 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
     Ok(())
 }
 
-fn replaced(row: &Row, named: &PendingPasses, left_out: &RowDetail) -> RowEnd {
-    let superseded = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
-    RowEnd {
-        number: row.number,
-        outcome: Ended::As(if superseded { Outcome::Superseded } else { Outcome::NotAttempted }),
-        detail: if superseded { RowDetail::default() } else { left_out.clone() },
-        pass: None,
-        known: Vec::new(),
-        unknown: Vec::new(),
-        forget: false,
-    }
+/// Why rows of a file that a newer one replaced come back in its report.
+struct Replaced {
+    unnamed: RowDetail,
+    adding: RowDetail,
+}
+
+/// What a row sets is superseded by what a newer one says of its pass; nothing supersedes what it adds.
+fn replaced(row: &Row, named: &PendingPasses, left_out: &Replaced) -> RowEnd {
+    let is_named = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
+    let (outcome, detail) = match (is_named, row.adds) {
+        (false, _) => (Outcome::NotAttempted, left_out.unnamed.clone()),
+        (true, 0) => (Outcome::Superseded, RowDetail::default()),
+        (true, _) => (Outcome::NotAttempted, left_out.adding.clone()),
+    };
+    RowEnd { number: row.number, outcome: Ended::As(outcome), detail, pass: None, known: Vec::new(), unknown: Vec::new(), forget: false }
 }
