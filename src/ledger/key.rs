@@ -96,6 +96,8 @@ pub struct KeyNote {
     pub evidence: String,
     pub before: Option<String>,
     pub settled: Option<Settlement>,
+    /// When a later file had the same add again, as far as that was noted.
+    pub met: Option<DateTime<Utc>>,
 }
 
 impl KeyNote {

@@ -269,6 +269,9 @@ pub trait Ledger: Keeping + Send + Sync {
     /// Writes adds down before they are sent. What comes back says which may be.
     fn intend(&self, fence: Fence, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>>;
 
+    /// Notes that rows of a later file have these keys, so that they are kept from now on.
+    fn meet_keys(&self, fence: Fence, keys: &[AddKey]) -> Result<()>;
+
     /// What is known of these keys, in the same order.
     fn keys(&self, keys: &[AddKey]) -> Result<Vec<Option<KeyNote>>>;
 

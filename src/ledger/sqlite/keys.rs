@@ -10,6 +10,7 @@ use super::{pass_key, signed, storage};
 use crate::row::{AddKey, AddKind, PassKey, RowKey};
 
 const COLUMNS: &str = "row_key, kind, account, pass_high, pass_low, run, line, amount, print, state, at, evidence, before, settled";
+const READ: &str = "row_key, kind, account, pass_high, pass_low, run, line, amount, print, state, at, evidence, before, settled, met";
 
 /// Writes the intents down that may be sent, and says of each what is to be done.
 pub fn intend(work: &Connection, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>> {
@@ -34,8 +35,11 @@ fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> R
     if let Some(doubtful) = doubtful(work, account, intent.pass)? {
         return Ok(Intended::After(doubtful));
     }
+    // What a person decided about an earlier try stays.
     work.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO add_key({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,'intended',?10,'',?11,NULL)"
+        "INSERT INTO add_key({COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,'intended',?10,'',?11,NULL)
+         ON CONFLICT(row_key, kind) DO UPDATE SET account = ?3, pass_high = ?4, pass_low = ?5, run = ?6, line = ?7, amount = ?8,
+         print = ?9, state = 'intended', at = ?10, evidence = '', before = ?11, met = NULL"
     ))
     .and_then(|mut insert| {
         insert.execute(params![
@@ -78,9 +82,19 @@ pub fn settle(work: &Connection, key: AddKey, state: KeyState, settlement: &Sett
     Ok(())
 }
 
+/// Notes that rows of a later file have these keys.
+pub fn meet(work: &Connection, keys: &[AddKey]) -> Result<()> {
+    let mut update = work.prepare_cached("UPDATE add_key SET met = ?3 WHERE row_key = ?1 AND kind = ?2").map_err(storage)?;
+    let now = Utc::now().to_rfc3339();
+    for key in keys {
+        update.execute(params![key.row.0.to_be_bytes(), key.kind.as_str(), now]).map_err(storage)?;
+    }
+    Ok(())
+}
+
 pub fn one(connection: &Connection, key: AddKey) -> Result<Option<KeyNote>> {
     connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM add_key WHERE row_key = ?1 AND kind = ?2"))
+        .prepare_cached(&format!("SELECT {READ} FROM add_key WHERE row_key = ?1 AND kind = ?2"))
         .and_then(|mut select| select.query_row(params![key.row.0.to_be_bytes(), key.kind.as_str()], read).optional())
         .map_err(storage)
 }
@@ -89,7 +103,7 @@ pub fn one(connection: &Connection, key: AddKey) -> Result<Option<KeyNote>> {
 pub fn doubtful(connection: &Connection, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
     connection
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM add_key WHERE account = ?1 AND pass_high = ?2 AND pass_low = ?3 AND state = 'in-doubt' ORDER BY at LIMIT 1"
+            "SELECT {READ} FROM add_key WHERE account = ?1 AND pass_high = ?2 AND pass_low = ?3 AND state = 'in-doubt' ORDER BY at LIMIT 1"
         ))
         .and_then(|mut select| select.query_row(params![account, signed(pass.high()), signed(pass.low())], read).optional())
         .map_err(storage)
@@ -98,7 +112,7 @@ pub fn doubtful(connection: &Connection, account: &str, pass: PassKey) -> Result
 /// Keys of a run in this state, by line.
 pub fn of_run(connection: &Connection, run: &str, state: KeyState) -> Result<Vec<KeyNote>> {
     let mut select = connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM add_key WHERE run = ?1 AND state = ?2 ORDER BY line, kind"))
+        .prepare_cached(&format!("SELECT {READ} FROM add_key WHERE run = ?1 AND state = ?2 ORDER BY line, kind"))
         .map_err(storage)?;
     let rows = select.query_map(params![run, state.as_str()], read).map_err(storage)?;
     rows.collect::<rusqlite::Result<_>>().map_err(storage)
@@ -107,7 +121,7 @@ pub fn of_run(connection: &Connection, run: &str, state: KeyState) -> Result<Vec
 /// Keys of a run's row.
 pub fn of_line(connection: &Connection, run: &str, line: u64) -> Result<Vec<KeyNote>> {
     let mut select =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM add_key WHERE run = ?1 AND line = ?2 ORDER BY kind")).map_err(storage)?;
+        connection.prepare_cached(&format!("SELECT {READ} FROM add_key WHERE run = ?1 AND line = ?2 ORDER BY kind")).map_err(storage)?;
     let rows = select.query_map(params![run, line as i64], read).map_err(storage)?;
     rows.collect::<rusqlite::Result<_>>().map_err(storage)
 }
@@ -163,6 +177,7 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<KeyNote> {
     let state: String = row.get(9)?;
     let at: String = row.get(10)?;
     let settled: Option<String> = row.get(13)?;
+    let met: Option<String> = row.get(14)?;
     let unknown = |index: usize, what: &str| {
         rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, format!("unknown {what}").into())
     };
@@ -180,5 +195,6 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<KeyNote> {
         evidence: row.get(11)?,
         before: row.get(12)?,
         settled: settled.and_then(|text| serde_json::from_str(&text).ok()),
+        met: met.and_then(|text| text.parse().ok()),
     })
 }

@@ -386,6 +386,10 @@ impl Ledger for Sqlite {
         })
     }
 
+    fn meet_keys(&self, fence: Fence, keys: &[AddKey]) -> Result<()> {
+        self.write(fence, |work| keys::meet(work, keys))
+    }
+
     fn keys(&self, wanted: &[AddKey]) -> Result<Vec<Option<KeyNote>>> {
         let reader = self.reader()?;
         wanted.iter().map(|&key| keys::one(&reader, key)).collect()
