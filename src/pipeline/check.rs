@@ -8,7 +8,7 @@ use chrono::Utc;
 
 use super::correction::{Correction, reserved_columns};
 use super::decode::{DecodeError, Dialect, LineEnds, Reader, read_record, split_cells};
-use super::diff::{Against, diff};
+use super::diff::{Against, Meet, diff};
 use super::guard::{self, Totals};
 use super::pending::PendingPasses;
 use super::report::RowSource;
@@ -117,6 +117,8 @@ fn compare(
     let later = corrected_after(road, run)?;
     let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later, &run.id));
     let today = (Utc::now().timestamp() / 86_400) as u16;
+    // Noted now and then: an export of all history would otherwise write every key every night.
+    let meet = Meet { before: ago(road.config.key_retention / 10), note: &|keys| Ok(road.ledger.meet_keys(road.fence, keys)?) };
     let against = Against {
         ledger: &*road.ledger,
         run: &run.id,
@@ -131,6 +133,8 @@ fn compare(
         pending: &pending,
         sent,
         declines: run.kind == RunKind::Retry,
+        forgotten: is_forgotten(road, run)?,
+        meet: Some(&meet),
         stale: later.is_some().then_some(&stale),
     };
     let mut canary = Canary::new(feed, prepared, run, sent);
@@ -188,6 +192,19 @@ fn compare(
     road.save(run)?;
     supersede_older(road, run, feed, validated)?;
     Ok(Checked::Ready)
+}
+
+/// Were the rows of a correction or a retry first delivered so long ago that their keys may have been removed?
+fn is_forgotten(road: &Road, run: &Run) -> anyhow::Result<bool> {
+    if run.kind == RunKind::File {
+        return Ok(false);
+    }
+    let mut first = run.clone();
+    while let Some(parent) = first.parent.as_deref().filter(|_| first.kind != RunKind::File) {
+        let Some(parent) = road.ledger.run(parent)? else { break };
+        first = parent;
+    }
+    Ok(first.detail.seen_at < ago(road.config.key_retention))
 }
 
 fn bad(error: DecodeError) -> anyhow::Result<Checked> {

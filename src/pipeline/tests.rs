@@ -119,6 +119,8 @@ impl Bench {
             pending: &PendingPasses::default(),
             sent: &Sent::default(),
             declines: false,
+            forgotten: false,
+            meet: None,
             stale: None,
         };
         let diffed = diff(&validated, &duplicated, &against, &pool, &mut |more| {
