@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -112,6 +112,8 @@ struct Shared {
     on_their_way: Mutex<HashMap<u64, OnItsWay>>,
     /// Rows that ended without a request.
     ended: Mutex<Vec<RowEnd>>,
+    /// Rows that were handed over and of which not all is written down.
+    open: Open,
     seen: Mutex<(u64, u64)>,
     feed_stop: Stop,
     /// An add waits for another of this run: of its own row, or the same in another.
@@ -122,16 +124,57 @@ struct Shared {
     seed_failed: Mutex<Option<String>>,
 }
 
+/// Counts rows between being handed over and being written down. Whoever waits for none is told of the last at once.
+#[derive(Default)]
+struct Open {
+    rows: Mutex<usize>,
+    none: Condvar,
+    awaited: AtomicBool,
+}
+
+impl Open {
+    fn more(&self, rows: usize) {
+        *lock(&self.rows) += rows;
+    }
+
+    fn fewer(&self, rows: usize) {
+        let mut open = lock(&self.rows);
+        *open = open.saturating_sub(rows);
+        if *open == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    /// False when it is time to stop.
+    fn wait_for_none(&self, stop: &Stop) -> bool {
+        self.awaited.store(true, Ordering::Relaxed);
+        let mut open = lock(&self.rows);
+        while *open > 0 && !stop.is_draining() {
+            open = self.none.wait_timeout(open, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        self.awaited.store(false, Ordering::Relaxed);
+        !stop.is_draining()
+    }
+}
+
 /// What waits to be committed.
 #[derive(Default)]
 struct Waiting {
     ends: Vec<RowEnd>,
     keys: Vec<KeyEnd>,
+    /// Rows that came back, whether they ended or not.
+    rows: usize,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.keys.is_empty()
+        self.ends.is_empty() && self.keys.is_empty() && self.rows == 0
+    }
+
+    /// Takes in rows that ended without a request.
+    fn take(&mut self, ended: &mut Vec<RowEnd>) {
+        self.rows += ended.len();
+        self.ends.append(ended);
     }
 }
 
@@ -139,6 +182,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
     let shared = Shared {
         on_their_way: Mutex::default(),
         ended: Mutex::default(),
+        open: Open::default(),
         seen: Mutex::default(),
         feed_stop: Stop::new(),
         again: AtomicBool::new(false),
@@ -157,14 +201,15 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             if waiting.is_empty() {
                 oldest = Instant::now();
             }
-            waiting.ends.append(&mut lock(&shared.ended));
+            waiting.take(&mut lock(&shared.ended));
             let over = matches!(came, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
             if let Ok(came) = came {
                 finish(work, &shared, came, &mut waiting);
             }
-            if waiting.ends.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || over {
+            let awaited = shared.open.awaited.load(Ordering::Relaxed) && lock(&shared.on_their_way).is_empty();
+            if waiting.ends.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || awaited || over {
                 // What cannot be written down must not be sent (failure model, B3).
-                commit(work, watch, &mut waiting).inspect_err(|_| work.stop.drain())?;
+                commit(work, watch, &shared, &mut waiting).inspect_err(|_| work.stop.drain())?;
             }
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
@@ -178,8 +223,8 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             }
         }
         let fed = feeder.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that reads rows panicked")));
-        waiting.ends.append(&mut lock(&shared.ended));
-        commit(work, watch, &mut waiting)?;
+        waiting.take(&mut lock(&shared.ended));
+        commit(work, watch, &shared, &mut waiting)?;
         fed?;
         if let Some(words) = too_many_unresolved(work, &shared) {
             return Ok(Applied::TooManyUnresolved(words));
@@ -247,13 +292,7 @@ fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications:
 
 /// Waits until nothing is on its way and all that came back is written down. False when it is time to stop.
 fn all_back(work: &Work<'_>, shared: &Shared) -> bool {
-    while !lock(&shared.on_their_way).is_empty() {
-        if work.stop.wait(TICK) {
-            return false;
-        }
-    }
-    // The last results are committed within this time.
-    !work.stop.wait(COMMIT_AFTER * 3)
+    shared.open.wait_for_none(work.stop)
 }
 
 /// True when the runs that this one was checked behind have no rows left. False when it is time to stop, or after a while: whoever
@@ -341,6 +380,7 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             Some(None) => {}
             Some(Some((outcome, problem))) => {
                 note_seen(shared, outcome == Outcome::Unresolved);
+                shared.open.more(1);
                 lock(&shared.ended).push(RowEnd {
                     number: todo.row,
                     outcome: Ended::As(outcome),
@@ -375,10 +415,14 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             adds.iter().flat_map(|add| &add.amounts).filter_map(|(name, _)| work.mapping.fields().iter().position(|f| f.name == *name));
         way.moved = moved.map(|field| work.field_ids[field]).collect();
         if way.missing == 0 {
-            lock(&shared.ended).extend(way.end(row, work));
+            if let Some(end) = way.end(row, work) {
+                shared.open.more(1);
+                lock(&shared.ended).push(end);
+            }
             continue;
         }
         let pass = way.pass;
+        shared.open.more(1);
         lock(&shared.on_their_way).insert(row, way);
         for change in changes {
             let key = pass.unwrap_or_else(|| change.target.key());
@@ -467,6 +511,7 @@ fn finish(work: &Work<'_>, shared: &Shared, came: Came, waiting: &mut Waiting) {
     }
     let Some(way) = on_their_way.remove(&row) else { return };
     drop(on_their_way);
+    waiting.rows += 1;
     if let Some(end) = way.end(row, work) {
         note_seen(shared, end.outcome == Ended::As(Outcome::Unresolved));
         waiting.ends.push(end);
@@ -483,11 +528,14 @@ fn note_seed(work: &Work<'_>, shared: &Shared, pass: Option<PassKey>, key: AddKe
     }
 }
 
-fn commit(work: &Work<'_>, watch: &dyn Watch, waiting: &mut Waiting) -> anyhow::Result<()> {
+fn commit(work: &Work<'_>, watch: &dyn Watch, shared: &Shared, waiting: &mut Waiting) -> anyhow::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
+    if !(waiting.ends.is_empty() && waiting.keys.is_empty()) {
+        work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
+    }
+    shared.open.fewer(std::mem::take(&mut waiting.rows));
     watch.rows_done(waiting.ends.iter().filter(|end| matches!(end.outcome, Ended::As(_))).count() as u64);
     waiting.ends.clear();
     waiting.keys.clear();
