@@ -153,6 +153,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         force: args.force,
         pending: &pending,
         sent: &Sent::default(),
+        declines: false,
+        forgotten: false,
+        meet: None,
         stale: None,
     };
     let mut first = First { rows: Vec::new(), wanted: args.rows };

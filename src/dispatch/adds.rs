@@ -7,7 +7,7 @@ use super::Caller;
 use super::changes::Ending;
 use super::engine::{Engine, Patience};
 use crate::outcome::{Code, Outcome};
-use crate::platform::{AddEnd, Proof};
+use crate::platform::{AddEnd, Proof, for_log};
 use crate::row::{Addition, PassKey};
 use crate::stop::Stop;
 
@@ -58,12 +58,13 @@ impl Engine {
                     }
                     Proof::NotApplied(_) if self.is_doubtful(key) => return AddFate::After,
                     Proof::NotApplied(evidence) => {
+                        let evidence = for_log(&evidence);
                         tracing::info!(key = %add.key, evidence, "an add whose answer was lost was not applied: it is sent again");
                         sent_again = true;
                     }
                     Proof::Unknown(evidence) => {
                         self.doubt(key);
-                        tracing::warn!(key = %add.key, reason, evidence, "an add is in doubt");
+                        tracing::warn!(key = %add.key, reason = for_log(&reason), evidence = for_log(&evidence), "an add is in doubt");
                         return AddFate::InDoubt { message: format!("{reason}; {evidence}") };
                     }
                     Proof::Stopped => return AddFate::Unsettled,

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Shared;
 use super::pause::{KEPT_MIN, Record};
-use crate::platform::Limits;
+use crate::platform::{Limits, for_log};
 use crate::stop::Stop;
 
 /// Results the breaker looks back on, and how many of them must be failures (failure model D4: 50 % of 50). It need not see all fifty: at
@@ -362,7 +362,7 @@ impl Gate {
     fn go_out(&self, state: &mut State, now: Instant, reason: String, pause: Option<Duration>) {
         let since = state.out.as_ref().map_or(now, |out| out.since);
         if state.out.is_none() {
-            tracing::warn!(platform = self.name, reason, "the platform is out; nothing is sent but single probes");
+            tracing::warn!(platform = self.name, reason = for_log(&reason), "the platform is out; nothing is sent but single probes");
         }
         state.forget();
         state.out = Some(Out { since, interval: self.pause_min, next: now + pause.unwrap_or(self.pause_min), probes: 0 });

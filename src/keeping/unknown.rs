@@ -64,8 +64,11 @@ pub fn find(feed: &Feed, ledger: &dyn Ledger, source: &mut dyn Source) -> Result
         other => other?,
     };
     let runs = ledger.runs(&RunFilter::default()).map_err(local)?;
-    let known: std::collections::HashSet<(&str, u64)> =
-        runs.iter().flat_map(|run| run.detail.reports.iter().chain(&run.detail.earlier_reports)).map(|report| (report.name.as_str(), report.bytes)).collect();
+    let known: std::collections::HashSet<(&str, u64)> = runs
+        .iter()
+        .flat_map(|run| run.detail.reports.iter().chain(&run.detail.earlier_reports))
+        .map(|report| (report.name.as_str(), report.bytes))
+        .collect();
     let mut candidates: Vec<&Entry> = entries
         .iter()
         .filter(|entry| entry.kind == EntryKind::File && entry.name.ends_with(b".report.json") && !entry.name.starts_with(b"."))

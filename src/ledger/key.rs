@@ -100,6 +100,16 @@ pub struct KeyNote {
     pub evidence: String,
     pub before: Option<String>,
     pub settled: Option<Settlement>,
+    /// When a later file had the same add again, as far as that was noted.
+    pub met: Option<DateTime<Utc>>,
+}
+
+impl KeyNote {
+    /// A person decided that it shall not be sent, and nothing happened to it since.
+    pub fn is_declined(&self) -> bool {
+        let declined = |settled: &Settlement| settled.decision == Decision::NotApplied && settled.at == self.at;
+        self.state == KeyState::NotApplied && self.settled.as_ref().is_some_and(declined)
+    }
 }
 
 /// A person's decision on an add in doubt.
@@ -140,5 +150,7 @@ pub struct Settling {
     pub number: u64,
     pub run: String,
     pub line: u64,
+    /// The add that it is about. None in requests of earlier versions: all of the row that are in doubt.
+    pub key: Option<AddKey>,
     pub settlement: Settlement,
 }

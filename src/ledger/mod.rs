@@ -279,6 +279,9 @@ pub trait Ledger: Keeping + Send + Sync {
     /// Writes adds down before they are sent. What comes back says which may be.
     fn intend(&self, fence: Fence, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>>;
 
+    /// Notes that rows of a later file have these keys, so that they are kept from now on.
+    fn meet_keys(&self, fence: Fence, keys: &[AddKey]) -> Result<()>;
+
     /// What is known of these keys, in the same order.
     fn keys(&self, keys: &[AddKey]) -> Result<Vec<Option<KeyNote>>>;
 
@@ -292,7 +295,7 @@ pub trait Ledger: Keeping + Send + Sync {
     fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
 
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
-    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()>;
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()>;
 
     /// Decisions that wait, oldest first.
     fn to_settle(&self) -> Result<Vec<Settling>>;

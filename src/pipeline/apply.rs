@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -37,7 +37,7 @@ const COMMIT_ROWS: usize = 1000;
 const COMMIT_AFTER: Duration = Duration::from_millis(100);
 /// How often health, wishes and deferred rows are looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// Rounds for adds that wait for another row of the same run; each ends at least one of them.
+/// Rounds for adds that wait for another of the same run; each ends at least one of them.
 const AGAIN_MAX: u32 = 100;
 /// How long rows wait at a time for an earlier run of the account.
 const EARLIER_WAIT: Duration = Duration::from_secs(10);
@@ -112,6 +112,8 @@ struct Todo {
     waited: Option<i64>,
     /// The line of the row that this one corrects.
     corrected: Option<u64>,
+    /// Among them is one whose time comes when those before it have ended.
+    follows: bool,
     /// The state before could not be read: how the row ended by that.
     unread: Option<(Outcome, Code, String)>,
 }
@@ -121,9 +123,11 @@ struct Shared {
     on_their_way: Mutex<HashMap<u64, OnItsWay>>,
     /// Rows that ended without a request.
     ended: Mutex<Vec<RowEnd>>,
+    /// Rows that were handed over and of which not all is written down.
+    open: Open,
     seen: Mutex<(u64, u64)>,
     feed_stop: Stop,
-    /// An add waits for another row of this run.
+    /// An add waits for another of this run: of its own row, or the same in another.
     again: AtomicBool,
     /// Notifications wait for their window.
     window_shut: AtomicBool,
@@ -133,16 +137,57 @@ struct Shared {
     behind: Mutex<Option<String>>,
 }
 
+/// Counts rows between being handed over and being written down. Whoever waits for none is told of the last at once.
+#[derive(Default)]
+struct Open {
+    rows: Mutex<usize>,
+    none: Condvar,
+    awaited: AtomicBool,
+}
+
+impl Open {
+    fn more(&self, rows: usize) {
+        *lock(&self.rows) += rows;
+    }
+
+    fn fewer(&self, rows: usize) {
+        let mut open = lock(&self.rows);
+        *open = open.saturating_sub(rows);
+        if *open == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    /// False when it is time to stop.
+    fn wait_for_none(&self, stop: &Stop) -> bool {
+        self.awaited.store(true, Ordering::Relaxed);
+        let mut open = lock(&self.rows);
+        while *open > 0 && !stop.is_draining() {
+            open = self.none.wait_timeout(open, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        self.awaited.store(false, Ordering::Relaxed);
+        !stop.is_draining()
+    }
+}
+
 /// What waits to be committed.
 #[derive(Default)]
 struct Waiting {
     ends: Vec<RowEnd>,
     keys: Vec<KeyEnd>,
+    /// Rows that came back, whether they ended or not.
+    rows: usize,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.keys.is_empty()
+        self.ends.is_empty() && self.keys.is_empty() && self.rows == 0
+    }
+
+    /// Takes in rows that ended without a request.
+    fn take(&mut self, ended: &mut Vec<RowEnd>) {
+        self.rows += ended.len();
+        self.ends.append(ended);
     }
 }
 
@@ -150,6 +195,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
     let shared = Shared {
         on_their_way: Mutex::default(),
         ended: Mutex::default(),
+        open: Open::default(),
         seen: Mutex::default(),
         feed_stop: Stop::new(),
         again: AtomicBool::new(false),
@@ -169,14 +215,15 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             if waiting.is_empty() {
                 oldest = Instant::now();
             }
-            waiting.ends.append(&mut lock(&shared.ended));
+            waiting.take(&mut lock(&shared.ended));
             let over = matches!(came, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
             if let Ok(came) = came {
                 finish(work, &shared, came, &mut waiting);
             }
-            if waiting.ends.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || over {
+            let awaited = shared.open.awaited.load(Ordering::Relaxed) && lock(&shared.on_their_way).is_empty();
+            if waiting.ends.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || awaited || over {
                 // What cannot be written down must not be sent (failure model, B3).
-                commit(work, watch, &mut waiting).inspect_err(|_| work.stop.drain())?;
+                commit(work, watch, &shared, &mut waiting).inspect_err(|_| work.stop.drain())?;
             }
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
@@ -190,8 +237,8 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             }
         }
         let fed = feeder.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that reads rows panicked")));
-        waiting.ends.append(&mut lock(&shared.ended));
-        commit(work, watch, &mut waiting)?;
+        waiting.take(&mut lock(&shared.ended));
+        commit(work, watch, &shared, &mut waiting)?;
         fed?;
         if let Some(words) = too_many_unresolved(work, &shared) {
             return Ok(Applied::TooManyUnresolved(words));
@@ -217,14 +264,20 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
         work.feed.notify.iter().flat_map(|notify| &notify.seeds).map(|seed| work.mapping.pass_key(seed)).collect();
     let first = if seeds.is_empty() { Notifications::All } else { Notifications::Seeds(seeds) };
     let seeded = matches!(first, Notifications::Seeds(_));
-    round(work, shared, &sender, &first)?;
+    rounds(work, shared, &sender, &first)?;
+    if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
+        rounds(work, shared, &sender, &Notifications::All)?;
+    }
+    Ok(())
+}
+
+/// Rounds over the rows, until no add waits for another any more.
+fn rounds(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications: &Notifications) -> anyhow::Result<()> {
+    round(work, shared, sender, notifications)?;
     let mut rounds = 0;
     while shared.again.swap(false, Ordering::Relaxed) && rounds < AGAIN_MAX && all_back(work, shared) {
         rounds += 1;
-        round(work, shared, &sender, &Notifications::None)?;
-    }
-    if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
-        round(work, shared, &sender, &Notifications::All)?;
+        round(work, shared, sender, notifications)?;
     }
     Ok(())
 }
@@ -254,13 +307,7 @@ fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications:
 
 /// Waits until nothing is on its way and all that came back is written down. False when it is time to stop.
 fn all_back(work: &Work<'_>, shared: &Shared) -> bool {
-    while !lock(&shared.on_their_way).is_empty() {
-        if work.stop.wait(TICK) {
-            return false;
-        }
-    }
-    // The last results are committed within this time.
-    !work.stop.wait(COMMIT_AFTER * 3)
+    shared.open.wait_for_none(work.stop)
 }
 
 /// True when the runs that this one comes behind have no rows left. False when it is time to stop, or after a while: whoever waits
@@ -301,7 +348,9 @@ fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[R
     let todos: Vec<Todo> =
         work.pool.install(|| wanted.par_iter().map(|row| todo_of(work, row, notifications)).collect::<anyhow::Result<_>>())?;
     let (todos, older) = stale::part(work, todos)?;
+    shared.open.more(older.len());
     lock(&shared.ended).extend(older);
+    shared.again.fetch_or(todos.iter().any(|todo| todo.follows), Ordering::Relaxed);
     let adding = todos.iter().any(|todo| !todo.adds.is_empty());
     let before = adding && work.account.adds_need_state();
     let groups = if adding { adds::split(todos, before) } else { vec![todos] };
@@ -364,6 +413,7 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             Some(None) => {}
             Some(Some((outcome, problem))) => {
                 note_seen(shared, outcome == Outcome::Unresolved);
+                shared.open.more(1);
                 lock(&shared.ended).push(RowEnd {
                     number: todo.row,
                     outcome: Ended::As(outcome),
@@ -398,10 +448,14 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             adds.iter().flat_map(|add| &add.amounts).filter_map(|(name, _)| work.mapping.fields().iter().position(|f| f.name == *name));
         way.moved = moved.map(|field| work.field_ids[field]).collect();
         if way.missing == 0 {
-            lock(&shared.ended).extend(way.end(row, work));
+            if let Some(end) = way.end(row, work) {
+                shared.open.more(1);
+                lock(&shared.ended).push(end);
+            }
             continue;
         }
         let pass = way.pass;
+        shared.open.more(1);
         lock(&shared.on_their_way).insert(row, way);
         for change in changes {
             let key = pass.unwrap_or_else(|| change.target.key());
@@ -440,8 +494,8 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         .collect();
     let reference = format!("{}:{}", work.run, row.line);
     let waited = update.stamp.filter(|_| row.deferred);
-    let mut left = 0;
-    let mut adds = Vec::new();
+    let (mut left, mut follows) = (0, false);
+    let mut adds: Vec<Addition> = Vec::new();
     for add in std::mem::take(&mut update.adds) {
         let bit = add.key.kind.bit();
         if row.adds & bit == 0 {
@@ -449,6 +503,10 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         }
         if add.key.kind == AddKind::Notify && !notifications.allow(row.pass) {
             left |= bit;
+        } else if !adds.is_empty() {
+            // Of a row's adds one is written down at a time, so that a kill leaves at most one of which nothing is known.
+            left |= bit;
+            follows = true;
         } else {
             adds.push(work.mapping.addition(row.number, reference.clone(), update.target.clone(), add));
         }
@@ -464,6 +522,7 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         left,
         waited,
         corrected,
+        follows,
         unread: None,
     })
 }
@@ -489,6 +548,7 @@ fn finish(work: &Work<'_>, shared: &Shared, came: Came, waiting: &mut Waiting) {
     }
     let Some(way) = on_their_way.remove(&row) else { return };
     drop(on_their_way);
+    waiting.rows += 1;
     if let Some(end) = way.end(row, work) {
         note_seen(shared, end.outcome == Ended::As(Outcome::Unresolved));
         waiting.ends.push(end);
@@ -505,11 +565,14 @@ fn note_seed(work: &Work<'_>, shared: &Shared, pass: Option<PassKey>, key: AddKe
     }
 }
 
-fn commit(work: &Work<'_>, watch: &dyn Watch, waiting: &mut Waiting) -> anyhow::Result<()> {
+fn commit(work: &Work<'_>, watch: &dyn Watch, shared: &Shared, waiting: &mut Waiting) -> anyhow::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
+    if !(waiting.ends.is_empty() && waiting.keys.is_empty()) {
+        work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
+    }
+    shared.open.fewer(std::mem::take(&mut waiting.rows));
     watch.rows_done(waiting.ends.iter().filter(|end| matches!(end.outcome, Ended::As(_))).count() as u64);
     waiting.ends.clear();
     waiting.keys.clear();
@@ -538,12 +601,19 @@ fn too_many_unresolved(work: &Work<'_>, shared: &Shared) -> Option<String> {
 /// The end of a row with adds that may have been sent and will not be looked for any more.
 pub fn in_doubt(row: Row, keys: &[&KeyNote], evidence: &str) -> RowEnd {
     let mut operations = row.detail.operations;
-    operations.extend(keys.iter().map(|note| OperationNote {
-        operation: note.key.kind.to_string(),
-        outcome: Outcome::InDoubt,
-        code: Some(Code::AddInDoubt),
-        message: evidence.to_owned(),
-    }));
+    operations.retain(|note| !keys.iter().any(|key| note.operation == key.key.kind.as_str()));
+    let note = |operation: &str, outcome, code, message: &str| OperationNote {
+        operation: operation.to_owned(),
+        outcome,
+        code: Some(code),
+        message: message.to_owned(),
+    };
+    operations.extend(keys.iter().map(|key| note(key.key.kind.as_str(), Outcome::InDoubt, Code::AddInDoubt, evidence)));
+    // A notification waits for the rest of its row, and may not have been written down.
+    let told = operations.iter().any(|note| note.operation == AddKind::Notify.as_str());
+    if row.outcome.is_none() && row.adds & AddKind::Notify.bit() != 0 && !told {
+        operations.push(note(AddKind::Notify.as_str(), Outcome::NotAttempted, Code::RunStopped, "the run ended before it was sent"));
+    }
     RowEnd {
         number: row.number,
         outcome: Ended::As(Outcome::InDoubt),

@@ -21,6 +21,8 @@ use crate::row::{Addition, Change, Found, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
+pub(crate) use judge::for_log;
+
 /// What a pass field can hold. The mapping coerces values to it before anything is compared or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldKind {

@@ -394,6 +394,10 @@ impl Ledger for Sqlite {
         })
     }
 
+    fn meet_keys(&self, fence: Fence, keys: &[AddKey]) -> Result<()> {
+        self.write(fence, |work| keys::meet(work, keys))
+    }
+
     fn keys(&self, wanted: &[AddKey]) -> Result<Vec<Option<KeyNote>>> {
         let reader = self.reader()?;
         wanted.iter().map(|&key| keys::one(&reader, key)).collect()
@@ -411,8 +415,8 @@ impl Ledger for Sqlite {
         keys::doubtful(&*self.reader()?, account, pass)
     }
 
-    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
-        self.write_unfenced(|work| keys::ask(work, run, line, settlement))
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()> {
+        self.write_unfenced(|work| keys::ask(work, run, line, key, settlement))
     }
 
     fn to_settle(&self) -> Result<Vec<Settling>> {

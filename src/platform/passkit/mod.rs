@@ -40,7 +40,7 @@ pub struct Passkit {
     base_url: String,
     token: token::Signer,
     scope: Arc<Scope>,
-    read_back: ReadBack,
+    evidence: adds::Evidence,
     /// Digests of the reads and of the writes that were answered with 403; none once one of the kind succeeded: a key may read and not write.
     forbidden: [Mutex<Option<HashSet<u64>>>; 2],
 }
@@ -60,7 +60,7 @@ impl Passkit {
             token: token::Signer::new(settings.key.clone(), settings.secret.clone(), settings.bearer),
             scope: Arc::new(Scope { base_url: base_url.clone(), program: settings.program.clone(), tier: settings.tier.clone() }),
             base_url,
-            read_back: settings.read_back,
+            evidence: adds::Evidence { read_back: settings.read_back, sole_writer: settings.sole_writer },
             forbidden: [(); 2].map(|()| Mutex::new(Some(HashSet::new()))),
         }
     }
@@ -170,7 +170,7 @@ impl Platform for Passkit {
     }
 
     fn adds_need_state(&self) -> bool {
-        self.read_back == ReadBack::Balance
+        self.evidence.read_back == ReadBack::Balance
     }
 
     fn add(&self, add: &Addition) -> Box<dyn Conversation<AddEnd>> {
@@ -178,8 +178,8 @@ impl Platform for Passkit {
     }
 
     fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>> {
-        let lacking = self.read_back == ReadBack::Nothing || add.key.kind == AddKind::Redeem;
-        (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone(), self.read_back)) as Box<dyn Conversation<Proof>>)
+        let lacking = self.evidence.read_back == ReadBack::Nothing || add.key.kind == AddKind::Redeem;
+        (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone(), self.evidence)) as Box<dyn Conversation<Proof>>)
     }
 
     fn requests(&self, change: &Change) -> u32 {

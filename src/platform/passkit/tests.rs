@@ -24,6 +24,7 @@ fn passkit() -> Passkit {
         tier: Some("base".to_owned()),
         bearer: true,
         read_back: meant::ReadBack::Events,
+        sole_writer: false,
     })
 }
 

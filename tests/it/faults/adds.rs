@@ -467,6 +467,11 @@ fn telling() -> Plan {
         .feed("notify.kind", "\"marketing\"")
 }
 
+/// A feed that tells holders and does nothing else.
+fn only_telling() -> Plan {
+    telling().feed("fields.\"metaData.store\"", "").feed("consent", "").feed("notify.kind", "\"transactional\"")
+}
+
 fn shown(harbour: &Harbour, pass: &str, key: &str) -> String {
     harbour.sandbox.member(pass).unwrap()["metaData"][key].as_str().unwrap_or_default().to_owned()
 }
@@ -499,8 +504,7 @@ fn without_consent_nothing_is_told_and_the_rest_is_applied() {
 fn a_notification_whose_answer_was_lost_is_not_told_twice() {
     let update = |trouble, pass: &str| Rule::new(trouble).method("PUT").path("/members/member").id(pass).next(1);
     let faults = only(vec![update(Trouble::DropAfter, "C-1"), update(Trouble::DropBefore, "C-2")]);
-    let harbour =
-        telling().feed("fields.\"metaData.store\"", "").feed("consent", "").feed("notify.kind", "\"transactional\"").faults(faults).start();
+    let harbour = only_telling().platform("sole_writer", "true").faults(faults).start();
     harbour.deliver("a.csv", "txn,id,news\nN-1,C-1,One\nN-2,C-2,Two\n");
     harbour.once().exits(0);
     assert_eq!(harbour.report("a")["rows"], json!({ "applied": 2 }));
@@ -508,6 +512,31 @@ fn a_notification_whose_answer_was_lost_is_not_told_twice() {
         (harbour.sandbox.alerts("C-1", "news"), harbour.sandbox.alerts("C-2", "news")),
         (vec!["One".to_owned()], vec!["Two".to_owned()])
     );
+    check_promises(&harbour);
+}
+
+/// D24. A notification leaves no event: that the pass shows another text proves nothing where others write, and nobody is told twice.
+#[test]
+fn a_text_that_somebody_wrote_over_is_no_proof_that_nobody_was_told() {
+    let lost = Rule::new(Trouble::DropAfter).method("PUT").path("/members/member").id("C-1").next(1);
+    let harbour = only_telling().platform("settling", "\"60s\"").faults(only(vec![lost])).start();
+    harbour.deliver("a.csv", "txn,id,news\nN-1,C-1,hello\n");
+    let daemon = harbour.start(&["run"]);
+    wait_until("the holder is told", || !harbour.sandbox.alerts("C-1", "news").is_empty());
+    daemon.kill();
+    // The till writes its receipt into the same field.
+    let config = std::fs::read_to_string(harbour.home.path().join("passferry.toml")).unwrap();
+    let (head, _) = config.split_once("[feed.points]").unwrap();
+    let feed = "[feed.till]\nsource = \"port\"\ninbox = \"till\"\npattern = \"*.csv\"\ncontent = \"delta\"\nschema = \"schema.json\"\nplatform = \"cards\"\nenvironment = \"test\"\npass = { external_id = \"id\" }\nquiet = \"20ms\"\nguard = { first_file = false }\nfields = { \"metaData.news\" = \"news\" }\n";
+    std::fs::write(harbour.home.path().join("till.toml"), head.replace("state = \"state\"", "state = \"till\"") + feed).unwrap();
+    std::fs::create_dir_all(harbour.root.join("till")).unwrap();
+    std::fs::write(harbour.root.join("till/o.csv"), "txn,id,news\nX,C-1,your receipt\n").unwrap();
+    harbour.run(&["once", "-c", "till.toml"]).exits(0);
+    std::fs::remove_dir_all(harbour.root.join("till")).unwrap();
+    harbour.change_config(|text| text.replace("settling = \"60s\"", "settling = \"200ms\""));
+    harbour.once().exits(1);
+    assert_eq!(harbour.sandbox.alerts("C-1", "news"), ["hello", "your receipt"], "{}", harbour.said());
+    assert_eq!(harbour.report("a")["rows"], json!({ "in-doubt": 1 }));
     check_promises(&harbour);
 }
 

@@ -112,7 +112,8 @@ fn discarding_a_run_that_was_half_sent_and_is_to_be_fetched_again_ends_every_row
     let _disk = Disk::memory(&harbour.state(), 32 << 20);
     harbour.change_config(|text| format!("reserve = \"256KiB\"\nspace_factor = 1.0\n{text}"));
     // Large enough that it can be said not to fit.
-    harbour.deliver("b.csv", earnings(1, 6).replace("points\n", "points,store\n").replace(",10\n", &format!(",10,{}\n", "x".repeat(10_000))));
+    harbour
+        .deliver("b.csv", earnings(1, 6).replace("points\n", "points,store\n").replace(",10\n", &format!(",10,{}\n", "x".repeat(10_000))));
     kill_at(&harbour, "PUT ", 3);
     let run = harbour.run_of("b.csv");
     for copy in fs::read_dir(harbour.state().join("spool")).unwrap().flatten() {

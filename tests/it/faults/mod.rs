@@ -35,6 +35,7 @@ mod places;
 mod platform;
 mod privacy;
 mod samples;
+mod settle;
 mod sftp_claim;
 mod sftp_hostile;
 mod sftp_inbox;
