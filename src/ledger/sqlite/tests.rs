@@ -212,7 +212,7 @@ fn a_decision_outlives_the_try_that_it_asked_for() {
     let doubt = KeyEnd { key, state: KeyState::InDoubt, evidence: "lost".into() };
     ledger.end_rows(fence, &run.id, "loyalty", &[], &[doubt]).unwrap();
     let settlement = |decision| Settlement { decision, by: "pat".into(), reason: "seen".into(), at: chrono::Utc::now() };
-    let mut settle = |decision, state| {
+    let settle = |decision, state| {
         let settlement = settlement(decision);
         ledger.ask_to_settle(&run.id, 2, key, &settlement).unwrap();
         let asked = ledger.to_settle().unwrap().pop().unwrap();
