@@ -207,8 +207,8 @@ fn a_decision_outlives_the_try_that_it_asked_for() {
     let run = ledger.open_run(fence, run("a.csv")).unwrap();
     let key = AddKey { row: crate::row::RowKey(7), kind: crate::row::AddKind::Earn };
     let intent = Intent { key, pass: PassKey(1), line: 2, amount: "points 5".into(), print: 3, before: None };
-    let intend = || ledger.intend(fence, "loyalty", &run.id, std::slice::from_ref(&intent)).unwrap();
-    assert_eq!(intend(), [Intended::Send]);
+    let write_down = || ledger.intend(fence, "loyalty", &run.id, std::slice::from_ref(&intent)).unwrap();
+    assert_eq!(write_down(), [Intended::Send]);
     let doubt = KeyEnd { key, state: KeyState::InDoubt, evidence: "lost".into() };
     ledger.end_rows(fence, &run.id, "loyalty", &[], &[doubt]).unwrap();
     let settlement = |decision| Settlement { decision, by: "pat".into(), reason: "seen".into(), at: chrono::Utc::now() };
@@ -225,7 +225,7 @@ fn a_decision_outlives_the_try_that_it_asked_for() {
     assert!(note().is_declined());
     settle(Decision::Resend, KeyState::NotApplied);
     assert!(!note().is_declined());
-    assert_eq!(intend(), [Intended::Send]);
+    assert_eq!(write_down(), [Intended::Send]);
     assert_eq!(note().settled.map(|settled| (settled.decision, settled.reason)), Some((Decision::Resend, "seen".into())));
     // What an earlier version asked for is about all adds of the row.
     let old = serde_json::to_string(&settlement(Decision::Applied)).unwrap();
