@@ -207,8 +207,8 @@ fn a_decision_outlives_the_try_that_it_asked_for() {
     let run = ledger.open_run(fence, run("a.csv")).unwrap();
     let key = AddKey { row: crate::row::RowKey(7), kind: crate::row::AddKind::Earn };
     let intent = Intent { key, pass: PassKey(1), line: 2, amount: "points 5".into(), print: 3, before: None, earlier: Vec::new() };
-    let intend = || ledger.intend(fence, "loyalty", &run.id, std::slice::from_ref(&intent)).unwrap();
-    assert_eq!(intend(), [Intended::Send]);
+    let write_down = || ledger.intend(fence, "loyalty", &run.id, std::slice::from_ref(&intent)).unwrap();
+    assert_eq!(write_down(), [Intended::Send]);
     let doubt = KeyEnd { key, state: KeyState::InDoubt, evidence: "lost".into() };
     ledger.end_rows(fence, &run.id, "loyalty", &[], &[doubt]).unwrap();
     let settlement = |decision| Settlement { decision, by: "pat".into(), reason: "seen".into(), at: chrono::Utc::now() };
