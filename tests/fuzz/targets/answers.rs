@@ -45,6 +45,7 @@ pub fn target(data: &[u8]) {
         tier: asked.contains(&"tier").then(|| "base".to_owned()),
         bearer: true,
         read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
+        sole_writer: asked.contains(&"sole"),
     }));
     let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
     match asked.first() {
