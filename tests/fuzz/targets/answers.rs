@@ -46,6 +46,7 @@ pub fn target(data: &[u8]) {
         bearer: true,
         sole_writer: asked.contains(&"sole"),
         read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
+        sole_writer: asked.contains(&"sole"),
     }));
     let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
     match asked.first() {
