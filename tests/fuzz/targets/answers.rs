@@ -44,7 +44,6 @@ pub fn target(data: &[u8]) {
         program: PROGRAM.to_owned(),
         tier: asked.contains(&"tier").then(|| "base".to_owned()),
         bearer: true,
-        sole_writer: asked.contains(&"sole"),
         read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
         sole_writer: asked.contains(&"sole"),
     }));
