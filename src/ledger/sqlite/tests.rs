@@ -227,7 +227,7 @@ fn a_decision_outlives_the_try_that_it_asked_for() {
     assert!(note().is_declined());
     settle(Decision::Resend, KeyState::NotApplied);
     assert!(!note().is_declined());
-    assert_eq!(write_down(), [Intended::Send]);
+    assert_eq!(write_down(), [Intended::SendAgain]);
     assert_eq!(note().settled.map(|settled| (settled.decision, settled.reason)), Some((Decision::Resend, "seen".into())));
     // What an earlier version asked for is about all adds of the row.
     let old = serde_json::to_string(&settlement(Decision::Applied)).unwrap();
