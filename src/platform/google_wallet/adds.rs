@@ -25,7 +25,8 @@ pub(super) fn fault_of_field(field: &str) -> Result<(), String> {
     if matches!(field, MESSAGES | SILENT_MESSAGES) {
         Ok(())
     } else {
-        Err("Google Wallet tells holders by a message; write field = \"messages\", or \"messages.TEXT\" for one without an alert".to_owned())
+        Err("Google Wallet tells holders by a message; write field = \"messages\", or \"messages.TEXT\" for one without an alert"
+            .to_owned())
     }
 }
 

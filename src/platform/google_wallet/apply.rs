@@ -63,9 +63,8 @@ pub(super) fn requests(scope: &Scope, change: &Change) -> u32 {
 
 fn parts_of(scope: &Scope, change: &Change) -> Vec<Part> {
     // Names were looked up when the configuration was read; one that is unknown now cannot be sent.
-    let parse = |change: &crate::row::FieldChange| {
-        Field::parse(scope.class, &change.name).ok().map(|field| Part { field, change: change.clone() })
-    };
+    let parse =
+        |change: &crate::row::FieldChange| Field::parse(scope.class, &change.name).ok().map(|field| Part { field, change: change.clone() });
     let parts = change.fields.iter().filter_map(parse);
     match change.verb {
         Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => parts.collect(),
@@ -168,7 +167,8 @@ impl Apply {
             404 => self.not_found(call, &body),
             409 if call == Call::Insert && !self.exists => {
                 self.exists = true;
-                self.next = Some(if self.asks_only() || !bodies::members_to_read(&self.parts).is_empty() { Call::Read } else { Call::Patch });
+                self.next =
+                    Some(if self.asks_only() || !bodies::members_to_read(&self.parts).is_empty() { Call::Read } else { Call::Patch });
             }
             409 | 412 | 428 => {
                 self.conflicts += 1;

@@ -108,7 +108,8 @@ fn cleared(path: &'static str, leaf: Leaf) -> &'static str {
 
 /// An object's balance is of one kind, and nested objects merge: the others are taken away with it (contract 6).
 fn clear_other_subtypes(body: &mut Map<String, Json>, path: &str) {
-    let Some((balance, subtype)) = path.rsplit_once('.').filter(|(front, last)| front.ends_with("oints.balance") && SUBTYPES.contains(last))
+    let Some((balance, subtype)) =
+        path.rsplit_once('.').filter(|(front, last)| front.ends_with("oints.balance") && SUBTYPES.contains(last))
     else {
         return;
     };

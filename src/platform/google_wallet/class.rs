@@ -17,11 +17,9 @@ impl Names {
             WalletClass::GiftCard => Names { object: "giftCardObject", class: "giftCardClass", required: &["cardNumber"] },
             WalletClass::Offer => Names { object: "offerObject", class: "offerClass", required: &[] },
             WalletClass::EventTicket => Names { object: "eventTicketObject", class: "eventTicketClass", required: &[] },
-            WalletClass::Flight => Names {
-                object: "flightObject",
-                class: "flightClass",
-                required: &["passengerName", "reservationInfo.confirmationCode"],
-            },
+            WalletClass::Flight => {
+                Names { object: "flightObject", class: "flightClass", required: &["passengerName", "reservationInfo.confirmationCode"] }
+            }
             WalletClass::Transit => Names { object: "transitObject", class: "transitClass", required: &["tripType"] },
             WalletClass::Generic => Names { object: "genericObject", class: "genericClass", required: &["cardTitle", "header"] },
         }

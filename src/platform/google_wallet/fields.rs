@@ -60,20 +60,8 @@ const GENERIC: u8 = 64;
 const ALL: u8 = 127;
 
 const STATES: &[&str] = &["ACTIVE", "COMPLETED", "EXPIRED", "INACTIVE"];
-const BARCODES: &[&str] = &[
-    "AZTEC",
-    "CODE_39",
-    "CODE_128",
-    "CODABAR",
-    "DATA_MATRIX",
-    "EAN_8",
-    "EAN_13",
-    "ITF_14",
-    "PDF_417",
-    "QR_CODE",
-    "UPC_A",
-    "TEXT_ONLY",
-];
+const BARCODES: &[&str] =
+    &["AZTEC", "CODE_39", "CODE_128", "CODABAR", "DATA_MATRIX", "EAN_8", "EAN_13", "ITF_14", "PDF_417", "QR_CODE", "UPC_A", "TEXT_ONLY"];
 const GENERIC_TYPES: &[&str] = &[
     "GENERIC_SEASON_PASS",
     "GENERIC_UTILITY_BILLS",
@@ -258,7 +246,11 @@ pub(super) struct Field {
 pub(super) enum Place<'f> {
     Plain(&'static str),
     /// In the element `id` of an array; `rest` is the path inside the element.
-    Element { array: &'static str, id: &'f str, rest: &'static str },
+    Element {
+        array: &'static str,
+        id: &'f str,
+        rest: &'static str,
+    },
 }
 
 impl Field {
@@ -356,7 +348,7 @@ pub(super) fn of_element(class: WalletClass, array: &str, id: &str) -> Vec<Field
 }
 
 /// Names one field or the front part of some. The error says what to write instead.
-pub(super) fn is_field_or_front(class: WalletClass, name: &str) -> Result<(), String> {
+pub(crate) fn is_field_or_front(class: WalletClass, name: &str) -> Result<(), String> {
     let front = |entry: &&Entry| entry.is_of(class) && entry.path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     if !name.is_empty() && ENTRIES.iter().any(|entry| front(&entry)) {
         return Ok(());

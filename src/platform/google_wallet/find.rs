@@ -74,9 +74,7 @@ impl Probe {
         match (self.asked, status) {
             (1, 200..=299 | 404) => Reach {
                 ok: true,
-                message: format!(
-                    "{base_url} accepts the key for issuer {issuer}; without class_id passes are changed and none is issued"
-                ),
+                message: format!("{base_url} accepts the key for issuer {issuer}; without class_id passes are changed and none is issued"),
             },
             (_, 403) => no(format!("{base_url}: {}", judge::refused(body))),
             (2, 200..=299) => self.class(body),
@@ -105,7 +103,9 @@ impl Probe {
                 ok: false,
                 message: format!("{base_url}: the {} {id} is {word}, so that it can carry no passes; submit it for review", names.class),
             },
-            None => Reach { ok: true, message: format!("{base_url} accepts the key for issuer {issuer} and knows the {} {id}", names.class) },
+            None => {
+                Reach { ok: true, message: format!("{base_url} accepts the key for issuer {issuer} and knows the {} {id}", names.class) }
+            }
         }
     }
 }

@@ -80,7 +80,12 @@ impl<'j> KeyFile<'j> {
     fn of(json: &'j Map<String, Json>) -> Result<KeyFile<'j>, String> {
         let text = |name: &str| json.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
         let needed = |name: &str| text(name).ok_or_else(|| format!("it has no {name}; a service account's key file is wanted"));
-        Ok(KeyFile { email: needed("client_email")?, key: needed("private_key")?, key_id: text("private_key_id"), token_uri: text("token_uri") })
+        Ok(KeyFile {
+            email: needed("client_email")?,
+            key: needed("private_key")?,
+            key_id: text("private_key_id"),
+            token_uri: text("token_uri"),
+        })
     }
 }
 

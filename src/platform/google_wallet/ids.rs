@@ -10,7 +10,7 @@ use crate::platform::ValueFault;
 use crate::row::Target;
 
 /// Letters, digits, `.`, `_` and `-`: what Google allows behind the issuer.
-pub(super) fn is_identifier(text: &str) -> bool {
+pub(crate) fn is_identifier(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
@@ -128,7 +128,9 @@ mod tests {
     #[test]
     fn objects_that_were_made_elsewhere_have_no_external_id() {
         let ids = ids(ObjectIds::Escaped);
-        for object in ["3388000000012345678.x", "1.m-x", "3388000000012345678.m-a_b", "3388000000012345678.m-a_5F", "3388000000012345678.m-"] {
+        for object in
+            ["3388000000012345678.x", "1.m-x", "3388000000012345678.m-a_b", "3388000000012345678.m-a_5F", "3388000000012345678.m-"]
+        {
             assert_eq!(ids.external(object), None, "{object}");
         }
     }

@@ -65,7 +65,9 @@ pub(super) fn judge(scope: &Scope, of: Asked, answer: &RawAnswer<'_>, now: Syste
 /// The account as a whole is refused.
 pub(super) fn refused(body: &[u8]) -> String {
     let words = judge::message(body);
-    format!("Google Wallet refuses us (403: {words}); add the service account's e-mail address to the issuer's users in the Google Pay & Wallet Console")
+    format!(
+        "Google Wallet refuses us (403: {words}); add the service account's e-mail address to the issuer's users in the Google Pay & Wallet Console"
+    )
 }
 
 #[cfg(test)]

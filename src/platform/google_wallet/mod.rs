@@ -163,7 +163,9 @@ impl Platform for GoogleWallet {
         if adds::fault_of_field(name).is_ok() {
             return match adds::split(&self.scope, &value.canonical()) {
                 Some(_) => Ok(()),
-                None => fault("a message of one line needs a header: set the platform's message_header, or begin the text with a line of its own"),
+                None => fault(
+                    "a message of one line needs a header: set the platform's message_header, or begin the text with a line of its own",
+                ),
             };
         }
         match fields::Field::parse(self.scope.class, name) {

@@ -106,7 +106,8 @@ fn pieces<'t>(text: &'t str, boundary: &'t str) -> impl Iterator<Item = Option<&
 /// A part: its own headers, then an HTTP answer.
 fn part(piece: &str) -> Result<(Option<usize>, PartAnswer), String> {
     let broken = || "a part of the answer to a batch cannot be read".to_owned();
-    let (outer, inner) = head(piece.trim_start_matches([' ', '\t']).trim_start_matches("\r\n").trim_start_matches('\n')).ok_or_else(broken)?;
+    let (outer, inner) =
+        head(piece.trim_start_matches([' ', '\t']).trim_start_matches("\r\n").trim_start_matches('\n')).ok_or_else(broken)?;
     let id = header(outer, "content-id").and_then(|id| {
         // `<response-part-3>`; some put more before or behind.
         let digits = id.trim().trim_matches(['<', '>']).rsplit("part-").next()?;
@@ -150,7 +151,10 @@ fn head(text: &str) -> Option<(&str, &str)> {
 }
 
 fn header<'t>(head: &'t str, name: &str) -> Option<&'t str> {
-    head.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
 }
 
 #[cfg(test)]

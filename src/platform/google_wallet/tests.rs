@@ -310,12 +310,7 @@ fn parts_are_tried_again_and_batches_are_not() {
 
 #[test]
 fn one_part_that_no_batch_survives_harms_nobody_but_itself() {
-    let plays = vec![
-        Play::Exhausted,
-        Play::Exhausted,
-        Play::Exhausted,
-        batch(&[(0, 200, id(1))]).clone(),
-    ];
+    let plays = vec![Play::Exhausted, Play::Exhausted, Play::Exhausted, batch(&[(0, 200, id(1))]).clone()];
     // Halved until single: p0 alone keeps failing, the others get through.
     let (sent, results) = play(google(|_| ()).apply_batch(updates(4)), {
         let mut plays = plays;
@@ -412,7 +407,9 @@ fn an_alert_beyond_the_quota_becomes_a_message_or_is_refused() {
 
 #[test]
 fn a_message_whose_answer_says_nothing_is_lost_and_never_guessed() {
-    for trouble in [Play::Lost, says(200, json!({})), says(200, json!({ "resource": { "id": "1.b" } })), Play::Text(200, "<html>".to_owned())] {
+    for trouble in
+        [Play::Lost, says(200, json!({})), says(200, json!({ "resource": { "id": "1.b" } })), Play::Text(200, "<html>".to_owned())]
+    {
         let (sent, end) = play(google(|_| ()).add(&notification("messages", "Hi")), vec![trouble]);
         assert!(matches!(end, AddEnd::Lost { .. }) && sent.len() == 1, "{end:?}");
     }

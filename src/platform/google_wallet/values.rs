@@ -74,7 +74,7 @@ fn check_text(leaf: Leaf, text: &str) -> Result<(), ValueFault> {
     }
 }
 
-pub(super) fn is_currency(text: &str) -> bool {
+pub(crate) fn is_currency(text: &str) -> bool {
     text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
@@ -136,7 +136,8 @@ fn decimal(value: &Value<'_>) -> Option<Decimal> {
 
 /// An amount in units as millionths, exactly.
 fn micros(value: &Value<'_>) -> Result<i64, ValueFault> {
-    let too_large = || ValueFault { code: Code::ValueTooLarge, message: "an amount lies between -9223372036854 and 9223372036854".to_owned() };
+    let too_large =
+        || ValueFault { code: Code::ValueTooLarge, message: "an amount lies between -9223372036854 and 9223372036854".to_owned() };
     let amount = match decimal(value) {
         Some(amount) => amount,
         None if matches!(value, Value::Big(_)) => return Err(too_large()),
@@ -242,7 +243,7 @@ mod tests {
     use crate::config::meant::WalletClass;
 
     fn field(name: &str) -> Field {
-        use WalletClass::{EventTicket, GiftCard, Generic, Loyalty, Transit};
+        use WalletClass::{EventTicket, Generic, GiftCard, Loyalty, Transit};
         [Loyalty, GiftCard, EventTicket, Transit, Generic].into_iter().find_map(|class| Field::parse(class, name).ok()).unwrap()
     }
 

@@ -43,7 +43,8 @@ impl Check<'_> {
         let example = "key = { file = \"PATH\" }, the service account's key file (JSON)";
         let place = self.required(&key.child("key"), platform.key.as_ref(), example);
         let secret = place.and_then(|place| self.secret(&key.child("key"), &place));
-        let issuer = self.required(&key.child("issuer"), platform.issuer.as_ref(), "issuer = \"3388000000012345678\", from Google's console");
+        let issuer =
+            self.required(&key.child("issuer"), platform.issuer.as_ref(), "issuer = \"3388000000012345678\", from Google's console");
         let issuer = issuer.filter(|issuer| {
             let fits = !issuer.is_empty() && issuer.bytes().all(|byte| byte.is_ascii_digit());
             if !fits {
@@ -51,7 +52,11 @@ impl Check<'_> {
             }
             fits
         });
-        let class = self.required(&key.child("class"), platform.class.as_ref(), "class = \"loyalty\", \"gift_card\", \"offer\", \"event_ticket\", \"flight\", \"transit\" or \"generic\"");
+        let class = self.required(
+            &key.child("class"),
+            platform.class.as_ref(),
+            "class = \"loyalty\", \"gift_card\", \"offer\", \"event_ticket\", \"flight\", \"transit\" or \"generic\"",
+        );
         let class = class.map(class_of);
         for (name, text) in [("class_id", &platform.class_id), ("id_prefix", &platform.id_prefix)] {
             if let Some(text) = text
@@ -67,13 +72,18 @@ impl Check<'_> {
             self.fault(&key.child("id_max"), format!("is {id_max}, which leaves no room behind issuer and prefix; write a larger number"));
         }
         let language = platform.language.clone().unwrap_or_else(|| "en-US".to_owned());
-        if language.is_empty() || !language.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())) {
+        if language.is_empty()
+            || !language.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+        {
             self.fault(&key.child("language"), format!("{} is not a language; write such as \"en-US\" or \"fr\"", quoted(&language)));
         }
         if let Some(currency) = &platform.currency
             && !google_wallet::is_currency(currency)
         {
-            self.fault(&key.child("currency"), format!("{} is not a currency; write three capital letters, such as \"EUR\"", quoted(currency)));
+            self.fault(
+                &key.child("currency"),
+                format!("{} is not a currency; write three capital letters, such as \"EUR\"", quoted(currency)),
+            );
         }
         let batch = platform.batch.unwrap_or(20);
         if !(1..=BATCH_MAX).contains(&batch) {
@@ -88,7 +98,8 @@ impl Check<'_> {
             Some(written::ReadBack::Presence) => ReadBack::Presence,
             Some(written::ReadBack::Nothing) => ReadBack::Nothing,
             Some(written::ReadBack::Balance) => {
-                let message = "is \"balance\", but passes of Google Wallet have no adds that move one; write \"events\", \"presence\" or \"nothing\"";
+                let message =
+                    "is \"balance\", but passes of Google Wallet have no adds that move one; write \"events\", \"presence\" or \"nothing\"";
                 self.fault(&key.child("read_back"), message.into());
                 ReadBack::Nothing
             }
