@@ -11,7 +11,7 @@ use super::values::is_word;
 use super::{QUOTA, Scope, wire};
 use crate::config::meant::{MessagesFull, ReadBack};
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{clean, message};
+use crate::platform::judge::{clean, message, quoted};
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step, strict};
 use crate::row::{AddKind, Addition};
 
@@ -141,7 +141,7 @@ impl Give {
             // What the contract says of these (section 10): the input is wrong, and nothing was changed.
             400 | 403 | 405 | 409 | 413 | 415 | 422 => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
             _ if giving => {
-                lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", message(&body)))
+                lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", quoted(&body)))
             }
             _ => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
         }
@@ -225,7 +225,7 @@ impl Look {
                 Err(reason) => unknown(&reason),
             },
             404 => self.absent("no pass has this identifier"),
-            _ => unknown(&format!("the look is refused ({status}): {}", message(&body))),
+            _ => unknown(&format!("the look is refused ({status}): {}", quoted(&body))),
         }
     }
 

@@ -94,7 +94,7 @@ impl<T> Together<T> {
         let verdict = match (&answer, &self.talks[index].request) {
             (Some(answer), Some(request)) => {
                 let raw = RawAnswer { status: answer.status, headers: &answer.headers, body: &answer.body };
-                judge::judge(&self.scope, judge::Asked::of(request), &raw, SystemTime::now())
+                judge::judge(&self.scope, request, &raw, SystemTime::now())
             }
             _ => Verdict::Again { reason: "the answer to a batch lacks this part".to_owned() },
         };

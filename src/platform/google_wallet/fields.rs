@@ -302,11 +302,6 @@ impl Field {
         }
     }
 
-    /// Must the object be read before this can be written? Arrays are replaced whole (contract 6).
-    pub(super) fn needs_read(&self) -> bool {
-        self.id.is_some()
-    }
-
     /// Is it one of these fields, or under one of these fronts?
     pub(super) fn is_under(&self, fronts: &[String]) -> bool {
         let name = self.name();
@@ -397,7 +392,7 @@ mod tests {
         assert_eq!(place(WalletClass::Generic, "textModulesData.tier-1.body").unwrap(), "textModulesData.tier-1.body");
         let field = Field::parse(WalletClass::Offer, "linksModuleData.uris.shop.uri").unwrap();
         assert_eq!(field.place(), Place::Element { array: "linksModuleData.uris", id: "shop", rest: "uri" });
-        assert!(field.needs_read() && field.rule(false).clearable);
+        assert!(field.rule(false).clearable);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::apply::READS;
 use super::values::is_word;
 use super::{Scope, bodies, fields, judge, values, wire};
 use crate::outcome::Code;
-use crate::platform::judge::{clean, message};
+use crate::platform::judge::{clean, message, quoted};
 use crate::platform::{Answer, Conversation, Finding, Page, PassState, Reach, Step, strict};
 use crate::row::{Found, Target};
 
@@ -70,10 +70,11 @@ impl Probe {
 
     fn end(&self, status: u16, body: &[u8]) -> Reach {
         let Scope { base_url, issuer, class_id, names, .. } = &*self.scope;
-        let no = |message: String| Reach { ok: false, message };
+        let no = |message: String| Reach { ok: false, denied: status == 403, message };
         match (self.asked, status) {
             (1, 200..=299 | 404) => Reach {
                 ok: true,
+                denied: false,
                 message: format!("{base_url} accepts the key for issuer {issuer}; without class_id passes are changed and none is issued"),
             },
             (_, 403) => no(format!("{base_url}: {}", judge::refused(body))),
@@ -93,7 +94,7 @@ impl Probe {
         let id = class_id.as_deref().unwrap_or_default();
         let Ok(class) = wire::object(&Bytes::copy_from_slice(body), id) else {
             let message = format!("{base_url} answers, but not as Google does; check base_url and what stands between");
-            return Reach { ok: false, message };
+            return Reach { ok: false, denied: false, message };
         };
         // A class without approval cannot carry objects (contract 5).
         let review = class.get("reviewStatus").and_then(Json::as_str).unwrap_or_default();
@@ -101,11 +102,14 @@ impl Probe {
         match unfit {
             Some(word) => Reach {
                 ok: false,
+                denied: false,
                 message: format!("{base_url}: the {} {id} is {word}, so that it can carry no passes; submit it for review", names.class),
             },
-            None => {
-                Reach { ok: true, message: format!("{base_url} accepts the key for issuer {issuer} and knows the {} {id}", names.class) }
-            }
+            None => Reach {
+                ok: true,
+                denied: false,
+                message: format!("{base_url} accepts the key for issuer {issuer} and knows the {} {id}", names.class),
+            },
         }
     }
 }
@@ -116,10 +120,15 @@ impl Conversation<Reach> for Probe {
             None => {}
             Some(Answer::Http { status: 200..=299 | 404, .. }) if self.asked == 1 && self.scope.class_id.is_some() => {}
             Some(Answer::Http { status, body }) => return Step::Done(self.end(status, &body)),
-            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => {
-                return Step::Done(Reach { ok: false, message: format!("{}: {message}", self.scope.base_url) });
+            Some(Answer::Exhausted { message, denied, .. }) => {
+                return Step::Done(Reach { ok: false, denied, message: format!("{}: {message}", self.scope.base_url) });
             }
-            Some(Answer::Stopped { .. }) => return Step::Done(Reach { ok: false, message: "stopped before an answer came".to_owned() }),
+            Some(Answer::Lost { message }) => {
+                return Step::Done(Reach { ok: false, denied: false, message: format!("{}: {message}", self.scope.base_url) });
+            }
+            Some(Answer::Stopped { .. }) => {
+                return Step::Done(Reach { ok: false, denied: false, message: "stopped before an answer came".to_owned() });
+            }
         }
         self.asked += 1;
         Step::Send(match &self.scope.class_id {
@@ -195,7 +204,7 @@ impl Conversation<Page> for Listing {
                     }
                 }
             },
-            Some(Answer::Http { status, body }) => return fault(format!("the listing is refused ({status}): {}", message(&body))),
+            Some(Answer::Http { status, body }) => return fault(format!("the listing is refused ({status}): {}", quoted(&body))),
             Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => return fault(message),
             Some(Answer::Stopped { .. }) => return fault("stopped before an answer came".to_owned()),
         }

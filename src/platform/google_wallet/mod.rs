@@ -193,7 +193,7 @@ impl Platform for GoogleWallet {
         if answer.status == 401 {
             self.tokens.forget(now);
         }
-        judge::judge(&self.scope, judge::Asked::of(request), answer, now)
+        judge::judge(&self.scope, request, answer, now)
     }
 
     /// The identifier of an object is known without asking, and what must be read is read just before it is written.

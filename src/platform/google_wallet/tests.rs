@@ -128,7 +128,7 @@ fn play<T>(mut talk: Box<dyn Conversation<T>>, plays: Vec<Play>) -> (Vec<String>
                     Play::Says(status, body) => Answer::Http { status, body: Bytes::from(body.to_string()) },
                     Play::Text(status, body) => Answer::Http { status, body: Bytes::from(body) },
                     Play::Lost => Answer::Lost { message: "lost".to_owned() },
-                    Play::Exhausted => Answer::Exhausted { tries: 5, message: "status 503".to_owned() },
+                    Play::Exhausted => Answer::Exhausted { tries: 5, message: "status 503".to_owned(), denied: false },
                 });
             }
         }
