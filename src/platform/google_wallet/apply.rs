@@ -222,17 +222,16 @@ impl Apply {
         match call {
             // The class: the object is what we were about to make.
             Call::Insert => self.finish(Outcome::Refused, Some(Code::UpdateRejected), &message(body)),
-            Call::Read | Call::Patch if self.exists => match LOOKS.get(self.looks) {
-                Some(pause) => {
+            Call::Read | Call::Patch if self.exists => {
+                if let Some(pause) = LOOKS.get(self.looks) {
                     self.looks += 1;
                     self.pause = Some(*pause);
                     self.next = Some(call);
-                }
-                None => {
+                } else {
                     let words = "Google says that the pass exists when it is issued, and that it does not when it is changed";
                     self.finish(Outcome::Refused, Some(Code::Conflict), words);
                 }
-            },
+            }
             Call::Read | Call::Patch if self.verb == Verb::Upsert && matches!(self.target, Target::External(_)) => {
                 self.next = Some(Call::Insert);
             }

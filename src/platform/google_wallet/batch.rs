@@ -24,7 +24,7 @@ pub(super) struct Together<T> {
 }
 
 struct Talk<T> {
-    talk: Box<dyn Conversation<T>>,
+    conversation: Box<dyn Conversation<T>>,
     /// What is to be sent for it.
     request: Option<Request>,
     /// Not before.
@@ -37,7 +37,7 @@ impl<T> Together<T> {
         let mut together = Together {
             most: scope.batch,
             scope,
-            talks: talks.into_iter().map(|talk| Talk { talk, request: None, pause: Duration::ZERO, end: None }).collect(),
+            talks: talks.into_iter().map(|conversation| Talk { conversation, request: None, pause: Duration::ZERO, end: None }).collect(),
             sent: Vec::new(),
             scout: None,
         };
@@ -51,7 +51,7 @@ impl<T> Together<T> {
     fn tell(&mut self, index: usize, answer: Option<Answer>) {
         let talk = &mut self.talks[index];
         (talk.request, talk.pause) = (None, Duration::ZERO);
-        match talk.talk.next(answer) {
+        match talk.conversation.next(answer) {
             Step::Send(request) => talk.request = Some(request),
             Step::Later(pause, request) => (talk.request, talk.pause) = (Some(request), pause),
             Step::Done(end) => talk.end = Some(end),

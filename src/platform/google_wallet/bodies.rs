@@ -198,7 +198,8 @@ mod tests {
     use super::*;
 
     fn object(json: Json) -> Map<String, Json> {
-        json.as_object().cloned().unwrap()
+        let Json::Object(object) = json else { panic!("an object") };
+        object
     }
 
     fn patched(class: WalletClass, parts: &[(&str, Option<&str>)], present: Json) -> Json {

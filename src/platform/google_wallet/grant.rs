@@ -157,14 +157,14 @@ mod tests {
         let pem = pem();
         let json = json!({ "client_email": "a@b.example", "private_key": pem, "private_key_id": "k1", "token_uri": GOOGLE });
         let (_file, account) = account(&json, None);
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_007);
         let form = account.form(now).unwrap();
         let token = form.strip_prefix("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=").unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         let header: Json = serde_json::from_slice(&decode(parts[0])).unwrap();
         assert_eq!(header, json!({ "alg": "RS256", "typ": "JWT", "kid": "k1" }));
         let claims: Json = serde_json::from_slice(&decode(parts[1])).unwrap();
-        let wanted = json!({ "iss": "a@b.example", "scope": SCOPE, "aud": GOOGLE, "iat": 1_800_000_000, "exp": 1_800_003_595 });
+        let wanted = json!({ "iss": "a@b.example", "scope": SCOPE, "aud": GOOGLE, "iat": 1_800_000_007, "exp": 1_800_003_602 });
         assert_eq!(claims, wanted);
         let key = PKey::private_key_from_pem(pem.as_bytes()).unwrap();
         let mut verifier = openssl::sign::Verifier::new(MessageDigest::sha256(), &key).unwrap();

@@ -310,14 +310,9 @@ fn parts_are_tried_again_and_batches_are_not() {
 
 #[test]
 fn one_part_that_no_batch_survives_harms_nobody_but_itself() {
-    let plays = vec![Play::Exhausted, Play::Exhausted, Play::Exhausted, batch(&[(0, 200, id(1))]).clone()];
+    let plays = vec![Play::Exhausted, Play::Exhausted, Play::Exhausted, says(200, id(1)), says(200, id(2)), says(200, id(3))];
     // Halved until single: p0 alone keeps failing, the others get through.
-    let (sent, results) = play(google(|_| ()).apply_batch(updates(4)), {
-        let mut plays = plays;
-        plays.truncate(3);
-        plays.extend([says(200, id(1)), says(200, id(2)), says(200, id(3))]);
-        plays
-    });
+    let (sent, results) = play(google(|_| ()).apply_batch(updates(4)), plays);
     assert_eq!(kinds(&sent)[..3], ["batch of 4", "batch of 2", "PATCH loyaltyObject/1.p0"]);
     assert_eq!(outcomes(&results), [Outcome::Refused, Outcome::Applied, Outcome::Applied, Outcome::Applied]);
     assert_eq!(results[0].operations[0].code, Some(Code::RetriesExhausted));

@@ -247,6 +247,7 @@ mod tests {
         [Loyalty, GiftCard, EventTicket, Transit, Generic].into_iter().find_map(|class| Field::parse(class, name).ok()).unwrap()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls read better")]
     fn fault(name: &str, value: Value<'_>) -> Option<Code> {
         check(&field(name), &value).err().map(|fault| fault.code)
     }
@@ -259,6 +260,7 @@ mod tests {
         Value::Text(text.into())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls read better")]
     fn sent(name: &str, value: Value<'_>) -> String {
         json(&field(name), &value, "fr", Some("EUR")).to_string()
     }

@@ -58,40 +58,8 @@ impl Check<'_> {
             "class = \"loyalty\", \"gift_card\", \"offer\", \"event_ticket\", \"flight\", \"transit\" or \"generic\"",
         );
         let class = class.map(class_of);
-        for (name, text) in [("class_id", &platform.class_id), ("id_prefix", &platform.id_prefix)] {
-            if let Some(text) = text
-                && (text.is_empty() || !google_wallet::is_identifier(text))
-            {
-                let words = "has characters that Google does not allow; write letters, digits, \".\", \"_\" and \"-\", without the issuer";
-                self.fault(&key.child(name), format!("{} {words}", quoted(text)));
-            }
-        }
-        let id_max = platform.id_max.map_or(255, usize::from);
-        let longest = issuer.as_ref().map_or(0, String::len) + 2 + platform.id_prefix.as_ref().map_or(0, String::len);
-        if id_max < longest.max(30) {
-            self.fault(&key.child("id_max"), format!("is {id_max}, which leaves no room behind issuer and prefix; write a larger number"));
-        }
-        let language = platform.language.clone().unwrap_or_else(|| "en-US".to_owned());
-        if language.is_empty()
-            || !language.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
-        {
-            self.fault(&key.child("language"), format!("{} is not a language; write such as \"en-US\" or \"fr\"", quoted(&language)));
-        }
-        if let Some(currency) = &platform.currency
-            && !google_wallet::is_currency(currency)
-        {
-            self.fault(
-                &key.child("currency"),
-                format!("{} is not a currency; write three capital letters, such as \"EUR\"", quoted(currency)),
-            );
-        }
-        let batch = platform.batch.unwrap_or(20);
-        if !(1..=BATCH_MAX).contains(&batch) {
-            self.fault(&key.child("batch"), format!("is {batch}; write 1 (no batches) to {BATCH_MAX}"));
-        }
-        if platform.notify_max == Some(0) {
-            self.fault(&key.child("notify_max"), "is 0, so no alert would ever be sent; write at least 1".into());
-        }
+        let id_max = self.google_identifiers(key, platform, issuer.as_deref());
+        let (language, batch) = self.google_numbers(key, platform);
         self.google_words(key, platform, class);
         let read_back = match platform.read_back {
             None | Some(written::ReadBack::Events) => ReadBack::Events,
@@ -145,6 +113,50 @@ impl Check<'_> {
                 .unwrap_or_else(|| ["rateLimitExceeded", "userRateLimitExceeded"].map(str::to_owned).to_vec()),
             read_back,
         })
+    }
+
+    /// Parts of identifiers, and how long these may be.
+    fn google_identifiers(&mut self, key: &Key, platform: &written::Platform, issuer: Option<&str>) -> usize {
+        for (name, text) in [("class_id", &platform.class_id), ("id_prefix", &platform.id_prefix)] {
+            if let Some(text) = text
+                && (text.is_empty() || !google_wallet::is_identifier(text))
+            {
+                let words = "has characters that Google does not allow; write letters, digits, \".\", \"_\" and \"-\", without the issuer";
+                self.fault(&key.child(name), format!("{} {words}", quoted(text)));
+            }
+        }
+        let id_max = platform.id_max.map_or(255, usize::from);
+        let longest = issuer.map_or(0, str::len) + 2 + platform.id_prefix.as_ref().map_or(0, String::len);
+        if id_max < longest.max(30) {
+            self.fault(&key.child("id_max"), format!("is {id_max}, which leaves no room behind issuer and prefix; write a larger number"));
+        }
+        id_max
+    }
+
+    /// Language and batch, with what is wrong with them and the numbers beside them.
+    fn google_numbers(&mut self, key: &Key, platform: &written::Platform) -> (String, u16) {
+        let language = platform.language.clone().unwrap_or_else(|| "en-US".to_owned());
+        if language.is_empty()
+            || !language.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+        {
+            self.fault(&key.child("language"), format!("{} is not a language; write such as \"en-US\" or \"fr\"", quoted(&language)));
+        }
+        if let Some(currency) = &platform.currency
+            && !google_wallet::is_currency(currency)
+        {
+            self.fault(
+                &key.child("currency"),
+                format!("{} is not a currency; write three capital letters, such as \"EUR\"", quoted(currency)),
+            );
+        }
+        let batch = platform.batch.unwrap_or(20);
+        if !(1..=BATCH_MAX).contains(&batch) {
+            self.fault(&key.child("batch"), format!("is {batch}; write 1 (no batches) to {BATCH_MAX}"));
+        }
+        if platform.notify_max == Some(0) {
+            self.fault(&key.child("notify_max"), "is 0, so no alert would ever be sent; write at least 1".into());
+        }
+        (language, batch)
     }
 
     /// Names of fields, and texts that must say something.
