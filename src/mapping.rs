@@ -45,8 +45,19 @@ pub struct Mapping {
     adds: Option<AddRules>,
     consent: Option<Consenting>,
     updated_at: Option<usize>,
+    alerting: Option<Alerting>,
     templates: Environment<'static>,
     timezone: Tz,
+}
+
+/// What of a row alerts the holder, where the platform shows so many alerts a day and no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Alerting {
+    /// For one pass within 24 hours: of changes, and as many of notifications.
+    pub max: u32,
+    /// Mapped fields whose change alerts, one bit each.
+    pub fields: u64,
+    pub notification: bool,
 }
 
 enum Operation {
@@ -163,6 +174,7 @@ impl Mapping {
         faults.extend(verb_faults(&feed.operation, &platform));
         match (pass, operation) {
             (Some(pass), Some(operation)) if faults.is_empty() => Ok(Mapping {
+                alerting: alerting(feed, &platform, &fields),
                 platform,
                 pass,
                 by_external_id: matches!(feed.pass, PassColumn::ExternalId(_)),
@@ -180,6 +192,10 @@ impl Mapping {
 
     pub fn fields(&self) -> &[MappedField] {
         &self.fields
+    }
+
+    pub fn alerting(&self) -> Option<Alerting> {
+        self.alerting
     }
 
     /// The schema field that names the pass.
@@ -214,7 +230,11 @@ impl Mapping {
                 Problem::new(Code::SpreadsheetDamage, column_of(self.pass), "the identifier is a number in exponent form")
                     .suggest("format the column as text before saving"),
             ),
-            Some(_) => {}
+            Some(target) => {
+                if let Err(fault) = self.platform.check_target(target) {
+                    problems.push(Problem::new(fault.code, column_of(self.pass), fault.message));
+                }
+            }
         }
         let verb = self.verb(column_of, values, problems);
         let add = verb.and_then(Verb::add);
@@ -380,6 +400,15 @@ impl Mapping {
         let identifier = identifier.to_owned();
         if self.by_external_id { Target::External(identifier).key() } else { Target::Pass(identifier).key() }
     }
+}
+
+fn alerting(feed: &Feed, platform: &Account, fields: &[MappedField]) -> Option<Alerting> {
+    let alerting = fields.iter().enumerate().filter(|(_, field)| platform.alerts(&field.name));
+    Some(Alerting {
+        max: platform.alerts_per_day()?,
+        fields: alerting.fold(0, |mask, (index, _)| mask | 1 << index),
+        notification: feed.notify.as_ref().is_some_and(|notify| platform.alerts(&notify.field)),
+    })
 }
 
 fn verb_faults(operation: &OperationChoice, platform: &Account) -> Vec<String> {

@@ -102,6 +102,8 @@ pub enum SecretError {
     NoCredentials,
     #[error("{0} is empty")]
     Empty(String),
+    #[error("{place} is not fit for use: {words}")]
+    Unfit { place: String, words: String },
 }
 
 #[cfg(test)]

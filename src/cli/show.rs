@@ -265,6 +265,7 @@ pub fn write_moves(out: &mut impl Write, moves: &crate::ledger::run::Moves) -> a
         (moves.cleared, "passes have a field cleared"),
         (moves.ended, "passes expire or are taken away"),
         (moves.perhaps_created, "passes may be created"),
+        (moves.over_alerts, "passes get more alerts than the platform shows in a day"),
         (moves.requests, "requests, at most"),
     ];
     for (kind, count) in &moves.adds {

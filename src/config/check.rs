@@ -28,6 +28,11 @@ fn field_fault(platform: &meant::PlatformKind, name: &str) -> Option<String> {
     of_kind(platform).field(name).err()
 }
 
+/// Why a notification cannot travel in this field of the platform's passes, or none.
+fn notify_fault(platform: &meant::PlatformKind, name: &str) -> Option<String> {
+    of_kind(platform).notifies(name).err()
+}
+
 /// Pass fields that `upsert` must be given on this platform, beyond the account's own settings.
 fn needed_to_create(platform: &meant::PlatformKind) -> Vec<String> {
     of_kind(platform).required_to_create()

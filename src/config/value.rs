@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// Words of the design that this version refuses by name.
-pub(super) const LATER: [&str; 4] = ["thewalletcrew", "google_wallet", "apple_wallet", "http"];
+pub(super) const LATER: [&str; 3] = ["thewalletcrew", "apple_wallet", "http"];
 
 /// Keys of sources and platforms whose values may be shown.
 pub(super) fn harmless(key: &str) -> bool {
-    const KEYS: [&str; 29] = [
+    const KEYS: [&str; 47] = [
         "kind",
         "path",
         "poll",
@@ -37,6 +37,24 @@ pub(super) fn harmless(key: &str) -> bool {
         "tries",
         "ca_file",
         "name",
+        "issuer",
+        "class",
+        "class_id",
+        "token_url",
+        "object_ids",
+        "id_prefix",
+        "id_max",
+        "language",
+        "currency",
+        "batch",
+        "nulls",
+        "notify_on",
+        "notify_max",
+        "over_quota",
+        "message_header",
+        "messages_full",
+        "void_state",
+        "slow_reasons",
     ];
     KEYS.contains(&key)
 }

@@ -74,6 +74,7 @@ impl Engine {
             }
             match self.converse(self.account().add(&add), &patience).await {
                 AddEnd::Applied { .. } => return AddFate::Applied { evidence: String::new() },
+                AddEnd::AppliedBut { message } => return AddFate::Applied { evidence: message },
                 AddEnd::Already { message } => return AddFate::Already { message },
                 AddEnd::Refused { outcome, code, message } => return AddFate::Refused { outcome, code, message },
                 // It was sent once before, and a look proved that nothing came of that.

@@ -406,7 +406,8 @@ impl Engine {
         if let Err(reason) = self.renew_token(now).await {
             return Attempt::Outage { reason, unsure: false };
         }
-        if let Err(error) = self.account.authorize(&mut headers, now) {
+        // A token that was asked for a moment ago is younger than this try.
+        if let Err(error) = self.account.authorize(&mut headers, SystemTime::now()) {
             return Attempt::Unsigned(format!("no credentials to sign with: {error}"));
         }
         self.shared.requests.fetch_add(1, Ordering::Relaxed);

@@ -313,6 +313,8 @@ pub struct Moves {
     pub ended: u64,
     /// Passes never seen before, which upsert may issue.
     pub perhaps_created: u64,
+    /// Passes that would get more alerts than the platform shows their holders in a day.
+    pub over_alerts: u64,
     /// Adds by kind: how many rows earn, burn, redeem or notify.
     pub adds: BTreeMap<String, u64>,
     /// Requests that would be sent, at most.

@@ -16,7 +16,7 @@ use crate::ledger::run::{MoveSample, Moves};
 use crate::ledger::{FieldState, KeyNote, KeyState, Known, Ledger, Mark, OperationNote, Row, RowDetail, Stamp};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem, Tally};
-use crate::row::{AddKey, Change, FieldChange, PassKey, Target, Verb, Withheld};
+use crate::row::{AddKey, AddKind, Change, FieldChange, PassKey, Target, Verb, Withheld};
 use crate::schema::value::Value;
 
 /// Rows that leave the diff are numbered from here on; rejected ones, numbered by record, stay below.
@@ -135,6 +135,7 @@ impl Diffed {
         moves.cleared += more.cleared;
         moves.ended += more.ended;
         moves.perhaps_created += more.perhaps_created;
+        moves.over_alerts += more.over_alerts;
         for (name, count) in &more.adds {
             *moves.adds.entry(name.clone()).or_default() += count;
         }
@@ -273,6 +274,8 @@ fn compare_pass(
         against.pending.conflicts(entry.pass, entry.verb, fields)
     });
     let mut seen: HashMap<AddKey, (u64, u64)> = HashMap::new();
+    // Of changes and of notifications.
+    let mut alerts = [0_u32; 2];
     for (entry, kept) in group.iter().zip(keep) {
         // It took part in what came before only so that nothing older goes out after it.
         if against.sent.has(entry.line) {
@@ -306,6 +309,10 @@ fn compare_pass(
         adds.notes.extend(withheld_notes(entry.withheld, against.mapping));
         if !fields_done || adds.left != 0 {
             note_moves(entry, baseline, mask, adds.left, against, &mut part.moves);
+            if let Some(alerting) = against.mapping.alerting() {
+                alerts[0] += u32::from(mask & alerting.fields != 0);
+                alerts[1] += u32::from(adds.left & AddKind::Notify.bit() != 0 && alerting.notification);
+            }
             let mut row = ended_row(entry, Outcome::Applied, Vec::new());
             row.detail.operations = adds.notes;
             let stamp = stamp_of(entry, against);
@@ -326,6 +333,8 @@ fn compare_pass(
             }
         }
     }
+    let over = against.mapping.alerting().is_some_and(|alerting| alerts.iter().any(|&count| count > alerting.max));
+    part.moves.over_alerts += u64::from(over);
 }
 
 fn stamp_of(entry: &Entry, against: &Against<'_>) -> Option<Stamp> {

@@ -77,7 +77,7 @@ fn unauthorized(names: &Names, answer: &RawAnswer<'_>, now: SystemTime) -> Strin
 }
 
 /// Seconds or an HTTP date (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit mean a very long time, not none.

@@ -3,6 +3,7 @@
 //! A platform does no I/O and keeps no time: it describes requests and classifies answers. `dispatch` sends and waits, the pipeline decides.
 //! A piece of work is a [`Conversation`]: it names a request, is given the answer, and names the next or says how it ended.
 
+pub mod google_wallet;
 mod judge;
 pub mod oauth;
 pub mod passkit;
@@ -219,6 +220,8 @@ pub struct ChangeResult {
 pub enum AddEnd {
     /// The platform confirmed it, about the pass that was meant.
     Applied { pass_id: Option<String> },
+    /// The same, but not quite as it was asked for: how, in words.
+    AppliedBut { message: String },
     /// It was there already, so that nothing was sent and nothing is left to send.
     Already { message: String },
     /// The platform said no, and the contract says that nothing changed.
@@ -273,6 +276,11 @@ pub trait Platform: Send + Sync {
     /// Would the platform refuse or alter this value?
     fn check_value(&self, name: &str, value: &Value<'_>) -> Result<(), ValueFault>;
 
+    /// Can a pass of the platform have this identifier? Asked before anything is sent.
+    fn check_target(&self, _: &Target) -> Result<(), ValueFault> {
+        Ok(())
+    }
+
     /// Adds credentials to a request. Called at each try, so that tokens are fresh.
     fn authorize(&self, headers: &mut reqwest::header::HeaderMap, now: SystemTime) -> Result<(), SecretError>;
 
@@ -302,6 +310,16 @@ pub trait Platform: Send + Sync {
 
     /// May a notification travel in a change of this field? The error says what to write instead.
     fn notifies(&self, field: &str) -> Result<(), String>;
+
+    /// Notifications that the platform shows the holder of one pass in 24 hours; none where it names no number.
+    fn alerts_per_day(&self) -> Option<u32> {
+        None
+    }
+
+    /// Does a change of this field, or a notification in it, count as one of those?
+    fn alerts(&self, _: &str) -> bool {
+        false
+    }
 
     /// Must an add's pass be found before the add is written down, because its proof needs the pass's state before?
     fn adds_need_state(&self) -> bool;
@@ -372,6 +390,7 @@ pub fn open(settings: &crate::config::meant::Platform) -> Account {
 pub fn of_kind(kind: &PlatformKind) -> Account {
     match kind {
         PlatformKind::Passkit(passkit) => Arc::new(passkit::Passkit::new(passkit)),
+        PlatformKind::GoogleWallet(google) => Arc::new(google_wallet::GoogleWallet::new(google)),
     }
 }
 

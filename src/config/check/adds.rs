@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::mapping::Columns;
-use super::{Check, Key, field_fault};
+use super::{Check, Key, notify_fault};
 use crate::config::meant::{Adds, Consent, Content, Feed, FieldMapping, Identity, Notify, NotifyKind, Platform, Several};
 use crate::config::value::{self, instead, quoted};
 use crate::config::written;
@@ -65,7 +65,7 @@ impl Check<'_> {
         let kind = self.required(&here.child("kind"), notify.kind.as_ref(), "kind = \"marketing\" or kind = \"transactional\"");
         let message = message.map(|text| self.source_of(&here.child("message"), &text, columns));
         if let (Some(field), Some(platform)) = (&field, platform) {
-            if let Some(message) = field_fault(&platform.kind, field) {
+            if let Some(message) = notify_fault(&platform.kind, field) {
                 self.fault(&here.child("field"), message);
             } else if feed.fields.contains_key(field) {
                 self.fault(&here.child("field"), format!("{} is mapped in fields too; a message has a field of its own", quoted(field)));

@@ -1,5 +1,6 @@
 //! Platform accounts.
 
+mod google;
 mod passkit;
 
 use std::time::Duration;
@@ -34,8 +35,10 @@ fn is_this_machine(url: &url::Url) -> bool {
 const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
 
 /// The keys of each kind beside those.
-const OWN: [(written::PlatformKind, &str, &[&str]); 1] =
-    [(written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"])];
+const OWN: [(written::PlatformKind, &str, &[&str]); 2] = [
+    (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
+    (written::PlatformKind::GoogleWallet, "google_wallet", google::KEYS),
+];
 
 impl Check<'_> {
     /// A key that another kind of platform has would be passed over in silence.
@@ -81,6 +84,7 @@ impl Check<'_> {
         // Of a kind that is not known nothing else can be said.
         let kind = match kind? {
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
+            written::PlatformKind::GoogleWallet => PlatformKind::GoogleWallet(self.google(key, platform)?),
         };
         Some(Platform {
             name: name.to_owned(),

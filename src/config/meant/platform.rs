@@ -34,6 +34,7 @@ pub enum Environment {
 #[derive(Clone, Debug, PartialEq)]
 pub enum PlatformKind {
     Passkit(Passkit),
+    GoogleWallet(GoogleWallet),
 }
 
 impl PlatformKind {
@@ -42,6 +43,7 @@ impl PlatformKind {
     pub fn identity(&self) -> [&str; 3] {
         match self {
             PlatformKind::Passkit(passkit) => ["passkit", &passkit.base_url, &passkit.program],
+            PlatformKind::GoogleWallet(google) => ["google_wallet", &google.base_url, &google.account],
         }
     }
 }
@@ -75,4 +77,81 @@ pub enum ReadBack {
     Balance,
     /// Nothing is asked.
     Nothing,
+}
+
+/// `contracts/google-wallet.md`. What that page marks unverified is a setting here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GoogleWallet {
+    pub base_url: String,
+    /// Overrules the key file's `token_uri`.
+    pub token_url: Option<String>,
+    /// The service account's key file: JSON.
+    pub key: Secret,
+    /// Decimal digits.
+    pub issuer: String,
+    pub class: WalletClass,
+    /// With the issuer in front.
+    pub class_id: Option<String>,
+    /// Issuer, kind and class in one: what tells this account from others at the same address.
+    pub account: String,
+    pub object_ids: ObjectIds,
+    pub id_prefix: String,
+    /// Characters of an object's identifier, issuer included.
+    pub id_max: usize,
+    pub language: String,
+    pub currency: Option<String>,
+    /// Changes in one request.
+    pub batch: usize,
+    /// May `null` be sent to take a value away?
+    pub nulls: bool,
+    /// Fields, or front parts of their names, whose change is to alert the holder.
+    pub notify_on: Vec<String>,
+    /// Alerts of a pass within 24 hours.
+    pub notify_max: u32,
+    pub over_quota: OverQuota,
+    pub message_header: Option<String>,
+    pub messages_full: MessagesFull,
+    pub void_state: VoidState,
+    pub slow_reasons: Vec<String>,
+    pub read_back: ReadBack,
+}
+
+/// The kinds of objects (contract 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalletClass {
+    Loyalty,
+    GiftCard,
+    Offer,
+    EventTicket,
+    Flight,
+    Transit,
+    Generic,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ObjectIds {
+    #[default]
+    Escaped,
+    Plain,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverQuota {
+    #[default]
+    Text,
+    Refuse,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MessagesFull {
+    #[default]
+    Send,
+    Replace,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VoidState {
+    #[default]
+    Inactive,
+    Completed,
 }

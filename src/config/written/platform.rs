@@ -49,6 +49,98 @@ pub struct Platform {
     pub read_back: Option<ReadBack>,
     /// Nobody but passferry changes balances and fields of this program's passes. Needed for `read_back = "balance"`. Default false.
     pub sole_writer: Option<bool>,
+
+    // google_wallet
+    /// Identifier of the issuer, from the Google Pay & Wallet Console.
+    pub issuer: Option<String>,
+    /// What kind of passes the account's objects are.
+    pub class: Option<WalletClass>,
+    /// The class that `upsert` issues passes of, and that `check --reach` and `baseline seed` ask for; without the issuer in front.
+    pub class_id: Option<String>,
+    /// Where tokens are asked for. Default: the key file's `token_uri`, or Google's own.
+    pub token_url: Option<String>,
+    /// How an external ID becomes the identifier of an object. Default `"escaped"`.
+    pub object_ids: Option<ObjectIds>,
+    /// What stands in front of each external ID in the identifier of its object. Default: nothing.
+    pub id_prefix: Option<String>,
+    /// Characters that the identifier of an object may have, issuer included. Default 255.
+    #[schemars(range(min = 30))]
+    pub id_max: Option<u16>,
+    /// Language (BCP 47) of texts that a pass keeps by language. Default `"en-US"`.
+    pub language: Option<String>,
+    /// Currency (ISO 4217) of amounts of money for which no column says it. Default: the one that the pass has.
+    pub currency: Option<String>,
+    /// Changes that travel in one request; 1 switches batches off. Default 20.
+    #[schemars(range(min = 1, max = 1000))]
+    pub batch: Option<u16>,
+    /// Send `null` to take a value away. Default true.
+    pub nulls: Option<bool>,
+    /// Fields whose change is to alert the holder: a field's name, or the front part of one up to a dot. Default: none.
+    pub notify_on: Option<Vec<String>>,
+    /// Alerts that a pass may have within 24 hours. Default 3.
+    #[schemars(range(min = 1))]
+    pub notify_max: Option<u16>,
+    /// What becomes of an alert beyond that. Default `"text"`.
+    pub over_quota: Option<OverQuota>,
+    /// Header of messages that have none: those of one line.
+    pub message_header: Option<String>,
+    /// What becomes of a message for a pass that holds 10 already. Default `"send"`.
+    pub messages_full: Option<MessagesFull>,
+    /// What `void` makes of a pass. Default `"INACTIVE"`.
+    pub void_state: Option<VoidState>,
+    /// Reasons of a 403 that ask to slow down. Default `["rateLimitExceeded", "userRateLimitExceeded"]`.
+    pub slow_reasons: Option<Vec<String>>,
+}
+
+/// What kind of passes they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WalletClass {
+    Loyalty,
+    GiftCard,
+    Offer,
+    EventTicket,
+    Flight,
+    Transit,
+    Generic,
+}
+
+/// How an external ID becomes the identifier of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectIds {
+    /// Letters, digits, `.` and `-` as they are; every other byte as `_` and two hexadecimal digits.
+    Escaped,
+    /// As it is; one with other characters than letters, digits, `.`, `_` and `-` is refused.
+    Plain,
+}
+
+/// What becomes of an alert beyond the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OverQuota {
+    /// What it says is put on the pass without an alert.
+    Text,
+    /// Its row is refused.
+    Refuse,
+}
+
+/// What becomes of a message for a pass that is full of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MessagesFull {
+    /// It is sent all the same, and Google decides.
+    Send,
+    /// The oldest message is taken off the pass first.
+    Replace,
+}
+
+/// A state that a pass taken away has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum VoidState {
+    Inactive,
+    Completed,
 }
 
 /// What proves an add.
@@ -70,6 +162,7 @@ pub enum ReadBack {
 #[serde(rename_all = "snake_case")]
 pub enum PlatformKind {
     Passkit,
+    GoogleWallet,
 }
 
 /// PassKit's regions.

@@ -163,7 +163,7 @@ impl Platform for Passkit {
     /// The only text that PassKit shows to a holder is the change of a custom field (contract 7).
     fn notifies(&self, field: &str) -> Result<(), String> {
         if field.strip_prefix("metaData.").is_some_and(|key| !key.is_empty()) {
-            Ok(())
+            fields::Field::parse(field).map(drop)
         } else {
             Err("PassKit alerts a holder by a custom field whose design has a change message; write \"metaData.NAME\"".to_owned())
         }
