@@ -370,6 +370,7 @@ fn notification(field: &str, text: &str) -> Addition {
         reference: "run:7".to_owned(),
         before: None,
         perhaps_sent: false,
+        decided: false,
     }
 }
 
