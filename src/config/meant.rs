@@ -363,11 +363,20 @@ pub struct DialectChoice {
     pub header: bool,
     /// Blank lines between records: skipped and counted, or `blank-row`.
     pub blank_lines_strict: bool,
+    /// The file may begin with a header section, and this is what it may say; none where it has no such thing.
+    pub section: Option<SectionChoice>,
+}
+
+/// What a feed says of the header sections of its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SectionChoice {
+    /// Campaigns whose files the feed takes; empty when it does not say.
+    pub campaigns: Vec<String>,
 }
 
 impl Default for DialectChoice {
     fn default() -> DialectChoice {
-        DialectChoice { delimiter: None, header: true, blank_lines_strict: false }
+        DialectChoice { delimiter: None, header: true, blank_lines_strict: false, section: None }
     }
 }
 

@@ -222,6 +222,7 @@ impl Check<'_> {
             delimiter,
             header: dialect.header.unwrap_or(true),
             blank_lines_strict: dialect.blank_lines == Some(written::BlankLines::Reject),
+            section: None,
         }
     }
 
