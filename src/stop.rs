@@ -38,6 +38,11 @@ impl Stop {
         self.raise(NOW);
     }
 
+    /// Are the two the same flag?
+    pub fn is_same(&self, other: &Stop) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Is anything asked to end, by draining or at once?
     pub fn is_draining(&self) -> bool {
         self.0.level.load(Ordering::Acquire) >= DRAIN

@@ -167,12 +167,11 @@ impl Check<'_> {
 
     /// An account has one allowance, one baseline and one order of changes, so it is one platform here.
     fn one_account_twice(&mut self, platforms: &BTreeMap<String, Arc<meant::Platform>>) {
-        let mut seen: BTreeMap<(String, String), String> = BTreeMap::new();
+        let mut seen: BTreeMap<[String; 3], String> = BTreeMap::new();
         for platform in platforms.values() {
-            let meant::PlatformKind::Passkit(passkit) = &platform.kind;
-            let account = (passkit.base_url.clone(), passkit.program.clone());
+            let account = platform.kind.identity().map(str::to_owned);
             if let Some(other) = seen.insert(account, platform.name.clone()) {
-                let message = format!("is the same address and program as platform {}; let all feeds use one of them", quoted(&other));
+                let message = format!("is the same account as platform {}; let all feeds use one of them", quoted(&other));
                 self.fault(&Key::of(&["platform", &platform.name]), message);
             }
         }

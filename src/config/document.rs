@@ -124,6 +124,16 @@ impl<'t> Document<'t> {
         self.fault_at(key.to_string(), span, message)
     }
 
+    /// The names in a table, in no order.
+    pub fn names_in(&self, key: &Key) -> Vec<String> {
+        let mut table = self.root.get_ref();
+        for part in &key.0 {
+            let Some(DeValue::Table(inner)) = table.get(part.as_str()).map(Spanned::get_ref) else { return Vec::new() };
+            table = inner;
+        }
+        table.keys().map(|name| name.get_ref().clone().into_owned()).collect()
+    }
+
     /// Byte offset of a key; what stands earlier in the file comes first.
     pub fn offset(&self, key: &Key) -> usize {
         let mut table = self.root.get_ref();

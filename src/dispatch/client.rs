@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::platform::{Limits, Request};
 
@@ -95,8 +95,26 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *http.body_mut() = Some(body.clone().into());
         }
+        for (name, value) in &request.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         *http.headers_mut() = headers;
-        match tokio::time::timeout(self.timeout, self.exchange(http)).await {
+        self.within_deadline(http).await
+    }
+
+    /// Sends a form to an address of its own: how a token is asked for.
+    pub(super) async fn send_form(&self, address: &str, mut headers: HeaderMap, form: String) -> Result<Raw, Lost> {
+        let url = Url::parse(address).map_err(|error| Lost::Broken(format!("the token endpoint's address is no address: {error}")))?;
+        let mut http = reqwest::Request::new(reqwest::Method::POST, url);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        *http.headers_mut() = headers;
+        *http.body_mut() = Some(form.into());
+        self.within_deadline(http).await
+    }
+
+    async fn within_deadline(&self, request: reqwest::Request) -> Result<Raw, Lost> {
+        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
             Ok(answer) => answer,
             Err(_) => Err(Lost::Broken(format!("no complete answer within {}", humantime::format_duration(self.timeout)))),
         }

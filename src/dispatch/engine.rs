@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
 use super::adds::AddFate;
+use super::batch::Gathered;
 use super::caught::{Panicked, caught};
 use super::changes::{Came, Ending};
 use super::client::{Client, Lost};
@@ -90,6 +91,10 @@ pub(super) struct Engine {
     /// Passes with an add in doubt: later ones wait until a person has settled it.
     doubtful: RefCell<HashSet<PassKey>>,
     asking: Cell<bool>,
+    /// Held by the one who asks for a token, while the others wait for it.
+    token: tokio::sync::Mutex<()>,
+    /// Changes that gather for one request.
+    pub(super) gathered: RefCell<Gathered>,
     /// First changes of lanes that nobody carries out yet.
     fresh: RefCell<VecDeque<Job>>,
     /// Carriers that wait and were not yet promised a lane.
@@ -109,6 +114,8 @@ impl Engine {
             lanes: RefCell::default(),
             doubtful: RefCell::default(),
             asking: Cell::new(false),
+            token: tokio::sync::Mutex::default(),
+            gathered: RefCell::default(),
             fresh: RefCell::default(),
             idle: Cell::new(0),
             wake: Notify::new(),
@@ -163,8 +170,12 @@ impl Engine {
             match work {
                 Work::Change(change) => {
                     let (row, fields) = (change.row, change.fields.iter().map(|field| field.field).collect());
-                    let patience = Patience::Endless(stop);
-                    let end = caught(async { self.converse(self.account.apply(change), &patience).await }).await;
+                    let end = if self.limits.change_batch > 1 {
+                        self.gather(change, stop).await
+                    } else {
+                        let patience = Patience::Endless(stop);
+                        caught(async { self.converse(self.account.apply(change), &patience).await }).await
+                    };
                     done.send(Came::Change(row, end.unwrap_or_else(|Panicked| broken(fields))));
                 }
                 Work::Add(add) => {
@@ -238,7 +249,7 @@ impl Engine {
         let successes = self.gate.successes();
         let (mut tries, mut repeats, mut unsure, mut signed_again) = (0, 0_u32, false, false);
         loop {
-            let Some(permit) = self.gate.acquire(stop).await else { return Answer::Stopped { sent: unsure } };
+            let Some(permit) = self.gate.acquire(stop, request.weight).await else { return Answer::Stopped { sent: unsure } };
             if repeats > 0 {
                 self.shared.repeats.fetch_add(1, Ordering::Relaxed);
             }
@@ -336,10 +347,33 @@ impl Engine {
         reach.ok
     }
 
+    /// Sees to it that there is a token, where the account needs one. One asks for all. The error says in words why there is none.
+    async fn renew_token(&self, now: SystemTime) -> Result<(), String> {
+        let Some(tokens) = self.account.tokens() else { return Ok(()) };
+        if tokens.header(now).is_some() {
+            return Ok(());
+        }
+        let _one = self.token.lock().await;
+        let now = SystemTime::now();
+        if tokens.header(now).is_some() {
+            return Ok(());
+        }
+        let grant = tokens.grant();
+        let asked = grant.headers().and_then(|headers| Ok((headers, grant.form(now)?)));
+        let (headers, form) = asked.map_err(|error| format!("no credentials to ask for a token with: {error}"))?;
+        match self.client.send_form(grant.address(), headers, form).await {
+            Ok(raw) => tokens.take(raw.status, &raw.body, now),
+            Err(Lost::Unreachable(reason) | Lost::Broken(reason)) => Err(format!("no answer from the token endpoint: {reason}")),
+        }
+    }
+
     async fn attempt(&self, request: &Request) -> Attempt {
         let mut headers = HeaderMap::with_capacity(4);
         let now = SystemTime::now();
         if let Some(reason) = crate::clock::fault(now) {
+            return Attempt::Outage { reason, unsure: false };
+        }
+        if let Err(reason) = self.renew_token(now).await {
             return Attempt::Outage { reason, unsure: false };
         }
         if let Err(error) = self.account.authorize(&mut headers, now) {

@@ -39,6 +39,8 @@ const SLOW_LAST: Duration = Duration::from_secs(64);
 pub(super) struct Gate {
     name: String,
     state: RefCell<State>,
+    /// Time in which the allowance grows by one request.
+    period: Option<Duration>,
     limiter: Option<DefaultDirectRateLimiter>,
     clock: DefaultClock,
     timer: Notify,
@@ -50,7 +52,8 @@ pub(super) struct Gate {
 }
 
 struct State {
-    waiting: VecDeque<oneshot::Sender<Permit>>,
+    /// Those who wait, each with the weight of its request.
+    waiting: VecDeque<(u32, oneshot::Sender<Permit>)>,
     in_flight: usize,
     /// Requests at once, now: grows by one for each window of successes, halves on trouble.
     limit: usize,
@@ -164,6 +167,7 @@ impl Gate {
                 successes: 0,
                 wake: None,
             }),
+            period: period(limits.per_second),
             limiter: limiter(limits.per_second),
             clock: DefaultClock::default(),
             timer: Notify::new(),
@@ -173,18 +177,18 @@ impl Gate {
         })
     }
 
-    /// Waits for leave to send. None when draining begins first.
-    pub(super) async fn acquire(self: &Rc<Self>, stop: Option<&Stop>) -> Option<Permit> {
+    /// Waits for leave to send a request that counts as `weight`. None when draining begins first.
+    pub(super) async fn acquire(self: &Rc<Self>, stop: Option<&Stop>, weight: u32) -> Option<Permit> {
         if stop.is_some_and(Stop::is_draining) {
             return None;
         }
         if self.state.borrow().waiting.is_empty()
-            && let Some(permit) = self.grant(Instant::now())
+            && let Some(permit) = self.grant(Instant::now(), weight)
         {
             return Some(permit);
         }
         let (sender, mut receiver) = oneshot::channel();
-        self.state.borrow_mut().waiting.push_back(sender);
+        self.state.borrow_mut().waiting.push_back((weight, sender));
         self.pump();
         match stop {
             None => receiver.await.ok(),
@@ -273,7 +277,7 @@ impl Gate {
                 self.later(out, now);
             }
             let others = out.probes;
-            let alone = state.waiting.iter().all(oneshot::Sender::is_closed);
+            let alone = state.waiting.iter().all(|(_, waiter)| waiter.is_closed());
             return Failed::Out { ask: permit.probe && (alone || others.is_multiple_of(4)) };
         }
         state.remember(false);
@@ -353,7 +357,9 @@ impl Gate {
     }
 
     /// Takes a place when there is one; otherwise says when to look again.
-    fn grant(self: &Rc<Self>, now: Instant) -> Option<Permit> {
+    ///
+    /// A heavy request uses up the allowance of those that might have followed it: nobody leaves until it has grown back.
+    fn grant(self: &Rc<Self>, now: Instant, weight: u32) -> Option<Permit> {
         let mut state = self.state.borrow_mut();
         let at = match state.ready(now) {
             Ready::WhenFree => return None,
@@ -369,24 +375,30 @@ impl Gate {
             }
             return None;
         }
+        if weight > 1
+            && let Some(period) = self.period
+        {
+            state.not_before = state.not_before.max(Some(now + period.saturating_mul(weight - 1)));
+        }
         state.in_flight += 1;
         Some(Permit { gate: self.clone(), granted: now, probe: state.out.is_some() })
     }
 
     fn pump(self: &Rc<Self>) {
         loop {
-            {
+            let weight = {
                 let mut state = self.state.borrow_mut();
-                while state.waiting.front().is_some_and(oneshot::Sender::is_closed) {
+                while state.waiting.front().is_some_and(|(_, waiter)| waiter.is_closed()) {
                     state.waiting.pop_front();
                 }
-                if state.waiting.is_empty() {
-                    return;
+                match state.waiting.front() {
+                    Some((weight, _)) => *weight,
+                    None => return,
                 }
-            }
-            let Some(permit) = self.grant(Instant::now()) else { return };
+            };
+            let Some(permit) = self.grant(Instant::now(), weight) else { return };
             let waiter = self.state.borrow_mut().waiting.pop_front();
-            if let Some(waiter) = waiter {
+            if let Some((_, waiter)) = waiter {
                 // It was not closed a moment ago, and nothing ran since.
                 let _ = waiter.send(permit);
             }
@@ -401,9 +413,13 @@ impl Drop for Permit {
     }
 }
 
+fn period(per_second: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(1.0 / per_second).ok()
+}
+
 /// One twentieth of a second's allowance may go at once: enough for timers of a millisecond, too little for a burst.
 fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
-    let period = Duration::try_from_secs_f64(1.0 / per_second).ok()?;
+    let period = period(per_second)?;
     #[expect(clippy::cast_sign_loss, reason = "clamped to at least one")]
     let burst = NonZeroU32::new((per_second / 20.0).clamp(1.0, 1e6) as u32)?;
     Some(RateLimiter::direct(Quota::with_period(period)?.allow_burst(burst)))
@@ -418,6 +434,7 @@ mod tests {
             per_second: 1e9,
             in_flight,
             find_batch: 1,
+            change_batch: 1,
             tries: 3,
             timeout: Duration::from_secs(1),
             backoff_min: Duration::from_millis(250),
@@ -429,14 +446,14 @@ mod tests {
     }
 
     fn permit(gate: &Rc<Gate>) -> Permit {
-        gate.grant(Instant::now()).expect("the gate is open")
+        gate.grant(Instant::now(), 1).expect("the gate is open")
     }
 
     #[test]
     fn trouble_halves_once_for_all_under_way_and_success_grows_slowly() {
         let gate = gate(8);
         let permits: Vec<_> = (0..8).map(|_| permit(&gate)).collect();
-        assert!(gate.grant(Instant::now()).is_none());
+        assert!(gate.grant(Instant::now(), 1).is_none());
         for permit in &permits {
             gate.slow(permit, Some(Duration::ZERO));
         }
@@ -459,9 +476,9 @@ mod tests {
         }
         assert_eq!(gate.failure(&permits[24], "503"), Failed::Out { ask: false });
         drop(permits);
-        assert!(gate.grant(Instant::now()).is_none());
-        let probe = gate.grant(Instant::now() + Duration::from_secs(1)).unwrap();
-        assert!(probe.probe && gate.grant(Instant::now() + Duration::from_secs(1)).is_none());
+        assert!(gate.grant(Instant::now(), 1).is_none());
+        let probe = gate.grant(Instant::now() + Duration::from_secs(1), 1).unwrap();
+        assert!(probe.probe && gate.grant(Instant::now() + Duration::from_secs(1), 1).is_none());
         gate.success(&probe);
         assert_eq!((gate.state.borrow().out.is_none(), gate.state.borrow().limit), (true, 1));
     }
@@ -479,7 +496,7 @@ mod tests {
         assert!(!alone.others_fail(5));
         let many = gate(100);
         for round in 0..60 {
-            let permit = many.grant(Instant::now() + Duration::from_secs(1)).unwrap();
+            let permit = many.grant(Instant::now() + Duration::from_secs(1), 1).unwrap();
             if round % 2 == 0 {
                 many.success(&permit);
             } else {
@@ -497,7 +514,7 @@ mod tests {
         let mut intervals = Vec::new();
         for _ in 0..9 {
             now += PROBE_MAX;
-            let probe = gate.grant(now).unwrap();
+            let probe = gate.grant(now, 1).unwrap();
             gate.failure(&probe, "no route");
             intervals.push(gate.state.borrow().out.as_ref().unwrap().interval.as_millis());
         }
@@ -509,8 +526,8 @@ mod tests {
         let gate = gate(1);
         gate.slow(&permit(&gate), Some(Duration::from_hours(10 * 365 * 24)));
         assert!(gate.shared.out.lock().unwrap().as_ref().unwrap().0.contains("years"));
-        assert!(gate.grant(Instant::now() + (SLOW_MAX / 2)).is_none());
-        assert!(gate.grant(Instant::now() + SLOW_MAX).is_some_and(|permit| permit.probe));
+        assert!(gate.grant(Instant::now() + (SLOW_MAX / 2), 1).is_none());
+        assert!(gate.grant(Instant::now() + SLOW_MAX, 1).is_some_and(|permit| permit.probe));
     }
 
     #[test]
@@ -521,7 +538,7 @@ mod tests {
         gate.slow(&second, None);
         assert_eq!(gate.state.borrow().slow, Duration::from_secs(2), "sent together: once");
         drop((first, second));
-        let later = gate.grant(Instant::now() + Duration::from_secs(2)).unwrap();
+        let later = gate.grant(Instant::now() + Duration::from_secs(2), 1).unwrap();
         gate.slow(&later, None);
         assert_eq!(gate.state.borrow().slow, Duration::from_secs(4));
     }

@@ -7,6 +7,7 @@
 //! when a request may leave, `client` carries one try of it.
 
 mod adds;
+mod batch;
 mod caught;
 mod changes;
 mod client;
@@ -166,7 +167,8 @@ impl Dispatch {
 
     /// A stream of changes for one run.
     pub fn changes(&self, stop: &Stop) -> Changes {
-        Changes::new(self.commands.clone(), stop.clone(), self.limits.in_flight.saturating_mul(4).max(1))
+        let window = self.limits.in_flight.saturating_mul(4).saturating_mul(self.limits.change_batch).max(1);
+        Changes::new(self.commands.clone(), stop.clone(), window)
     }
 
     /// What was in doubt of a pass is settled: its adds go on.

@@ -3,13 +3,17 @@
 //! A platform does no I/O and keeps no time: it describes requests and classifies answers. `dispatch` sends and waits, the pipeline decides.
 //! A piece of work is a [`Conversation`]: it names a request, is given the answer, and names the next or says how it ended.
 
+mod judge;
+pub mod oauth;
 pub mod passkit;
+mod strict;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::config::meant::PlatformKind;
 use crate::outcome::{Code, Outcome};
@@ -59,6 +63,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Passes one find request may name.
     pub find_batch: usize,
+    /// Changes that one request may carry; 1 where the platform takes no more.
+    pub change_batch: usize,
     /// Tries of one request, the first included, before its row is refused while its neighbours succeed.
     pub tries: u32,
     /// Deadline of one try, from connect to the last byte.
@@ -78,9 +84,34 @@ pub struct Request {
     pub method: Method,
     /// Path and query, percent-encoded, beginning with `/`.
     pub path: String,
+    /// Beside credentials. A body without a content type here is JSON.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Option<Bytes>,
     /// May it be sent again when its answer was lost?
     pub repeatable: bool,
+    /// How many requests the platform counts it for; 1 for all but batches.
+    pub weight: u32,
+}
+
+impl Request {
+    /// One that may be repeated, without a body.
+    pub fn new(method: Method, path: String) -> Request {
+        Request { method, path, headers: Vec::new(), body: None, repeatable: true, weight: 1 }
+    }
+
+    /// The same with a JSON body.
+    #[must_use]
+    pub fn json(mut self, body: &serde_json::Value) -> Request {
+        self.body = Some(Bytes::from(body.to_string()));
+        self
+    }
+
+    /// The same, never sent again once its answer was lost.
+    #[must_use]
+    pub fn once(mut self) -> Request {
+        self.repeatable = false;
+        self
+    }
 }
 
 /// What came back for a request, after dispatch did the repeating that [`Platform::judge`] asked for.
@@ -231,6 +262,12 @@ pub trait Platform: Send + Sync {
     /// Adds credentials to a request. Called at each try, so that tokens are fresh.
     fn authorize(&self, headers: &mut reqwest::header::HeaderMap, now: SystemTime) -> Result<(), SecretError>;
 
+    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh and `authorize` puts it into
+    /// the headers.
+    fn tokens(&self) -> Option<&oauth::Tokens> {
+        None
+    }
+
     /// What an answer means.
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict;
 
@@ -242,6 +279,12 @@ pub trait Platform: Send + Sync {
 
     /// Carries out a change.
     fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>>;
+
+    /// Carries out changes of different passes in as few requests as the platform allows, at most [`Limits::change_batch`] of them; one
+    /// result a change, in the same order. Asked only where a batch is larger than 1.
+    fn apply_batch(&self, changes: Vec<Change>) -> Box<dyn Conversation<Vec<ChangeResult>>> {
+        Box::new(OneByOne { left: changes.into_iter().map(|change| self.apply(change)).collect(), done: Vec::new() })
+    }
 
     /// May a notification travel in a change of this field? The error says what to write instead.
     fn notifies(&self, field: &str) -> Result<(), String>;
@@ -263,6 +306,28 @@ pub trait Platform: Send + Sync {
 
     /// Reads all passes, page by page, for `baseline seed`: each call gives the next page's conversation.
     fn pages(&self, offset: u64) -> Box<dyn Conversation<Page>>;
+}
+
+/// Conversations about several changes, one after another.
+struct OneByOne {
+    left: std::collections::VecDeque<Box<dyn Conversation<ChangeResult>>>,
+    done: Vec<ChangeResult>,
+}
+
+impl Conversation<Vec<ChangeResult>> for OneByOne {
+    fn next(&mut self, mut answer: Option<Answer>) -> Step<Vec<ChangeResult>> {
+        while let Some(talk) = self.left.front_mut() {
+            match talk.next(answer.take()) {
+                Step::Send(request) => return Step::Send(request),
+                Step::Later(pause, request) => return Step::Later(pause, request),
+                Step::Done(result) => {
+                    self.done.push(result);
+                    self.left.pop_front();
+                }
+            }
+        }
+        Step::Done(std::mem::take(&mut self.done))
+    }
 }
 
 /// A page of passes with their present field values.

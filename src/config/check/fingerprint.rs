@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::hex;
-use crate::config::meant::{Content, Feed, FieldMapping, Identity, NotifyKind, OperationChoice, PassColumn, PlatformKind, Several};
+use crate::config::meant::{Content, Feed, FieldMapping, Identity, NotifyKind, OperationChoice, PassColumn, Several};
 
 /// A digest of all that makes a feed's meaning: schema, mapping, pass, operation, platform account, content, dialect, time zone.
 /// The order of the mapping does not count. Every part has its length before it, so that no two feeds run together.
@@ -35,8 +35,7 @@ fn parts(feed: &Feed) -> Vec<String> {
             parts.extend(words.iter().flat_map(|(word, verb)| [word.clone(), verb.to_string()]));
         }
     }
-    let PlatformKind::Passkit(passkit) = &feed.platform.kind;
-    parts.extend(["passkit", &passkit.base_url, &passkit.program].map(str::to_owned));
+    parts.extend(feed.platform.kind.identity().map(str::to_owned));
     parts.push(if feed.content == Content::Snapshot { "snapshot" } else { "delta" }.to_owned());
     let dialect = &feed.dialect;
     parts.push(format!("{:?} {} {}", dialect.delimiter, dialect.header, dialect.blank_lines_strict));

@@ -1,10 +1,12 @@
 //! Platform accounts.
 
+mod passkit;
+
 use std::time::Duration;
 
 use super::{Check, Key};
-use crate::config::meant::{Environment, Passkit, Platform, PlatformKind, ReadBack};
-use crate::config::value::{self, quoted};
+use crate::config::meant::{Environment, Platform, PlatformKind};
+use crate::config::value::{self, choices};
 use crate::config::written;
 
 /// What `environment` means; production when it is not said.
@@ -15,11 +17,31 @@ pub(super) fn environment(written: Option<written::Environment>) -> Environment 
     }
 }
 
+/// Keys that every kind has.
+const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
+
+/// The keys of each kind beside those.
+const OWN: [(written::PlatformKind, &str, &[&str]); 1] =
+    [(written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"])];
+
 impl Check<'_> {
+    /// A key that another kind of platform has would be passed over in silence.
+    fn keys_of_others(&mut self, key: &Key, kind: written::PlatformKind) {
+        let own: &[&str] = OWN.iter().find(|(of, ..)| *of == kind).map_or(&[], |(.., keys)| keys);
+        for name in self.document.names_in(key) {
+            let others: Vec<&str> = OWN.iter().filter(|(.., keys)| keys.contains(&&*name)).map(|(_, other, _)| *other).collect();
+            if !others.is_empty() && !own.contains(&&*name) && !COMMON.contains(&&*name) {
+                let message = format!("is a key of platforms of kind {}; remove it, or write another kind", choices(&others));
+                self.fault(&key.child(&name), message);
+            }
+        }
+    }
+
     pub(super) fn platform(&mut self, key: &Key, name: &str, platform: &written::Platform) -> Option<Platform> {
         let kind = self.required(&key.child("kind"), platform.kind.as_ref(), "kind = \"passkit\"");
-        // Of a kind that is not known nothing else can be said.
-        let passkit = if self.document.pruned(&key.child("kind")) { None } else { self.passkit(key, platform) };
+        if let Some(kind) = kind {
+            self.keys_of_others(key, kind);
+        }
         let allowance = platform.allowance.as_ref().and_then(|text| self.good(&key.child("allowance"), value::allowance(&text.0)));
         for (name, count) in [("in_flight", platform.in_flight), ("tries", platform.tries)] {
             if count == Some(0) {
@@ -33,8 +55,9 @@ impl Check<'_> {
             .as_ref()
             .and_then(|text| self.good(&key.child("settling"), value::duration(&text.0, Duration::from_millis(10))));
         let ca_file = platform.ca_file.as_ref().map(|path| self.path(&key.child("ca_file"), path));
+        // Of a kind that is not known nothing else can be said.
         let kind = match kind? {
-            written::PlatformKind::Passkit => PlatformKind::Passkit(passkit?),
+            written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
         };
         Some(Platform {
             name: name.to_owned(),
@@ -49,76 +72,14 @@ impl Check<'_> {
         })
     }
 
-    fn passkit(&mut self, key: &Key, platform: &written::Platform) -> Option<Passkit> {
-        let base_url = self.base_url(key, platform);
-        let mut secret = |name: &str, place: Option<&written::Table<written::SecretPlace>>, example: &str| {
-            let here = key.child(name);
-            let place = self.required(&here, place, example)?;
-            self.secret(&here, &place)
-        };
-        let api_key = secret("key", platform.key.as_ref(), "key = { env = \"PASSKIT_KEY\" }");
-        let api_secret = secret("secret", platform.secret.as_ref(), "secret = { env = \"PASSKIT_SECRET\" }");
-        let program = self.required(
-            &key.child("program"),
-            platform.program.as_ref(),
-            "program = \"ID\", the program's identifier in PassKit's portal",
-        );
-        if let Some(program) = &program
-            && (program.is_empty() || !program.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
-        {
-            let message = format!("{} is not an identifier; write the program's letters and digits from PassKit's portal", quoted(program));
-            self.fault(&key.child("program"), message);
-        }
-        if platform.tier.as_deref() == Some("") {
-            self.fault(&key.child("tier"), "is empty; write a tier's identifier, or remove it".into());
-        }
-        let read_back = match platform.read_back {
-            None | Some(written::ReadBack::Presence) => ReadBack::Presence,
-            Some(written::ReadBack::Events) => ReadBack::Events,
-            Some(written::ReadBack::Balance) => ReadBack::Balance,
-            Some(written::ReadBack::Nothing) => ReadBack::Nothing,
-        };
-        if read_back == ReadBack::Balance && platform.sole_writer != Some(true) {
-            let message = "is \"balance\", which proves something only where nobody else changes balances; write sole_writer = true beside it if that is so";
-            self.fault(&key.child("read_back"), message.into());
-        }
-        Some(Passkit {
-            base_url: base_url?,
-            key: api_key?,
-            secret: api_secret?,
-            program: program?,
-            tier: platform.tier.clone(),
-            bearer: platform.bearer.unwrap_or(true),
-            read_back,
-        })
-    }
-
-    fn base_url(&mut self, key: &Key, platform: &written::Platform) -> Option<String> {
-        let here = key.child("base_url");
-        let text = match (platform.region, &platform.base_url) {
-            (Some(written::Region::Pub1), None) => return Some("https://api.pub1.passkit.io".into()),
-            (Some(written::Region::Pub2), None) => return Some("https://api.pub2.passkit.io".into()),
-            (None, Some(text)) => text,
-            (None, None) => {
-                if !self.document.pruned(&here) {
-                    self.fault(
-                        &key.child("region"),
-                        "is missing; write region = \"pub1\" (Europe) or \"pub2\" (USA), or base_url = \"ADDRESS\"".into(),
-                    );
-                }
-                return None;
-            }
-            (Some(_), Some(_)) => {
-                self.fault(&here, "stands beside region; keep one of them".into());
-                return None;
-            }
-        };
+    /// The address given instead of a platform's usual one; none where it is absent or no address to send credentials to.
+    fn address(&mut self, here: &Key, text: &str) -> Option<String> {
         let Ok(url) = url::Url::parse(text) else {
-            self.fault(&here, "is not an address; write such as \"https://api.pub1.passkit.io\"".into());
+            self.fault(here, "is not an address; write such as \"https://api.example.com\"".into());
             return None;
         };
         if !url.username().is_empty() || url.password().is_some() {
-            self.fault(&here, "has a login in it; write the address alone and give key and secret their own places".into());
+            self.fault(here, "has a login in it; write the address alone and give credentials their own places".into());
             return None;
         }
         let loopback = match url.host() {
@@ -134,7 +95,7 @@ impl Check<'_> {
             "http" => "would send credentials in clear; write https:// (http:// is for this machine alone)",
             _ => "is not a web address; write https://…",
         };
-        self.fault(&here, message.into());
+        self.fault(here, message.into());
         None
     }
 }

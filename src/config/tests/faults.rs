@@ -276,7 +276,7 @@ fn passes_of_an_account_are_named_in_one_way_and_an_account_is_one_platform() {
     let name = GOOD[start + "[platform.".len()..].split(']').next().unwrap();
     let twin = GOOD[start..end].replace(&format!("[platform.{name}]"), "[platform.twin]");
     let faults = load_good(|text| format!("{text}\n{twin}\n")).unwrap_err().faults;
-    assert!(faults.len() == 1 && faults[0].message.contains("the same address and program"), "{faults:?}");
+    assert!(faults.len() == 1 && faults[0].message.contains("the same account as platform \""), "{faults:?}");
 }
 
 #[test]

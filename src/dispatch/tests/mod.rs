@@ -58,7 +58,7 @@ fn changes_of_one_pass_go_in_order_and_different_passes_in_parallel() {
         std::thread::sleep(Duration::from_millis(2));
         Reply::done(seen)
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let names: Vec<_> = (0..200).map(|n| format!("C-{}", n % 10)).collect();
     let results = apply(&dispatch, &Stop::new(), &names);
     assert_eq!((results.len(), outcomes(&results, Outcome::Applied)), (200, 200));
@@ -78,7 +78,7 @@ fn two_streams_of_an_account_share_the_lanes() {
         std::thread::sleep(Duration::from_millis(2));
         Reply::done(seen)
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let stop = Stop::new();
     let (mut first, mut second) = (dispatch.changes(&stop), dispatch.changes(&stop));
     for row in 0..20 {
@@ -102,7 +102,7 @@ fn a_pause_is_obeyed_by_all_and_refuses_nothing() {
         }
         Reply::done(seen)
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.in_flight = 4);
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.in_flight = 4);
     let results = apply(&dispatch, &Stop::new(), &names(60));
     assert_eq!(outcomes(&results, Outcome::Applied), 60);
     let mut arrivals: Vec<_> = stub.seen().iter().map(|seen| seen.at).collect();
@@ -115,7 +115,7 @@ fn a_pause_is_obeyed_by_all_and_refuses_nothing() {
 #[test]
 fn a_pause_of_ten_years_is_an_outage_and_leaves_the_rows_undone() {
     let stub = Stub::start(|_| Reply::Answer(429, "retry-after: 315360000\r\n".to_owned(), "{}".to_owned()));
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let stop = Stop::new();
     let changes = dispatch.changes(&stop);
     for (row, name) in names(10).iter().enumerate() {
@@ -139,7 +139,7 @@ fn a_burst_of_errors_opens_the_breaker_and_everything_ends_applied() {
         Ok(_) => Reply::status(503, "{}"),
         Err(_) => Reply::done(seen),
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let rows = 500;
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &Stop::new(), &names(rows)));
@@ -161,7 +161,7 @@ fn ten_minutes_of_outage_cost_a_fifth_more_requests_than_rows_and_refuse_none() 
     let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_up = up.clone();
     let stub = Stub::start(move |seen| if is_up.load(Ordering::SeqCst) { Reply::done(seen) } else { Reply::status(503, "{}") });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| {
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| {
         limits.backoff_min = Duration::from_millis(250) / 200;
         limits.backoff_max = Duration::from_secs(8) / 200;
     });
@@ -186,7 +186,7 @@ fn a_row_that_fails_alone_is_refused_and_holds_up_nobody() {
         "C-3" => Reply::status(500, r#"{"message":"broken\u0007 record"}"#),
         _ => Reply::done(seen),
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let results = apply(&dispatch, &Stop::new(), &names(100));
     assert_eq!(outcomes(&results, Outcome::Applied), 99);
     let refused = &results[&3].operations[0];
@@ -200,7 +200,7 @@ fn a_lone_bad_row_is_told_from_a_bad_platform_by_asking_it() {
         "/user/profile" | "/members/program/prog" => Reply::status(200, "{}"),
         _ => Reply::status(500, "{}"),
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let results = apply(&dispatch, &Stop::new(), &names(1));
     assert_eq!(results[&0].operations[0].code, Some(Code::RetriesExhausted));
     assert_eq!(dispatch.health(), Health::Up);
@@ -214,7 +214,7 @@ fn a_rotated_secret_is_taken_up_after_a_401_and_no_row_is_refused() {
         Some(old) if *old == seen.authorization => Reply::status(401, r#"{"error":"revoked"}"#),
         _ => Reply::done(seen),
     });
-    let Rig { dispatch, secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret, .. } = rig(stub.address, |_| {});
     assert_eq!(outcomes(&apply(&dispatch, &Stop::new(), &names(5)), Outcome::Applied), 5);
     *good.lock().unwrap() = Some(stub.seen()[0].authorization.clone());
     std::fs::write(secret.path(), "second").unwrap();
@@ -228,7 +228,7 @@ fn a_rotated_secret_is_taken_up_after_a_401_and_no_row_is_refused() {
 #[test]
 fn credentials_that_stay_refused_are_an_outage() {
     let stub = Stub::start(|_| Reply::status(401, r#"{"error":"no such key"}"#));
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let stop = Stop::new();
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &stop, &names(30)));
@@ -244,7 +244,7 @@ fn a_server_that_is_down_is_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let Rig { dispatch, secret: _secret } = rig(address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(address, |_| {});
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &Stop::new(), &names(40)));
         wait_until(|| matches!(dispatch.health(), Health::Out { reason, .. } if reason.contains("refused")));
@@ -268,7 +268,7 @@ fn a_server_without_tls_is_an_outage_and_gets_no_credentials() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    let Rig { dispatch, secret: _secret } = rig_at(format!("https://{address}"), |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig_at(format!("https://{address}"), |_| {});
     let stop = Stop::new();
     std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &stop, &names(3)));
@@ -284,7 +284,7 @@ fn a_server_without_tls_is_an_outage_and_gets_no_credentials() {
 #[test]
 fn a_panic_at_one_row_refuses_that_row_and_the_lane_of_its_pass_goes_on() {
     let stub = Stub::start(Reply::done);
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let mut names = names(20);
     names[4] = stub::PANICS.to_owned();
     names.push(stub::PANICS.to_owned());
@@ -300,7 +300,7 @@ fn a_panic_at_one_row_refuses_that_row_and_the_lane_of_its_pass_goes_on() {
 #[test]
 fn a_panic_while_passes_are_found_fails_what_panicked_alone() {
     let stub = Stub::start(Reply::done);
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let targets = vec![Target::External("C-1".to_owned()), Target::External(stub::PANICS.to_owned())];
     let findings = dispatch.find(targets, &Stop::new());
     assert!(!matches!(findings[0], Finding::Failed { code: Code::InternalError, .. }), "{findings:?}");
@@ -314,7 +314,7 @@ fn a_lost_answer_is_asked_for_again() {
         "C-7" if dropped.fetch_add(1, Ordering::SeqCst) < 2 => Reply::Drop,
         _ => Reply::done(seen),
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     assert_eq!(outcomes(&apply(&dispatch, &Stop::new(), &names(20)), Outcome::Applied), 20);
     assert_eq!(stub.seen().iter().filter(|seen| seen.external() == "C-7").count(), 3);
 }
@@ -329,7 +329,7 @@ fn answers_that_are_too_large_or_too_slow_end_at_their_limits() {
             Reply::done(seen)
         }
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| {
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| {
         limits.timeout = Duration::from_millis(300);
         limits.tries = 2;
     });
@@ -344,7 +344,7 @@ fn a_redirect_is_not_followed_and_nobody_else_sees_the_credentials() {
     let elsewhere = Stub::start(Reply::done);
     let place = elsewhere.address;
     let stub = Stub::start(move |_| Reply::Answer(307, format!("location: http://{place}/x\r\n"), String::new()));
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let stop = Stop::new();
     std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &stop, &names(3)));
@@ -364,7 +364,7 @@ fn draining_finishes_what_is_under_way_and_begins_nothing() {
         drop(gate.lock());
         Reply::done(seen)
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.in_flight = 3);
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.in_flight = 3);
     let stop = Stop::new();
     let held = release.lock().unwrap();
     let results = std::thread::scope(|scope| {
@@ -381,7 +381,7 @@ fn draining_finishes_what_is_under_way_and_begins_nothing() {
 #[test]
 fn stopping_now_abandons_what_is_under_way_and_says_so() {
     let stub = Stub::start(|_| Reply::Stall);
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.timeout = Duration::from_hours(1));
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.timeout = Duration::from_hours(1));
     let stop = Stop::new();
     let results = std::thread::scope(|scope| {
         let results = scope.spawn(|| apply(&dispatch, &stop, &names(1)));
@@ -402,7 +402,7 @@ fn findings_come_in_the_order_asked_from_batches_in_parallel() {
             wanted.rev().map(|name| format!("{{\"result\":{{\"id\":\"id-{name}\",\"externalId\":\"{name}\"}}}}\n")).collect();
         Reply::status(200, &lines.concat())
     });
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.find_batch = 10);
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.find_batch = 10);
     let targets: Vec<_> = names(95).into_iter().map(Target::External).collect();
     let findings = dispatch.find(targets, &Stop::new());
     for (index, finding) in findings.iter().enumerate() {
@@ -417,7 +417,7 @@ fn findings_come_in_the_order_asked_from_batches_in_parallel() {
 #[test]
 fn a_probe_reports_instead_of_waiting() {
     let stub = Stub::start(|_| Reply::status(503, r#"{"message":"maintenance"}"#));
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |_| {});
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let reach = dispatch.probe();
     assert!(!reach.ok && reach.message.contains("maintenance"), "{reach:?}");
     assert!(dispatch.page(0).fault.is_some_and(|fault| fault.contains("maintenance")));
@@ -426,10 +426,55 @@ fn a_probe_reports_instead_of_waiting() {
 #[test]
 fn the_allowance_is_kept() {
     let stub = Stub::start(Reply::done);
-    let Rig { dispatch, secret: _secret } = rig(stub.address, |limits| limits.per_second = 100.0);
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.per_second = 100.0);
     let start = Instant::now();
     apply(&dispatch, &Stop::new(), &names(40));
     let last = stub.seen().iter().map(|seen| seen.at).max().unwrap();
     // A burst of 5, then 35 requests, one every 10 ms: never faster, however slow the machine.
     assert!(last - start >= Duration::from_millis(345), "{:?}", last - start);
+}
+
+#[test]
+fn changes_of_different_passes_travel_together_and_those_of_one_pass_in_turn() {
+    let stub = Stub::start(Reply::done);
+    let Rig { dispatch, secret: _secret, batches } = rig(stub.address, |limits| limits.change_batch = 10);
+    let stop = Stop::new();
+    let mut changes = dispatch.changes(&stop);
+    for row in 0..40 {
+        let (change, key) = points(row, &format!("C-{}", row % 20));
+        changes.send(change, key);
+    }
+    changes.close();
+    let mut came: Vec<u64> = Vec::new();
+    while let Some(Came::Change(row, result)) = changes.receive() {
+        assert_eq!(result.operations[0].outcome, Outcome::Applied, "{result:?}");
+        came.push(row);
+    }
+    for pass in 0..20 {
+        let turns = came.iter().filter(|row| **row % 20 == pass).count();
+        let first = came.iter().position(|row| *row == pass).unwrap();
+        assert!(turns == 2 && came.iter().position(|row| *row == pass + 20).unwrap() > first);
+    }
+    let batches = batches.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((4..=8).contains(&batches), "{batches} batches for 40 changes, ten at most in each");
+}
+
+#[test]
+fn a_panic_in_a_batch_ends_its_rows_and_no_others() {
+    let stub = Stub::start(Reply::done);
+    let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.change_batch = 4);
+    let stop = Stop::new();
+    let mut changes = dispatch.changes(&stop);
+    for row in 0..8 {
+        let (change, key) = points(row, &if row == 1 { stub::PANICS.to_owned() } else { format!("C-{row}") });
+        changes.send(change, key);
+    }
+    changes.close();
+    let mut outcomes = std::collections::BTreeMap::new();
+    while let Some(Came::Change(row, result)) = changes.receive() {
+        outcomes.insert(row, result.operations[0].code);
+    }
+    assert_eq!(outcomes.len(), 8);
+    assert_eq!(outcomes[&1], Some(Code::InternalError));
+    assert!((4..8).all(|row| outcomes[&row].is_none()), "{outcomes:?}");
 }

@@ -144,6 +144,7 @@ fn may_panic(target: &Target) {
 pub struct Quick {
     passkit: Passkit,
     limits: Limits,
+    batches: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Platform for Quick {
@@ -185,6 +186,13 @@ impl Platform for Quick {
         may_panic(&change.target);
         self.passkit.apply(change)
     }
+    fn apply_batch(&self, changes: Vec<Change>) -> Box<dyn Conversation<Vec<ChangeResult>>> {
+        self.batches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        for change in &changes {
+            may_panic(&change.target);
+        }
+        self.passkit.apply_batch(changes)
+    }
     fn notifies(&self, field: &str) -> Result<(), String> {
         self.passkit.notifies(field)
     }
@@ -212,6 +220,8 @@ impl Platform for Quick {
 pub struct Rig {
     pub dispatch: Dispatch,
     pub secret: tempfile::NamedTempFile,
+    /// Batches of changes that were begun.
+    pub batches: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 pub fn rig(address: SocketAddr, adjust: impl FnOnce(&mut Limits)) -> Rig {
@@ -236,6 +246,7 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
         per_second: 1e6,
         in_flight: 8,
         find_batch: 100,
+        change_batch: 1,
         tries: 4,
         timeout: Duration::from_secs(5),
         backoff_min: Duration::from_millis(2),
@@ -244,7 +255,8 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
         settling: Duration::from_millis(20),
     };
     adjust(&mut limits);
-    let account = Arc::new(Quick { passkit: Passkit::new(&passkit), limits: limits.clone() });
+    let batches: Arc<std::sync::atomic::AtomicUsize> = Arc::default();
+    let account = Arc::new(Quick { passkit: Passkit::new(&passkit), limits: limits.clone(), batches: batches.clone() });
     let settings = meant::Platform {
         name: "test".to_owned(),
         kind: meant::PlatformKind::Passkit(passkit),
@@ -256,7 +268,7 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
         settling: Some(limits.settling),
         ca_file: None,
     };
-    Rig { dispatch: Dispatch::start(account, &settings).unwrap(), secret }
+    Rig { dispatch: Dispatch::start(account, &settings).unwrap(), secret, batches }
 }
 
 /// Sets the points of a pass: one request.

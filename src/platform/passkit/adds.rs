@@ -7,14 +7,15 @@ use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
+use super::Scope;
 use super::bodies::{self, Known, Part};
 use super::fields::Field;
 use super::find::READS;
-use super::judge::{clean, message};
 use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_lines, send};
-use super::{Scope, strict};
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
+use crate::platform::judge::{clean, message};
+use crate::platform::strict;
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step};
 use crate::row::{AddKind, Addition, FieldChange, Target};
 use crate::schema::value::Value;

@@ -10,10 +10,11 @@ use serde_json::{Map, Value as Json};
 use super::bodies::{self, Known, Part};
 use super::fields::{self, EXPIRY, FIELDS, Field, POINTS, TIER};
 use super::find::READS;
-use super::judge::{WEB_PAGE, clean, message};
 use super::wire::{BODY_BYTES_MAX, Member, is_segment};
-use super::{Scope, bodies::all_say_something, strict};
+use super::{Scope, bodies::all_say_something};
 use crate::outcome::{Code, Outcome};
+use crate::platform::judge::{WEB_PAGE, clean, message};
+use crate::platform::strict;
 use crate::platform::{Answer, ChangeResult, Conversation, OperationResult, Request, Step};
 use crate::row::{Change, Target, Verb};
 

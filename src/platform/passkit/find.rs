@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::judge::message;
+use super::Scope;
 use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_list};
-use super::{Scope, judge};
 use crate::outcome::Code;
+use crate::platform::judge;
+use crate::platform::judge::message;
 use crate::platform::{Answer, Conversation, Finding, Step};
 use crate::row::{Found, Target};
 

@@ -1,6 +1,6 @@
 //! PassKit members: loyalty cards and memberships.
 //!
-//! `fields` knows what a member can hold, `token` signs, `judge` and `strict` read answers, `wire` writes bodies and reads members; `find`,
+//! `fields` knows what a member can hold, `token` signs, `wire` writes bodies and reads members; `find`,
 //! `apply` and `probe` are the conversations.
 
 mod adds;
@@ -8,9 +8,7 @@ mod apply;
 mod bodies;
 mod fields;
 mod find;
-mod judge;
 mod probe;
-mod strict;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -24,6 +22,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::{
     AddEnd, ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, Proof, RawAnswer, Reach, Request, ValueFault, Verdict,
+    judge,
 };
 use crate::config::meant::{self, ReadBack};
 use crate::row::{AddKind, Addition, Change, Target, Verb};
@@ -32,6 +31,9 @@ use crate::secret::SecretError;
 
 /// So many answers of 403 before the first success mean the account, not the rows (failure model D10).
 const FORBIDDEN_MAX: u32 = 20;
+
+const NAMES: judge::Names =
+    judge::Names { platform: "PassKit", credentials: "the key and the secret, and that they belong to this region" };
 
 /// One program of a PassKit account.
 pub struct Passkit {
@@ -79,6 +81,7 @@ impl Platform for Passkit {
             per_second: 20.0,
             in_flight: 8,
             find_batch: 100,
+            change_batch: 1,
             tries: 5,
             timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(250),
@@ -120,11 +123,11 @@ impl Platform for Passkit {
                 forbidden.fetch_add(1, Ordering::Relaxed);
             }
             403 if forbidden.load(Ordering::Relaxed) != u32::MAX => {
-                return Verdict::Outage { reason: judge::forbidden(answer.body) };
+                return Verdict::Outage { reason: judge::forbidden(&NAMES, answer.body) };
             }
             _ => {}
         }
-        judge::judge(answer, now)
+        judge::judge(&NAMES, answer, now)
     }
 
     /// A balance, a tier or an expiry goes by external ID. Everything else is written as a whole object that must be read first

@@ -6,11 +6,12 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 use rust_decimal::Decimal;
 use serde_json::{Value as Json, json};
 
+use super::Scope;
 use super::fields::Field;
 use super::find::READS;
-use super::judge::message;
 use super::wire::{BrokenList, Member, parse_list};
-use super::{Scope, judge};
+use crate::platform::judge;
+use crate::platform::judge::message;
 use crate::platform::{Answer, Conversation, FieldKind, Page, PassState, Reach, Step};
 use crate::schema::value::Value;
 

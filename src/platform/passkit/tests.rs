@@ -335,7 +335,7 @@ fn a_page_gives_values_in_the_kinds_of_their_fields() {
 #[test]
 fn many_refusals_before_the_first_success_are_about_the_account() {
     let passkit = passkit();
-    let request = Request { method: reqwest::Method::GET, path: "/".to_owned(), body: None, repeatable: true };
+    let request = Request::new(reqwest::Method::GET, "/".to_owned());
     let headers = HeaderMap::new();
     let judge = |status| passkit.judge(&request, &RawAnswer { status, headers: &headers, body: b"{}" });
     assert!((0..FORBIDDEN_MAX).all(|_| judge(403) == Verdict::Final));

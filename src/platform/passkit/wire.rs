@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Scope, strict};
+use super::Scope;
 use crate::platform::Request;
+use crate::platform::strict;
 use crate::row::Target;
 
 /// Content of one pass update (contract 3.3). Larger ones are refused, and repeating them brings a rate limit.
@@ -85,7 +85,7 @@ pub(super) fn parse_lines(body: &[u8]) -> Result<Vec<Map<String, Json>>, BrokenL
         }
         let Some(mut line_json) = strict::object(line) else { return Err(BrokenList::Cut) };
         if line_json.contains_key("error") {
-            return Err(BrokenList::Told(super::judge::message(line)));
+            return Err(BrokenList::Told(crate::platform::judge::message(line)));
         }
         match line_json.remove("result") {
             Some(Json::Object(object)) => objects.push(object),
@@ -181,11 +181,11 @@ fn escape(text: &str) -> String {
 }
 
 fn get(path: String) -> Request {
-    Request { method: Method::GET, path, body: None, repeatable: true }
+    Request::new(Method::GET, path)
 }
 
 pub(super) fn send(method: Method, path: &str, body: &Json) -> Request {
-    Request { method, path: path.to_owned(), body: Some(Bytes::from(body.to_string())), repeatable: true }
+    Request::new(method, path.to_owned()).json(body)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! What an answer means (contract 3, failure model 4.4).
+//! What an answer means on any platform that speaks HTTP as it is meant (failure model 4.4), and the platform's words in it.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 
-use crate::platform::{RawAnswer, Verdict};
+use super::{RawAnswer, Verdict};
 
 /// How a web page in place of an answer is called; `apply` knows it again.
 pub(super) const WEB_PAGE: &str = "a web page instead of an answer";
@@ -13,15 +13,23 @@ pub(super) const WEB_PAGE: &str = "a web page instead of an answer";
 /// Clocks this far apart are worth a word when a token is refused.
 const SKEW_MIN: Duration = Duration::from_secs(5);
 
-pub(super) fn judge(answer: &RawAnswer<'_>, now: SystemTime) -> Verdict {
+/// How a platform is spoken of.
+pub(super) struct Names {
+    /// Its own name.
+    pub platform: &'static str,
+    /// What to check when it refuses the credentials.
+    pub credentials: &'static str,
+}
+
+pub(super) fn judge(names: &Names, answer: &RawAnswer<'_>, now: SystemTime) -> Verdict {
     let page = is_web_page(answer);
     match answer.status {
         // Maintenance and captive portals answer so for every row; the platform itself never does.
         200..=299 if page => Verdict::Again { reason: format!("{} came with status {}", WEB_PAGE, answer.status) },
         300..=399 => Verdict::Outage { reason: redirect(answer) },
-        401 => Verdict::Reauthorize { reason: unauthorized(answer, now) },
+        401 => Verdict::Reauthorize { reason: unauthorized(names, answer, now) },
         403 if page => Verdict::Outage {
-            reason: "something between here and PassKit answers 403 with a web page: a firewall or proxy refuses us".to_owned(),
+            reason: format!("something between here and {} answers 403 with a web page: a firewall or proxy refuses us", names.platform),
         },
         407 => Verdict::Outage { reason: "the proxy asks for a login (407)".to_owned() },
         // The call is not there (gRPC Unimplemented): asking again changes nothing, and says nothing of other calls.
@@ -33,8 +41,8 @@ pub(super) fn judge(answer: &RawAnswer<'_>, now: SystemTime) -> Verdict {
 }
 
 /// The account as a whole is refused.
-pub(super) fn forbidden(body: &[u8]) -> String {
-    format!("PassKit refuses every request (403: {}); check the key's rights", message(body))
+pub(super) fn forbidden(names: &Names, body: &[u8]) -> String {
+    format!("{} refuses every request (403: {}); check the key's rights", names.platform, message(body))
 }
 
 fn words(answer: &RawAnswer<'_>, page: bool) -> String {
@@ -48,8 +56,8 @@ fn redirect(answer: &RawAnswer<'_>) -> String {
     format!("it redirects to {host} (status {}), which is never followed; check base_url", answer.status)
 }
 
-fn unauthorized(answer: &RawAnswer<'_>, now: SystemTime) -> String {
-    let mut reason = format!("PassKit does not accept our token (401: {})", message(answer.body));
+fn unauthorized(names: &Names, answer: &RawAnswer<'_>, now: SystemTime) -> String {
+    let mut reason = format!("{} does not accept our token (401: {})", names.platform, message(answer.body));
     let theirs = answer.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| httpdate::parse_http_date(date).ok());
     let (skew, direction) = match theirs.map(|theirs| now.duration_since(theirs)) {
         Some(Ok(ahead)) => (ahead, "ahead of"),
@@ -57,9 +65,9 @@ fn unauthorized(answer: &RawAnswer<'_>, now: SystemTime) -> String {
         None => (Duration::ZERO, ""),
     };
     if skew >= SKEW_MIN {
-        let _ = write!(reason, "; this machine's clock is {} s {direction} PassKit's: set it right", skew.as_secs());
+        let _ = write!(reason, "; this machine's clock is {} s {direction} {}'s: set it right", skew.as_secs(), names.platform);
     } else {
-        reason.push_str("; check the key and the secret, and that they belong to this region");
+        let _ = write!(reason, "; check {}", names.credentials);
     }
     reason
 }
@@ -79,7 +87,7 @@ fn is_web_page(answer: &RawAnswer<'_>) -> bool {
     declared || answer.body.trim_ascii_start().starts_with(b"<")
 }
 
-/// The platform's words, from any of the four shapes of contract 3.2.
+/// The platform's words, from any of the shapes that platforms use: `message`, `error` as a text, or `error.message` (PassKit contract 3.2).
 pub(super) fn message(body: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let text =
@@ -101,9 +109,11 @@ mod tests {
     use super::*;
     use reqwest::header::HeaderValue;
 
+    const NAMES: Names = Names { platform: "PassKit", credentials: "the key and the secret" };
+
     fn judged(status: u16, headers: &[(reqwest::header::HeaderName, &str)], body: &str) -> Verdict {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();
-        judge(&RawAnswer { status, headers: &headers, body: body.as_bytes() }, now())
+        judge(&NAMES, &RawAnswer { status, headers: &headers, body: body.as_bytes() }, now())
     }
 
     fn now() -> SystemTime {
