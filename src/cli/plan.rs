@@ -15,6 +15,7 @@ use super::told::by_outcome;
 use super::validate::{tell_fault, tell_header};
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};
+use crate::format::shape;
 use crate::ledger::run::{Moves, Verdict};
 use crate::ledger::{Ledger, Mark, Row, RunKind};
 use crate::mapping::Place;
@@ -104,7 +105,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let known = ledger.field_names(&feed.platform.name)?;
     // A field that the ledger has not seen has no baseline; giving it a number is left to a real run.
     let number = |name: &str| known.iter().find(|(_, known)| known == name).map_or(u16::MAX, |(number, _)| *number);
-    let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
     let hand = InHand::open(&args.file)?;
     let mut out = out::stdout();
     let reader = match hand.read(&feed.dialect, &feed.limits)? {
@@ -116,10 +116,17 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let words = "this is an error report: dropped back into the inbox it is a correction; plan takes data files";
         return Err(Failure::new(Exit::Usage, words).into());
     }
+    let shaped = match shape(feed, labels.as_deref().unwrap_or_default()) {
+        Ok(shaped) => shaped,
+        Err(faults) => return tell_header(&mut out, &args.file, reader.header().map_or(1, |header| header.line), &faults, args.json),
+    };
+    let feed = &shaped;
+    let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
     let columns = match prepared.schema.columns(labels.as_deref()) {
         Ok(columns) => columns,
         Err(faults) => return tell_header(&mut out, &args.file, 1, &faults, args.json),
     };
+    let notes = reader.notes().to_vec();
     let (dialect, text_path) = (reader.dialect().clone(), reader.text_path().to_owned());
     let file = hand.sha256()?;
     let rules = Rules {
@@ -168,7 +175,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
     });
     let held = guards.iter().any(|verdict| verdict.held) && diffed.pending > 0 && feed.mode != Mode::Plan;
-    let mut warnings = columns.warnings.clone();
+    let mut warnings = notes;
+    warnings.extend_from_slice(&columns.warnings);
     if !validated.facts.last_line_ended && validated.facts.records > 0 {
         warnings.push("the last line has no line end: the file may have been cut short".into());
     }

@@ -3,6 +3,7 @@
 mod adds;
 mod feed;
 mod fingerprint;
+mod format;
 mod mapping;
 mod order;
 mod platform;
@@ -19,6 +20,7 @@ use super::document::{Document, Key};
 use super::fault::Fault;
 use super::value::{self, quoted};
 use super::{meant, written};
+pub(crate) use fingerprint::fingerprint;
 use crate::platform::of_kind;
 use crate::schema::Schema;
 use crate::secret::{Secret, SecretPlace};

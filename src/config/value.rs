@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// Words of the design that this version refuses by name.
-pub(super) const LATER: [&str; 4] = ["thewalletcrew", "google_wallet", "apple_wallet", "http"];
+pub(super) const LATER: [&str; 3] = ["google_wallet", "apple_wallet", "http"];
 
 /// Keys of sources and platforms whose values may be shown.
 pub(super) fn harmless(key: &str) -> bool {
-    const KEYS: [&str; 29] = [
+    const KEYS: [&str; 40] = [
         "kind",
         "path",
         "poll",
@@ -37,6 +37,17 @@ pub(super) fn harmless(key: &str) -> bool {
         "tries",
         "ca_file",
         "name",
+        "tenant",
+        "identifier",
+        "pass_type",
+        "type_in_updates",
+        "look_first",
+        "merge",
+        "clear",
+        "values",
+        "confirm",
+        "create_again",
+        "page_size",
     ];
     KEYS.contains(&key)
 }

@@ -7,6 +7,7 @@ mod judge;
 pub mod oauth;
 pub mod passkit;
 mod strict;
+pub mod thewalletcrew;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -33,6 +34,8 @@ pub enum FieldKind {
     Date,
     /// An instant; a date alone means the end of that day in the feed's time zone.
     Instant,
+    /// Whatever the schema makes of the cell.
+    Any,
 }
 
 /// What the platform says of a field name in a mapping.
@@ -358,6 +361,7 @@ pub fn open(settings: &crate::config::meant::Platform) -> Account {
 pub fn of_kind(kind: &PlatformKind) -> Account {
     match kind {
         PlatformKind::Passkit(passkit) => Arc::new(passkit::Passkit::new(passkit)),
+        PlatformKind::TheWalletCrew(crew) => Arc::new(thewalletcrew::TheWalletCrew::new(crew)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Platform accounts.
 
 mod passkit;
+mod thewalletcrew;
 
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ pub(super) fn environment(written: Option<written::Environment>) -> Environment 
 const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
 
 /// The keys of each kind beside those.
-const OWN: [(written::PlatformKind, &str, &[&str]); 1] =
-    [(written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"])];
+const OWN: [(written::PlatformKind, &str, &[&str]); 2] = [
+    (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
+    (written::PlatformKind::TheWalletCrew, "thewalletcrew", &thewalletcrew::KEYS),
+];
 
 impl Check<'_> {
     /// A key that another kind of platform has would be passed over in silence.
@@ -58,6 +61,7 @@ impl Check<'_> {
         // Of a kind that is not known nothing else can be said.
         let kind = match kind? {
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
+            written::PlatformKind::TheWalletCrew => PlatformKind::TheWalletCrew(self.the_wallet_crew(key, platform)?),
         };
         Some(Platform {
             name: name.to_owned(),
