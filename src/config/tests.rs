@@ -71,7 +71,7 @@ fn a_small_file_gets_every_default() {
     let SourceKind::Sftp(sftp) = &feed.source.kind else { panic!("an sftp source") };
     assert!(matches!(&sftp.login, Login::Key { passphrase: None, .. }));
     assert_eq!(sftp.port, 22);
-    let meant::PlatformKind::Passkit(passkit) = &feed.platform.kind;
+    let meant::PlatformKind::Passkit(passkit) = &feed.platform.kind else { panic!("another kind") };
     assert_eq!(passkit.base_url, "https://api.pub2.passkit.io");
     assert!(passkit.bearer);
 }

@@ -86,7 +86,7 @@ fn the_column_that_names_the_pass_is_the_accounts_and_the_fault_says_which() {
 fn a_batch_file_has_columns_of_text_and_may_leave_out_what_is_mapped() {
     let config = config(|text| text);
     let feed = shaped(&config, "vibes", &["uuid", "points", "other"]).unwrap();
-    assert_eq!(mapped(&feed), ["metaData.tier", "points"]);
+    assert_eq!(mapped(&feed), ["points", "metaData.tier"]);
     assert!(shaped(&config, "vibes", &["UUID", "points"]).unwrap_err().contains("lower case"));
     assert!(shaped(&config, "vibes", &["uuid", "other"]).unwrap_err().contains("none of the columns that the feed maps: points, tier"));
     assert!(shaped(&config, "vibes", &["uuid", "points", "campaign_token"]).unwrap_err().contains("campaigns ="));
@@ -109,7 +109,7 @@ fn a_format_and_what_it_replaces_do_not_stand_side_by_side() {
     assert!(faults(crew, "format = { kind = \"thewalletcrew\", campaigns = [\"x\"] }").contains("the other format"));
     assert!(faults("operation", "operation").is_empty());
     assert!(with("operation = \"upsert\"").contains("pass_type"));
-    assert!(with("operation = \"void\"").is_empty(), "what the platform cannot do shows with the file");
+    assert!(with("operation = \"void\"").contains("write update or upsert"));
     assert!(faults("identifier = \"y2.customerId\"", "identifier = \"id.y2\"").contains("\"y2\""));
     assert!(faults("identifier = \"y2.customerId\"", "identifier = \"y2\"\nmerge = \"block\"").contains("confirm = \"read\""));
     assert!(faults("identifier = \"y2.customerId\"", "confirm = \"read\"").contains("identifier = "));

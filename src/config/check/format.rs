@@ -148,10 +148,14 @@ impl Check<'_> {
                 format!("goes by an external identifier, and there may be several; write identifier = \"NAME\" in [platform.{}]", platform.name);
             self.fault(&key.child("pass"), message);
         }
-        let upserts = match operation {
-            OperationChoice::Always(verb) => *verb == Verb::Upsert,
-            OperationChoice::Column { words, .. } => words.values().any(|verb| *verb == Verb::Upsert),
+        let verbs: Vec<Verb> = match operation {
+            OperationChoice::Always(verb) => vec![*verb],
+            OperationChoice::Column { words, .. } => words.values().copied().collect(),
         };
+        for verb in verbs.iter().filter(|verb| !matches!(verb, Verb::Update | Verb::Upsert)) {
+            self.fault(&key.child("operation"), format!("is {}, for which The Wallet Crew has no public call; write update or upsert", quoted(verb.as_str())));
+        }
+        let upserts = verbs.contains(&Verb::Upsert);
         if upserts && !by_external {
             self.fault(&key.child("operation"), "issues passes, whose id The Wallet Crew chooses; name passes by an external identifier".into());
         }

@@ -64,7 +64,7 @@ pub struct Platform {
     pub look_first: Option<bool>,
     /// What an update does to keys that it does not name. Default `"keys"`: they stay.
     pub merge: Option<Merge>,
-    /// How a key is cleared. Default `"null"`.
+    /// How a key is cleared. Default `"remove"`.
     pub clear: Option<Clear>,
     /// What numbers and booleans of a schema become. Default `"typed"`.
     pub values: Option<Values>,
@@ -91,8 +91,8 @@ pub enum Merge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Clear {
-    /// By `null`.
-    Null,
+    /// By a null, which asks for the key to be removed.
+    Remove,
     /// By an empty text.
     Empty,
 }
