@@ -3,8 +3,10 @@
 mod cli;
 mod demo;
 mod faults;
+mod formats;
 mod login;
 mod model;
+mod platforms;
 mod readme;
 mod rig;
 mod source;

@@ -121,6 +121,8 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
         content
     };
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let body = without_section(content);
+    let content = body.as_deref().unwrap_or(content);
     let first = content.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| memchr::memchr_iter(*delimiter, first).count()).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(content);
@@ -134,6 +136,15 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
     // The header once more, where exports were joined, is no record.
     let is_header = |cells: &Cells| cells.iter().all(|(label, cell)| cell.strip_prefix('\u{feff}').unwrap_or(cell) == label);
     reader.byte_records().map(|record| cells(record.unwrap())).filter(|cells| !is_header(cells)).collect()
+}
+
+/// The body of a `.wallet_update` file under a header of its own; none where there is no header section.
+fn without_section(content: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(content).ok()?;
+    let (section, body) = text.split_once("\n\n").filter(|_| text.starts_with("Fields: "))?;
+    let fields = section.lines().find_map(|line| line.strip_prefix("Fields: "))?;
+    let delimiter = section.lines().find_map(|line| line.strip_prefix("Delimiter: ")).unwrap_or(",");
+    Some(format!("{}\n{body}", fields.replace(',', delimiter)).into_bytes())
 }
 
 /// Promise 1.

@@ -1,0 +1,3 @@
+//! Platforms other than PassKit, each against its own stand-in.
+
+mod thewalletcrew;
