@@ -92,7 +92,10 @@ fn shaped(feed: &Arc<Feed>, ledger: &dyn Ledger) -> anyhow::Result<Arc<Feed>> {
     let last = last.into_iter().find(|run| run.kind == RunKind::File && !run.detail.labels.is_empty());
     let shaped = last.and_then(|run| shape(feed, &run.detail.labels).ok());
     shaped.ok_or_else(|| {
-        let words = format!("the files of feed {} say what its fields are, and none has come yet: deliver one, then seed while it is held", feed.name);
+        let words = format!(
+            "the files of feed {} say what its fields are, and none has come yet: deliver one, then seed while it is held",
+            feed.name
+        );
         Failure::new(Exit::NoInput, words).into()
     })
 }

@@ -231,7 +231,8 @@ fn against(global: &Global, args: &Args) -> anyhow::Result<Against> {
     }
     let dialect = schema.dialect().cloned().unwrap_or_default();
     let header = if args.no_header { false } else { args.header || dialect.header.unwrap_or(true) };
-    let choice = DialectChoice { delimiter: dialect.delimiter, header, blank_lines_strict: dialect.skip_blank_rows == Some(false), section: None };
+    let choice =
+        DialectChoice { delimiter: dialect.delimiter, header, blank_lines_strict: dialect.skip_blank_rows == Some(false), section: None };
     Ok(Against { choice, limits: Limits::default(), rest: Rest::Schema(Box::new(schema)) })
 }
 

@@ -20,10 +20,10 @@ use super::document::{Document, Key};
 use super::fault::Fault;
 use super::value::{self, quoted};
 use super::{meant, written};
-pub(crate) use fingerprint::fingerprint;
 use crate::platform::of_kind;
 use crate::schema::Schema;
 use crate::secret::{Secret, SecretPlace};
+pub(crate) use fingerprint::fingerprint;
 
 /// What mapping the field `name` of this platform's passes would be refused for, or none.
 fn field_fault(platform: &meant::PlatformKind, name: &str) -> Option<String> {

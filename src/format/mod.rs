@@ -3,9 +3,9 @@
 //! Where a feed has a format, its schema and mapping come from the header of each file ([`shape`]). A feed shaped so is a feed like any
 //! other: its fingerprint covers what came from the header, so that other columns are a changed feed.
 
-mod thewalletcrew;
 #[cfg(test)]
 mod tests;
+mod thewalletcrew;
 mod vibes;
 
 use std::sync::Arc;

@@ -63,10 +63,12 @@ fn columns_are_fields_of_their_own_name_and_their_order_is_no_matter() {
 #[test]
 fn what_is_no_column_of_the_form_fails_the_file_unless_the_feed_says_otherwise() {
     let fault = shaped(&config(|text| text), "crew", &["id.y2.customerId", "additionaldata.balance", "notes"]).unwrap_err();
-    assert!(fault.contains("did you mean \"additionalData.balance\"") && fault.contains("column 3") && fault.contains("other_columns"), "{fault}");
-    let ignoring = |text: String| {
-        text.replace("format = \"thewalletcrew\"", "format = { kind = \"thewalletcrew\", other_columns = \"ignore\" }")
-    };
+    assert!(
+        fault.contains("did you mean \"additionalData.balance\"") && fault.contains("column 3") && fault.contains("other_columns"),
+        "{fault}"
+    );
+    let ignoring =
+        |text: String| text.replace("format = \"thewalletcrew\"", "format = { kind = \"thewalletcrew\", other_columns = \"ignore\" }");
     let feed = shaped(&config(ignoring), "crew", &["id.y2.customerId", "notes", "additionalData.b"]).unwrap();
     assert_eq!(mapped(&feed), ["additionalData.b"]);
     assert!(shaped(&config(ignoring), "crew", &["id.y2.customerId", "notes"]).unwrap_err().contains("sets nothing"));
@@ -100,7 +102,9 @@ fn a_format_and_what_it_replaces_do_not_stand_side_by_side() {
     };
     let crew = "format = \"thewalletcrew\"";
     let with = |more: &str| faults(crew, &format!("{crew}\n{more}"));
-    for more in ["pass = { external_id = \"x\" }", "fields = { \"additionalData.b\" = \"b\" }", "updated_at = \"x\"", "add = { dedupe = \"file\" }"] {
+    for more in
+        ["pass = { external_id = \"x\" }", "fields = { \"additionalData.b\" = \"b\" }", "updated_at = \"x\"", "add = { dedupe = \"file\" }"]
+    {
         assert!(with(more).contains("stands beside format"), "{more}: {}", with(more));
     }
     assert!(with("dialect = { header = false }").contains("has names of columns"));

@@ -57,12 +57,15 @@ pub(super) fn shape(feed: &Feed, form: &CrewFile, labels: &[String]) -> Result<(
 }
 
 fn no_pass(pass: &str, labels: &[String]) -> HeaderFault {
-    let others: Vec<String> = names(labels).into_iter().map(|(_, name)| name).filter(|name| name == "id" || name.starts_with("id.")).collect();
+    let others: Vec<String> =
+        names(labels).into_iter().map(|(_, name)| name).filter(|name| name == "id" || name.starts_with("id.")).collect();
     let mut message = format!("the header has no column `{pass}`, which names the pass");
     match others.iter().find(|name| name.starts_with("id.")) {
         Some(other) => {
             let name = other.trim_start_matches("id.");
-            message.push_str(&format!("; it has `{other}`: if all feeds of this account go by that, write identifier = \"{name}\" in the platform's section"));
+            message.push_str(&format!(
+                "; it has `{other}`: if all feeds of this account go by that, write identifier = \"{name}\" in the platform's section"
+            ));
         }
         None if others.iter().any(|name| name == "id") => {
             message.push_str("; it has `id`: if all feeds of this account go by that, leave identifier out of the platform's section");

@@ -278,8 +278,10 @@ impl Road {
             Ok(shaped) => shaped,
             Err(faults) => return Ok(Err(faults)),
         };
-        let (account, _) =
-            self.accounts.get(&feed.platform.name).ok_or_else(|| anyhow!("platform {} is no longer in the configuration", feed.platform.name))?;
+        let (account, _) = self
+            .accounts
+            .get(&feed.platform.name)
+            .ok_or_else(|| anyhow!("platform {} is no longer in the configuration", feed.platform.name))?;
         match prepare(&shaped, account, |field| Ok(self.ledger.field_id(&feed.platform.name, field)?)).map_err(anyhow::Error::downcast) {
             Ok(prepared) => Ok(Ok((shaped, Arc::new(prepared)))),
             Err(Ok(FeedFaults { faults, .. })) => Ok(Err(faults.into_iter().map(of_header).collect())),

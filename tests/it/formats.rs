@@ -38,7 +38,7 @@ fn a_batch_file_of_another_campaign_fails_as_a_whole_and_changes_nothing() {
     let harbour = batches("{ kind = \"vibes\", campaigns = [\"abc123\"] }");
     harbour.deliver("theirs.wallet_update", "Fields: uuid,points\nCampaign-Token: xyz\n\nC-1,250\n");
     harbour.deliver("mixed.wallet_update", "uuid,points,campaign_token\nC-1,1,abc123\nC-2,2,xyz\n");
-    harbour.once().exits(1);
+    harbour.once().exits(65);
     assert!(harbour.report("theirs").to_string().contains("for campaign xyz; this feed takes abc123"));
     assert_eq!(harbour.report("mixed")["rows"], serde_json::json!({ "applied": 1, "rejected": 1 }));
     assert_eq!(harbour.writes().len(), 1);
@@ -55,4 +55,25 @@ fn a_batch_file_without_a_section_is_read_with_commas_and_what_it_leaves_out_sta
     assert_eq!((&member["points"], &member["metaData"]["tier"]), (&serde_json::json!(250.0), &serde_json::json!("a;b|c")));
     assert!(harbour.report("one").to_string().contains("campaign abc123"), "nobody could tell whose it is, and the report says so");
     check_promises(&harbour);
+}
+
+#[test]
+fn the_samples_of_both_forms_are_read_as_the_sample_configuration_says() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    for (file, feed, records) in [("crew-passes-20250801-083000.csv", "gift-cards", 3), ("evening.wallet_update", "vibes", 3)] {
+        let file = root.join("deliveries").join(file);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_passferry"))
+            .args(["validate", "--json", "--feed", feed, "--config"])
+            .args([&root.join("passferry.toml"), &file])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let summary: serde_json::Value = serde_json::from_str(told.lines().last().unwrap_or_default()).unwrap_or_default();
+        assert_eq!(
+            (&summary["records"], &summary["rejected"]),
+            (&records.into(), &0.into()),
+            "{told}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }

@@ -53,13 +53,21 @@ impl Check<'_> {
     }
 
     /// The schema as far as it is written down; what a format brings is empty here, and no column is called unknown.
-    pub(super) fn schema_or_format(&mut self, key: &Key, feed: &written::Feed, format: Option<&Format>) -> Option<(PathBuf, String, Columns)> {
+    pub(super) fn schema_or_format(
+        &mut self,
+        key: &Key,
+        feed: &written::Feed,
+        format: Option<&Format>,
+    ) -> Option<(PathBuf, String, Columns)> {
         match format {
             Some(Format::Vibes(_)) if feed.schema.is_some() => self.schema(key, feed),
             Some(Format::Vibes(_)) => {
                 for (name, given) in [("consent", feed.consent.is_some()), ("updated_at", feed.updated_at.is_some())] {
                     if given {
-                        self.fault(&key.child(name), "needs a column with a type, and without a schema all are text; write schema = \"PATH\"".into());
+                        self.fault(
+                            &key.child(name),
+                            "needs a column with a type, and without a schema all are text; write schema = \"PATH\"".into(),
+                        );
                     }
                 }
                 Some((PathBuf::new(), String::new(), None))
@@ -105,10 +113,11 @@ impl Check<'_> {
                     self.fault(&key.child("format"), message.into());
                     return None;
                 };
-                Some(crew.identifier.as_ref().map_or_else(
-                    || PassColumn::PassId("id".to_owned()),
-                    |name| PassColumn::ExternalId(format!("id.{name}")),
-                ))
+                Some(
+                    crew.identifier
+                        .as_ref()
+                        .map_or_else(|| PassColumn::PassId("id".to_owned()), |name| PassColumn::ExternalId(format!("id.{name}"))),
+                )
             }
             None if feed.format.is_some() && feed.pass.is_none() => None,
             _ => self.pass(key, feed, columns),
@@ -144,8 +153,10 @@ impl Check<'_> {
         let PlatformKind::TheWalletCrew(crew) = &platform.kind else { return };
         let by_external = matches!(pass, PassColumn::ExternalId(_));
         if by_external && crew.identifier.is_none() {
-            let message =
-                format!("goes by an external identifier, and there may be several; write identifier = \"NAME\" in [platform.{}]", platform.name);
+            let message = format!(
+                "goes by an external identifier, and there may be several; write identifier = \"NAME\" in [platform.{}]",
+                platform.name
+            );
             self.fault(&key.child("pass"), message);
         }
         let verbs: Vec<Verb> = match operation {
@@ -153,18 +164,27 @@ impl Check<'_> {
             OperationChoice::Column { words, .. } => words.values().copied().collect(),
         };
         for verb in verbs.iter().filter(|verb| !matches!(verb, Verb::Update | Verb::Upsert)) {
-            self.fault(&key.child("operation"), format!("is {}, for which The Wallet Crew has no public call; write update or upsert", quoted(verb.as_str())));
+            self.fault(
+                &key.child("operation"),
+                format!("is {}, for which The Wallet Crew has no public call; write update or upsert", quoted(verb.as_str())),
+            );
         }
         let upserts = verbs.contains(&Verb::Upsert);
         if upserts && !by_external {
-            self.fault(&key.child("operation"), "issues passes, whose id The Wallet Crew chooses; name passes by an external identifier".into());
+            self.fault(
+                &key.child("operation"),
+                "issues passes, whose id The Wallet Crew chooses; name passes by an external identifier".into(),
+            );
         }
         if upserts && crew.pass_type.is_none() {
             let message = format!("issues passes, which need a type; write pass_type = \"NAME\" in [platform.{}]", platform.name);
             self.fault(&key.child("operation"), message);
         }
         if !by_external && crew.confirm {
-            let message = format!("names passes by their id, and [platform.{}] reads them back, which goes by an external identifier alone", platform.name);
+            let message = format!(
+                "names passes by their id, and [platform.{}] reads them back, which goes by an external identifier alone",
+                platform.name
+            );
             self.fault(&key.child("pass"), message);
         }
     }

@@ -103,7 +103,8 @@ impl Apply {
     /// The first call.
     fn begin(&self) -> Result<Call, End> {
         if let Some(id) = self.pass_id.as_ref().filter(|id| !is_pass_id(id)) {
-            let words = format!("an id of The Wallet Crew is 5 to 50 letters, digits, `_` and `-`; this one has {} signs", id.chars().count());
+            let words =
+                format!("an id of The Wallet Crew is 5 to 50 letters, digits, `_` and `-`; this one has {} signs", id.chars().count());
             return Err((FIELDS, Outcome::Unresolved, Some(Code::PassNotFound), words));
         }
         let sets = self.sets().next().is_some();
@@ -212,7 +213,9 @@ impl Apply {
             }
             Answer::Stopped { sent } => {
                 let words = match call {
-                    Call::Create if sent => "the run was stopped while the pass was being issued; it is looked for before it is issued again",
+                    Call::Create if sent => {
+                        "the run was stopped while the pass was being issued; it is looked for before it is issued again"
+                    }
                     _ if sent => "the run was stopped while the answer was awaited; sending it again is harmless",
                     _ => "",
                 };
@@ -252,7 +255,11 @@ impl Apply {
             (None, Call::Seek) => self.seek(),
             (None, _) => self.absent(),
             (Some(pass), Call::ReadBack) => {
-                if self.sets().all(|(block, key, value)| pass.holds(block, key, value)) { Err(self.done()) } else { self.read_back() }
+                if self.sets().all(|(block, key, value)| pass.holds(block, key, value)) {
+                    Err(self.done())
+                } else {
+                    self.read_back()
+                }
             }
             (Some(pass), _) => self.present(pass),
         }
@@ -338,7 +345,8 @@ impl Apply {
             Some(pause) => Ok((Some(pause), Call::ReadBack)),
             None => {
                 let seconds = READ_BACK.iter().sum::<Duration>().as_secs();
-                let words = format!("the platform took the update, and after {seconds} s the pass does not hold it; sending it again is harmless");
+                let words =
+                    format!("the platform took the update, and after {seconds} s the pass does not hold it; sending it again is harmless");
                 Err((FIELDS, Outcome::Refused, Some(Code::RetriesExhausted), words))
             }
         }

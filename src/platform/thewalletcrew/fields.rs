@@ -84,11 +84,14 @@ fn unknown(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let meant = Block::ALL.into_iter().find_map(|block| {
         let (prefix, key) = lower.split_once('.')?;
-        (strsim::jaro_winkler(prefix, &block.name().to_lowercase()) > 0.85).then(|| format!("{}.{}", block.name(), &name[name.len() - key.len()..]))
+        (strsim::jaro_winkler(prefix, &block.name().to_lowercase()) > 0.85)
+            .then(|| format!("{}.{}", block.name(), &name[name.len() - key.len()..]))
     });
     match meant {
         Some(meant) => format!("The Wallet Crew has no field {name:?}; did you mean {meant:?}?"),
-        None => format!("The Wallet Crew has no field {name:?}; what a pass shows is \"additionalData.NAME\", what it is chosen by \"metadata.NAME\""),
+        None => format!(
+            "The Wallet Crew has no field {name:?}; what a pass shows is \"additionalData.NAME\", what it is chosen by \"metadata.NAME\""
+        ),
     }
 }
 
@@ -128,7 +131,8 @@ pub(super) fn check(name: &str, value: &Value<'_>, settings: &TheWalletCrew) -> 
         _ => false,
     };
     if typed && inexact {
-        let words = "the number has more digits than the platform's numbers keep; make the column a string in the schema, or set values = \"text\"";
+        let words =
+            "the number has more digits than the platform's numbers keep; make the column a string in the schema, or set values = \"text\"";
         return fault(Code::ValueInexact, words);
     }
     Ok(())

@@ -38,9 +38,10 @@ impl Probe {
                 Some(passes) => self.lacking(&passes),
             },
             (1, 404) => no(format!("{base_url} knows no tenant {tenant} (404); check the tenant, and that it is one of this address")),
-            (2, 404) => {
-                Some(Reach { ok: true, message: format!("{base_url} accepts the key, which may read and change passes of tenant {tenant}") })
-            }
+            (2, 404) => Some(Reach {
+                ok: true,
+                message: format!("{base_url} accepts the key, which may read and change passes of tenant {tenant}"),
+            }),
             // Whatever else it says of a pass that is not there, it was not the key.
             (2, 200..=299 | 400 | 422) => Some(Reach {
                 ok: true,

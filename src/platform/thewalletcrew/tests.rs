@@ -293,7 +293,10 @@ fn numbers_that_binary_floats_do_not_keep_are_refused_and_text_is_kept() {
     assert_eq!(plain.check_value("additionalData.n", &Value::Integer(i64::MAX)), Ok(()));
     assert_eq!(plain.field("additionalData.n").unwrap().kind, super::super::FieldKind::Text);
     let (sent, _) = play(
-        crew.apply(found(change(Verb::Update, &[("metadata.n", Some(Value::Number("58.20".parse().unwrap()))), ("metadata.on", Some(Value::Boolean(true)))]))),
+        crew.apply(found(change(
+            Verb::Update,
+            &[("metadata.n", Some(Value::Number("58.20".parse().unwrap()))), ("metadata.on", Some(Value::Boolean(true)))],
+        ))),
         vec![http(204, Json::Null)],
     );
     assert!(sent[0].ends_with(r#"{"metadata":{"n":58.2,"on":true}}"#), "{sent:?}");
@@ -349,7 +352,10 @@ fn all_passes_are_read_page_by_page_as_a_mapping_names_their_fields() {
     assert_eq!(sent, ["GET /api/acme/passes?pageIndex=3&pageSize=20&sortBy%5B0%5D.field=id&sortBy%5B0%5D.direction=ASC"]);
     assert_eq!((page.next, page.passes[0].external_id.as_deref()), (Some(4), Some("1233332")));
     let names: Vec<&str> = page.passes[0].fields.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["id.y2.customerId", "identifiers.y2.customerId", "id.crm", "identifiers.crm", "additionalData.balance", "metadata.storeId"]);
+    assert_eq!(
+        names,
+        ["id.y2.customerId", "identifiers.y2.customerId", "id.crm", "identifiers.crm", "additionalData.balance", "metadata.storeId"]
+    );
     let (_, last) = play(crew(|_| ()).pages(4), vec![http(200, json!([]))]);
     assert_eq!((last.next, last.passes.len(), last.fault), (None, 0, None));
 }

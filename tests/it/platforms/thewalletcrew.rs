@@ -7,7 +7,7 @@ use passferry::sandbox::thewalletcrew::{Ambiguous, DuplicateCreate, ErrorBody, K
 use passferry::sandbox::{Faults, RetryAfter, Rule, THEWALLETCREW, Throttle, Trouble};
 use serde_json::{Value, json};
 
-use crate::rig::harbour::{Harbour, Plan, harbour, wait_until};
+use crate::rig::harbour::{Harbour, Plan, harbour, wait_until, write_private};
 use crate::rig::promises::check_promises;
 
 const OWN_SECRET: &str = "planted-pass-secret-9Tz";
@@ -55,7 +55,7 @@ fn rows(harbour: &Harbour, stem: &str) -> Value {
 #[track_caller]
 fn check(harbour: &Harbour) {
     assert!(!harbour.said().contains(OWN_SECRET), "the secret of a pass is in the log");
-    for entry in std::fs::read_dir(harbour.state()).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+    for entry in std::fs::read_dir(harbour.state()).into_iter().flatten().flatten().filter(|entry| entry.path().is_file()) {
         let bytes = std::fs::read(entry.path()).unwrap();
         assert!(!bytes.windows(OWN_SECRET.len()).any(|window| window == OWN_SECRET.as_bytes()), "the secret of a pass is in the ledger");
     }
@@ -79,7 +79,11 @@ fn the_file_that_is_uploaded_there_today_works_as_it_is_and_every_row_has_an_ans
     // The report, corrected, comes back; columns that somebody added in the spreadsheet are nobody's fields.
     let sheet = String::from_utf8(harbour.read("reports/crm-passes-20250801-083000.errors.csv")).unwrap();
     let added = |line: &str| line.replace("C-404;", "C-3;").replacen(";5;5;", "C-4;5;5;", 1);
-    let fixed: String = sheet.lines().enumerate().map(|(index, line)| format!("{}{}\n", added(line), if index == 0 { ";additionalData.note" } else { ";seen" })).collect();
+    let fixed: String = sheet
+        .lines()
+        .enumerate()
+        .map(|(index, line)| format!("{}{}\n", added(line), if index == 0 { ";additionalData.note" } else { ";seen" }))
+        .collect();
     harbour.deliver("crm-passes-20250801-083000.errors.csv", fixed.replace("\n;5", "\nC-4;5"));
     harbour.once().exits(0);
     assert_eq!((&data(&harbour, "C-3")["balance"], &data(&harbour, "C-4")["balance"]), (&json!("1"), &json!("5")));
@@ -113,7 +117,7 @@ fn other_columns_than_before_hold_the_file_and_another_order_of_them_does_not() 
 fn a_misspelt_column_fails_the_file_with_the_right_spelling() {
     let harbour = start(plan(), |_| ());
     harbour.deliver("wrong.csv", "id.y2.customerId,additionaldata.balance\nC-1,1\n");
-    harbour.once().exits(1);
+    harbour.once().exits(65);
     let report = harbour.report("wrong").to_string();
     assert!(report.contains("did you mean \\\"additionalData.balance\\\"") && report.contains("extra-label"), "{report}");
     assert!(harbour.tree().contains(&".error/wrong.csv".to_owned()), "{:?}", harbour.tree());
@@ -170,7 +174,10 @@ fn what_the_contract_leaves_open_between_equals_makes_no_difference() {
     ];
     for switch in switches {
         let harbour = start(plan(), switch);
-        harbour.sandbox.faults().change(|faults| faults.rules = vec![Rule::new(Trouble::Status { code: 400, message: None }).method("PATCH").id("C-2")]);
+        harbour
+            .sandbox
+            .faults()
+            .change(|faults| faults.rules = vec![Rule::new(Trouble::Status { code: 400, message: None }).method("PATCH").id("C-2")]);
         harbour.deliver("open.csv", "id.y2.customerId,additionalData.balance\nC-1,7\nC-2,7\nC-404,7\n");
         harbour.once().exits(1);
         assert_eq!(rows(&harbour, "open"), json!({ "applied": 1, "refused": 1, "unresolved": 1 }));
@@ -228,7 +235,8 @@ fn a_feed_of_ones_own_sends_numbers_as_its_schema_has_them_and_clears() {
 
 #[test]
 fn where_an_update_replaces_blocks_nothing_else_in_them_is_lost() {
-    let block = own(plan()).schema(SCHEMA).platform("merge", "\"block\"").platform("confirm", "\"read\"").feed("duplicates", "\"in-order\"");
+    let block =
+        own(plan()).schema(SCHEMA).platform("merge", "\"block\"").platform("confirm", "\"read\"").feed("duplicates", "\"in-order\"");
     let harbour = start(block, |knobs| (knobs.merge, knobs.delay_ms) = (Merge::ReplaceBlock, 100));
     harbour.deliver("a.csv", "id,points,tier\nC-1,1,\nC-1,,gold\n");
     harbour.once().exits(0);
@@ -290,7 +298,10 @@ fn a_reach_check_names_what_is_wrong_with_tenant_key_rights_or_identifier() {
     harbour.run(&["check", "--reach"]).exits(0);
     let said = |harbour: &Harbour| {
         let told = harbour.told(&["check", "--reach", "--json"]);
-        told["reach"].as_array().unwrap().iter().find(|one| one["what"] == "platform cards").unwrap()["message"].as_str().unwrap().to_owned()
+        told["reach"].as_array().unwrap().iter().find(|one| one["what"] == "platform cards").unwrap()["message"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert!(said(&harbour).contains("may read and change passes of tenant sandbox"), "{}", said(&harbour));
     let wrong = |from: &str, to: &str, words: &str| {
@@ -301,8 +312,12 @@ fn a_reach_check_names_what_is_wrong_with_tenant_key_rights_or_identifier() {
     };
     wrong("tenant = \"sandbox\"", "tenant = \"acme\"", "tenant");
     wrong("y2.customerId", "y2.customer", "y2.customerId");
-    std::fs::write(harbour.home.path().join("read-key"), "sandbox-read-key").unwrap();
     wrong("key = { env = \"PLANTED_KEY\" }", "key = { env = \"USER\" }", "does not accept");
+    let harbour = start(plan(), |_| ());
+    write_private(&harbour.home.path().join("read-key"), "sandbox-read-key");
+    harbour.change_config(|text| text.replace("key = { env = \"PLANTED_KEY\" }", "key = { file = \"read-key\" }"));
+    harbour.run(&["check", "--reach"]).exits(69);
+    assert!(said(&harbour).contains("Pass.Write"), "{}", said(&harbour));
     check(&harbour);
 }
 
@@ -327,8 +342,11 @@ fn validate_and_plan_read_such_a_file_as_the_road_does() {
     std::fs::write(&path, "id.y2.customerId;additionalData.balance\nC-1;7\n;8\n").unwrap();
     let file = path.display().to_string();
     harbour.run(&["validate", &file, "--feed", "points"]).exits(65);
-    let plan = harbour.told(&["plan", &file, "--feed", "points", "--json"]);
-    assert_eq!((&plan["rows"], &plan["changes"][0]["fields"][0]["field"]), (&json!({ "rejected": 1, "to-send": 1 }), &json!("additionalData.balance")));
+    let plan = harbour.told(&["plan", &file, "--feed", "points", "--rows", "5", "--json"]);
+    assert_eq!(
+        (&plan["rows"], &plan["changes"][0]["fields"][0]["field"]),
+        (&json!({ "rejected": 1, "to-send": 1 }), &json!("additionalData.balance"))
+    );
     std::fs::write(&path, "id;additionalData.balance\nC-1;7\n").unwrap();
     harbour.run(&["validate", &file, "--feed", "points"]).exits(65);
     check(&harbour);

@@ -269,6 +269,9 @@ fn passes_hold_what_the_last_file_says(harbour: &Harbour, model: &HashMap<String
     }
 }
 
+/// The call that issues a pass of The Wallet Crew. No key of the ledger stands for it; twice is one pass too many all the same.
+const CREW_CREATE: &str = "POST /api/{tenantId}/passes";
+
 /// Promise 2, for adds: what the ledger says of each key is what the platform has.
 fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
     let effects: Vec<_> = harbour.sandbox.effects().into_iter().filter(passferry::sandbox::Effect::is_add).collect();
@@ -295,6 +298,10 @@ fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
         }
     }
     for effect in effects {
+        if effect.route == CREW_CREATE {
+            assert_eq!(effect.times, 1, "a pass was issued more than once: {effect:?}\n{}", harbour.said());
+            continue;
+        }
         assert!(known.contains(&effect.event), "an add that the ledger does not know: {effect:?}\n{}", harbour.said());
     }
 }

@@ -31,11 +31,13 @@ impl Check<'_> {
                 Environment::Test => "https://app-qa.neostore.cloud".to_owned(),
             }),
         };
-        let place =
-            self.required(&key.child("key"), platform.key.as_ref(), "key = { env = \"CREW_KEY\" }, an API key of the tenant");
+        let place = self.required(&key.child("key"), platform.key.as_ref(), "key = { env = \"CREW_KEY\" }, an API key of the tenant");
         let api_key = place.and_then(|place| self.secret(&key.child("key"), &place));
-        let tenant =
-            self.required(&key.child("tenant"), platform.tenant.as_ref(), "tenant = \"ID\", the part behind /api/ in the tenant's addresses");
+        let tenant = self.required(
+            &key.child("tenant"),
+            platform.tenant.as_ref(),
+            "tenant = \"ID\", the part behind /api/ in the tenant's addresses",
+        );
         let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         for (name, text) in [("tenant", &tenant), ("identifier", &platform.identifier), ("pass_type", &platform.pass_type)] {
             if let Some(text) = text.as_ref().filter(|text| !plain(text)) {
