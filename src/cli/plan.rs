@@ -116,18 +116,16 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let words = "this is an error report: dropped back into the inbox it is a correction; plan takes data files";
         return Err(Failure::new(Exit::Usage, words).into());
     }
-    let shaped = match shape(feed, labels.as_deref().unwrap_or_default()) {
+    let feed = &match shape(feed, labels.as_deref().unwrap_or_default()) {
         Ok(shaped) => shaped,
         Err(faults) => return tell_header(&mut out, &args.file, reader.header().map_or(1, |header| header.line), &faults, args.json),
     };
-    let feed = &shaped;
     let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
     let columns = match prepared.schema.columns(labels.as_deref()) {
         Ok(columns) => columns,
         Err(faults) => return tell_header(&mut out, &args.file, 1, &faults, args.json),
     };
-    let notes = reader.notes().to_vec();
-    let (dialect, text_path) = (reader.dialect().clone(), reader.text_path().to_owned());
+    let (dialect, text_path, notes) = (reader.dialect().clone(), reader.text_path().to_owned(), reader.notes().to_vec());
     let file = hand.sha256()?;
     let rules = Rules {
         schema: &prepared.schema,
@@ -175,8 +173,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
     });
     let held = guards.iter().any(|verdict| verdict.held) && diffed.pending > 0 && feed.mode != Mode::Plan;
-    let mut warnings = notes;
-    warnings.extend_from_slice(&columns.warnings);
+    let mut warnings = [notes, columns.warnings.clone()].concat();
     if !validated.facts.last_line_ended && validated.facts.records > 0 {
         warnings.push("the last line has no line end: the file may have been cut short".into());
     }

@@ -1,5 +1,7 @@
 //! The Wallet Crew's flat file: `id`, `id.NAME`, `additionalData.KEY` and `metadata.KEY` (contracts/thewalletcrew.md, section 1).
 
+use std::fmt::Write as _;
+
 use serde_json::{Value as Json, json};
 
 use super::{column, names, pass_column};
@@ -8,9 +10,12 @@ use crate::outcome::Code;
 use crate::platform::of_kind;
 use crate::schema::{Empty, HeaderFault};
 
+/// A schema, and the mapping over its columns.
+type Shape = (Json, Vec<(String, FieldMapping)>);
+
 /// Every column that says something of the pass is a field of its own name. What else stands in the file is refused, or left alone where
 /// the feed says so: whether the vendor minds is not public.
-pub(super) fn shape(feed: &Feed, form: &CrewFile, labels: &[String]) -> Result<(Json, Vec<(String, FieldMapping)>), Vec<HeaderFault>> {
+pub(super) fn shape(feed: &Feed, form: &CrewFile, labels: &[String]) -> Result<Shape, Vec<HeaderFault>> {
     let (mut columns, mut fields, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     let platform = of_kind(&feed.platform.kind);
     let pass = feed.pass.column();
@@ -63,9 +68,10 @@ fn no_pass(pass: &str, labels: &[String]) -> HeaderFault {
     match others.iter().find(|name| name.starts_with("id.")) {
         Some(other) => {
             let name = other.trim_start_matches("id.");
-            message.push_str(&format!(
+            let _ = write!(
+                message,
                 "; it has `{other}`: if all feeds of this account go by that, write identifier = \"{name}\" in the platform's section"
-            ));
+            );
         }
         None if others.iter().any(|name| name == "id") => {
             message.push_str("; it has `id`: if all feeds of this account go by that, leave identifier out of the platform's section");

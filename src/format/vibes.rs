@@ -50,9 +50,9 @@ pub(super) fn schema(feed: &Feed, form: &VibesFile, labels: &[String]) -> Result
 /// Rows of other campaigns than the feed's are rejected.
 fn campaign(form: &VibesFile, index: usize) -> Result<Json, Vec<HeaderFault>> {
     if form.campaigns.is_empty() {
-        let message = format!(
+        let message =
             "rows name their campaign, and the feed does not say which are its; write campaigns = [\"TOKEN\"] in the feed's format"
-        );
+                .to_owned();
         return Err(vec![HeaderFault { code: Code::ExtraLabel, column: Some(index), label: CAMPAIGN.to_owned(), message }]);
     }
     Ok(json!({ "name": CAMPAIGN, "type": "string", "constraints": { "enum": form.campaigns } }))

@@ -112,6 +112,9 @@ pub fn pool(workers: usize) -> anyhow::Result<rayon::ThreadPool> {
     Ok(rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(|index| format!("check-{index}")).build()?)
 }
 
+/// A feed as it is for one file, and what was looked up of it.
+pub type OfFile = (Arc<Feed>, Arc<Prepared>);
+
 /// Corrections of corrections that are followed to the file they began with.
 const CORRECTIONS_MAX: u32 = 100;
 
@@ -269,7 +272,7 @@ impl Road {
     }
 
     /// A feed as it is for one run, and what was looked up of it. The inner error is the file's: its header makes no feed.
-    pub fn prepared(&self, run: &Run) -> anyhow::Result<Result<(Arc<Feed>, Arc<Prepared>), Vec<HeaderFault>>> {
+    pub fn prepared(&self, run: &Run) -> anyhow::Result<Result<OfFile, Vec<HeaderFault>>> {
         let feed = self.feed(&run.feed)?;
         if let Some(prepared) = self.prepared.get(&feed.name) {
             return Ok(Ok((feed, Arc::clone(prepared))));

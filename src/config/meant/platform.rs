@@ -79,6 +79,7 @@ pub enum ReadBack {
 
 /// `contracts/thewalletcrew.md`, section 2. What the vendor's public text leaves open is a setting.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that the vendor does not publish")]
 pub struct TheWalletCrew {
     /// `https://app.neostore.cloud`, `https://app-qa.neostore.cloud`, or `base_url`.
     pub base_url: String,

@@ -328,28 +328,23 @@ impl Apply {
     fn seek(&mut self) -> Result<(Option<Duration>, Call), End> {
         let pause = LOOKS.get(self.looks).copied();
         self.looks += 1;
-        match pause {
-            Some(pause) => Ok((Some(pause), Call::Seek)),
-            None => {
-                let why = self.created.unwrap_or_default();
-                let words = format!("the pass was to be issued and {why}, and yet it is not found; the next try looks first");
-                Err(("create", Outcome::Refused, Some(Code::RetriesExhausted), words))
-            }
+        if let Some(pause) = pause {
+            return Ok((Some(pause), Call::Seek));
         }
+        let why = self.created.unwrap_or_default();
+        let words = format!("the pass was to be issued and {why}, and yet it is not found; the next try looks first");
+        Err(("create", Outcome::Refused, Some(Code::RetriesExhausted), words))
     }
 
     fn read_back(&mut self) -> Result<(Option<Duration>, Call), End> {
         let pause = READ_BACK.get(self.looks).copied();
         self.looks += 1;
-        match pause {
-            Some(pause) => Ok((Some(pause), Call::ReadBack)),
-            None => {
-                let seconds = READ_BACK.iter().sum::<Duration>().as_secs();
-                let words =
-                    format!("the platform took the update, and after {seconds} s the pass does not hold it; sending it again is harmless");
-                Err((FIELDS, Outcome::Refused, Some(Code::RetriesExhausted), words))
-            }
+        if let Some(pause) = pause {
+            return Ok((Some(pause), Call::ReadBack));
         }
+        let seconds = READ_BACK.iter().sum::<Duration>().as_secs();
+        let words = format!("the platform took the update, and after {seconds} s the pass does not hold it; sending it again is harmless");
+        Err((FIELDS, Outcome::Refused, Some(Code::RetriesExhausted), words))
     }
 
     /// What a pass that was seen nowhere before our creation holds now was made by it.

@@ -71,10 +71,9 @@ impl Field {
 
     pub(super) fn rule(&self, settings: &TheWalletCrew) -> FieldRule {
         let (kind, clearable) = match self {
-            Field::Set(Block::Identifiers, _) => (FieldKind::Text, false),
+            Field::Set(Block::Identifiers, _) | Field::IsPass | Field::Is(_) => (FieldKind::Text, false),
             Field::Set(..) if settings.text_only => (FieldKind::Text, true),
             Field::Set(..) => (FieldKind::Any, true),
-            Field::IsPass | Field::Is(_) => (FieldKind::Text, false),
         };
         FieldRule { kind, operation: FIELDS, clearable, balance: false }
     }

@@ -1,5 +1,6 @@
 //! Finding passes by their external identifier (contract 2.3).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Scope;
@@ -38,7 +39,7 @@ pub(super) fn look(scope: &Scope, target: &Target, status: u16, body: &[u8]) -> 
 
 pub(super) struct Find {
     scope: Arc<Scope>,
-    targets: std::vec::IntoIter<Target>,
+    targets: VecDeque<Target>,
     current: Option<Target>,
     findings: Vec<Finding>,
     unread: u32,
@@ -47,7 +48,7 @@ pub(super) struct Find {
 
 impl Find {
     pub(super) fn new(scope: Arc<Scope>, targets: &[Target]) -> Find {
-        Find { scope, targets: targets.to_vec().into_iter(), current: None, findings: Vec::new(), unread: 0, stopped: false }
+        Find { scope, targets: targets.iter().cloned().collect(), current: None, findings: Vec::new(), unread: 0, stopped: false }
     }
 
     /// None when the question must be asked again.
@@ -94,7 +95,7 @@ impl Conversation<Vec<Finding>> for Find {
             }
         }
         while self.current.is_none() {
-            match self.targets.next() {
+            match self.targets.pop_front() {
                 None => return Step::Done(std::mem::take(&mut self.findings)),
                 Some(_) if self.stopped => self.findings.push(Finding::NotAttempted),
                 // By its own id a pass is changed directly; to look for one no call is public (section 2.3).

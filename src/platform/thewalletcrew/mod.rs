@@ -157,10 +157,9 @@ impl Platform for TheWalletCrew {
         None
     }
 
-    fn requests(&self, change: &Change) -> u32 {
+    fn requests(&self, _: &Change) -> u32 {
         let settings = &self.scope.settings;
         let reads = u32::from(settings.replaces_blocks) + u32::from(settings.confirm);
-        let _ = change;
         1 + reads
     }
 

@@ -109,18 +109,16 @@ impl Conversation<Page> for Listing {
         let fault = |fault: String| Step::Done(Page { fault: Some(fault), ..Page::default() });
         match answer {
             None => {}
-            Some(Answer::Http { status: 200..=299, body }) => match parse_list(&body) {
-                Some(passes) => {
+            Some(Answer::Http { status: 200..=299, body }) => {
+                if let Some(passes) = parse_list(&body) {
                     let next = (!passes.is_empty()).then_some(self.index + 1);
                     return Step::Done(Page { passes: passes.iter().map(|pass| state(&self.scope, pass)).collect(), next, fault: None });
                 }
-                None => {
-                    self.unread += 1;
-                    if self.unread == READS {
-                        return fault("the listing is not a list of passes".to_owned());
-                    }
+                self.unread += 1;
+                if self.unread == READS {
+                    return fault("the listing is not a list of passes".to_owned());
                 }
-            },
+            }
             Some(Answer::Http { status, body }) => return fault(format!("the listing is refused ({status}): {}", judge::message(&body))),
             Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => return fault(message),
             Some(Answer::Stopped { .. }) => return fault("stopped before an answer came".to_owned()),
