@@ -56,6 +56,9 @@ pub struct Faults {
     pub page_max: Option<usize>,
     pub google_wallet: super::google_wallet::Knobs,
     pub thewalletcrew: super::thewalletcrew::Knobs,
+    pub airship: super::airship::Knobs,
+    pub passentry: super::passentry::Knobs,
+    pub tills: super::tills::Knobs,
 }
 
 /// Time added before a request is handled.
