@@ -98,7 +98,7 @@ fn a_batch_file_has_columns_of_text_and_may_leave_out_what_is_mapped() {
 fn a_format_and_what_it_replaces_do_not_stand_side_by_side() {
     let faults = |from: &str, to: &str| {
         let loaded = crate::config::load_text(&CONFIG.replacen(from, to, 1), Path::new(""));
-        loaded.map(|_| String::new()).unwrap_or_else(|faults| faults.to_string())
+        loaded.map_or_else(|faults| faults.to_string(), |_| String::new())
     };
     let crew = "format = \"thewalletcrew\"";
     let with = |more: &str| faults(crew, &format!("{crew}\n{more}"));

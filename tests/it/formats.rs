@@ -26,7 +26,7 @@ fn a_batch_file_with_a_header_section_is_applied_and_its_report_comes_back_as_a_
 
     let sheet = String::from_utf8(harbour.read("reports/evening.errors.csv")).unwrap();
     assert!(sheet.starts_with("uuid|points|tier|_run|"), "{sheet}");
-    let fixed: String = sheet.lines().filter(|line| !line.starts_with('|')).map(|line| format!("{line}\n")).collect();
+    let fixed = sheet.lines().filter(|line| !line.starts_with('|')).collect::<Vec<_>>().join("\n");
     harbour.deliver("evening.errors.csv", fixed.replace("C-2|many", "C-2|70").replace("C-404", "C-3"));
     harbour.once().exits(0);
     assert_eq!((harbour.points("C-2"), harbour.points("C-3")), (70.0, 5.0));

@@ -37,6 +37,7 @@ fn crew(change: impl FnOnce(&mut meant::TheWalletCrew)) -> TheWalletCrew {
     TheWalletCrew::new(&settings)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a change holds an option")]
 fn text(text: &str) -> Option<Value<'static>> {
     Some(Value::Text(text.to_owned().into()))
 }
