@@ -141,8 +141,9 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
 /// The body of a `.wallet_update` file under a header of its own; none where there is no header section.
 fn without_section(content: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(content).ok()?;
-    let (section, body) = text.split_once("\n\n").filter(|_| text.starts_with("Fields: "))?;
-    let fields = section.lines().find_map(|line| line.strip_prefix("Fields: "))?;
+    let begins = ["Fields: ", "Delimiter: ", "Campaign-Token: "].iter().any(|name| text.starts_with(name));
+    let (section, body) = text.split_once("\n\n").filter(|_| begins)?;
+    let Some(fields) = section.lines().find_map(|line| line.strip_prefix("Fields: ")) else { return Some(body.into()) };
     let delimiter = section.lines().find_map(|line| line.strip_prefix("Delimiter: ")).unwrap_or(",");
     Some(format!("{}\n{body}", fields.replace(',', delimiter)).into_bytes())
 }
