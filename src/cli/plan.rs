@@ -17,11 +17,11 @@ use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};
 use crate::format::shape;
 use crate::ledger::run::{Moves, Verdict};
-use crate::ledger::{Ledger, Mark, Row, RunKind};
+use crate::ledger::{Ledger, Mark, Row, Run, RunFilter, RunKind};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::reserved_columns;
-use crate::pipeline::decode::{DecodeError, Dialect, read_record, split_cells};
+use crate::pipeline::decode::{DecodeError, Dialect, Facts, read_record, split_cells};
 use crate::pipeline::diff::{Against, Diffed, diff};
 use crate::pipeline::guard::{self, Totals};
 use crate::pipeline::pending::PendingPasses;
@@ -142,7 +142,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let mut pending = PendingPasses::default();
-    ledger.pending_passes(&feed.platform.name, "", &mut |_, pass, _, _| pending.insert(pass, Verb::Void, std::iter::empty()))?;
+    let placed = |run: Run| (run.account == feed.platform.name && run.is_placed()).then_some(run.id);
+    let before: Vec<String> = ledger.runs(&RunFilter::default())?.into_iter().filter_map(placed).collect();
+    ledger.pending_passes(&before, &mut |row| pending.insert(row.pass, Verb::Void, std::iter::empty()))?;
     let against = Against {
         ledger: &*ledger,
         run: "",
@@ -156,6 +158,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         force: args.force,
         pending: &pending,
         sent: &Sent::default(),
+        declines: false,
+        forgotten: false,
+        meet: None,
         stale: None,
     };
     let mut first = First { rows: Vec::new(), wanted: args.rows };
@@ -173,10 +178,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
     });
     let held = guards.iter().any(|verdict| verdict.held) && diffed.pending > 0 && feed.mode != Mode::Plan;
-    let mut warnings = [notes, columns.warnings.clone()].concat();
-    if !validated.facts.last_line_ended && validated.facts.records > 0 {
-        warnings.push("the last line has no line end: the file may have been cut short".into());
-    }
     let plan = Plan {
         file: shown(&args.file),
         feed: feed.name.clone(),
@@ -189,7 +190,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         requests_per_second: per_second,
         seconds: (diffed.moves.requests as f64 / per_second).ceil() as u64,
         moves: diffed.moves,
-        warnings,
+        warnings: warnings(notes, &columns, &validated.facts),
         changes: changes.collect::<anyhow::Result<_>>()?,
     };
     if args.json {
@@ -199,6 +200,15 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// What is worth a second look.
+fn warnings(notes: Vec<String>, columns: &Columns, facts: &Facts) -> Vec<String> {
+    let mut warnings = [notes, columns.warnings.clone()].concat();
+    if !facts.last_line_ended && facts.records > 0 {
+        warnings.push("the last line has no line end: the file may have been cut short".into());
+    }
+    warnings
 }
 
 /// How the file's rows would end.

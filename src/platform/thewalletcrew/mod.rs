@@ -106,18 +106,19 @@ impl Platform for TheWalletCrew {
     }
 
     /// A 403 is the account's as long as nothing of its kind ever succeeded (section 2.9: a key without the scope). Later it may be one
-    /// row that a firewall before the platform dislikes: it is tried again, which tells the two apart.
+    /// row that a firewall before the platform dislikes, as any web page may be: others that are taken tell the two apart.
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
         let allowed = &self.allowed[usize::from(request.method != Method::GET)];
         match answer.status {
             // What only looks whether the key may write proves it by any answer of the platform's own.
             200..=299 | 404 => allowed.store(true, Ordering::Relaxed),
-            403 if allowed.load(Ordering::Relaxed) => {
-                return Verdict::Again { reason: format!("status 403: {}", judge::message(answer.body)) };
+            // Something before the platform, or the platform itself: either way nothing was done.
+            403 if judge::is_web_page(answer) || allowed.load(Ordering::Relaxed) => {
+                return Verdict::Undecided { reason: judge::forbidden(&NAMES, answer.body) };
             }
-            403 if !judge::is_web_page(answer) => {
+            403 => {
                 let scope = if request.method == Method::GET { "Pass.Read" } else { "Pass.Write" };
-                return Verdict::Outage { reason: format!("{}; the scope it lacks is {scope}", judge::forbidden(&NAMES, answer.body)) };
+                return Verdict::Barred { reason: format!("{}; the scope it lacks is {scope}", judge::forbidden(&NAMES, answer.body)) };
             }
             _ => {}
         }

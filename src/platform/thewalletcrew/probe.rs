@@ -31,7 +31,7 @@ impl Probe {
     fn hear(&self, status: u16, body: &[u8]) -> Option<Reach> {
         let settings = &self.scope.settings;
         let (base_url, tenant) = (&settings.base_url, &settings.tenant);
-        let no = |message: String| Some(Reach { ok: false, message });
+        let no = |message: String| Some(Reach { ok: false, denied: matches!(status, 401 | 403), message });
         match (self.asked, status) {
             (1, 200..=299) => match parse_list(body) {
                 None => no(format!("{base_url} answers, but not as The Wallet Crew does; check base_url and what stands between")),
@@ -40,11 +40,13 @@ impl Probe {
             (1, 404) => no(format!("{base_url} knows no tenant {tenant} (404); check the tenant, and that it is one of this address")),
             (2, 404) => Some(Reach {
                 ok: true,
+                denied: false,
                 message: format!("{base_url} accepts the key, which may read and change passes of tenant {tenant}"),
             }),
             // Whatever else it says of a pass that is not there, it was not the key.
             (2, 200..=299 | 400 | 422) => Some(Reach {
                 ok: true,
+                denied: false,
                 message: format!(
                     "{base_url} accepts the key, which may read passes of tenant {tenant}; whether it may change them shows with the first row \
                      (asked about a pass that does not exist, it answers {status})"
@@ -64,7 +66,7 @@ impl Probe {
         }
         let names = names.iter().map(|name| judge::clean(name)).collect::<Vec<_>>().join(", ");
         let message = format!("none of the first {} passes has an identifier {name}; they have: {names}. Check `identifier`", passes.len());
-        Some(Reach { ok: false, message })
+        Some(Reach { ok: false, denied: false, message })
     }
 }
 
@@ -77,10 +79,15 @@ impl Conversation<Reach> for Probe {
                     return Step::Done(reach);
                 }
             }
-            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => {
-                return Step::Done(Reach { ok: false, message: format!("{}: {message}", self.scope.settings.base_url) });
+            Some(Answer::Exhausted { message, denied, .. }) => {
+                return Step::Done(Reach { ok: false, denied, message: format!("{}: {message}", self.scope.settings.base_url) });
             }
-            Some(Answer::Stopped { .. }) => return Step::Done(Reach { ok: false, message: "stopped before an answer came".to_owned() }),
+            Some(Answer::Lost { message }) => {
+                return Step::Done(Reach { ok: false, denied: false, message: format!("{}: {message}", self.scope.settings.base_url) });
+            }
+            Some(Answer::Stopped { .. }) => {
+                return Step::Done(Reach { ok: false, denied: false, message: "stopped before an answer came".to_owned() });
+            }
         }
         self.asked += 1;
         Step::Send(if self.asked == 1 {

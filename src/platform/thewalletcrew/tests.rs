@@ -324,13 +324,13 @@ fn a_403_is_the_accounts_until_something_was_allowed() {
     let judged = |method: Method, status: u16, body: &str| {
         crew.judge(&Request::new(method, "/".to_owned()), &RawAnswer { status, headers: &headers, body: body.as_bytes() })
     };
-    assert!(matches!(judged(Method::PATCH, 403, ""), Verdict::Outage { reason } if reason.contains("Pass.Write")));
-    assert!(matches!(judged(Method::GET, 403, ""), Verdict::Outage { reason } if reason.contains("Pass.Read")));
-    assert!(matches!(judged(Method::GET, 403, "<html>blocked"), Verdict::Outage { reason } if reason.contains("firewall")));
+    assert!(matches!(judged(Method::PATCH, 403, ""), Verdict::Barred { reason } if reason.contains("Pass.Write")));
+    assert!(matches!(judged(Method::GET, 403, ""), Verdict::Barred { reason } if reason.contains("Pass.Read")));
+    assert!(matches!(judged(Method::GET, 403, "<html>blocked"), Verdict::Undecided { .. }));
     assert_eq!(judged(Method::GET, 200, "[]"), Verdict::Final);
-    assert!(matches!(judged(Method::PATCH, 403, ""), Verdict::Outage { .. }), "a key may read and not write");
+    assert!(matches!(judged(Method::PATCH, 403, ""), Verdict::Barred { .. }), "a key may read and not write");
     assert_eq!(judged(Method::PATCH, 404, ""), Verdict::Final);
-    assert!(matches!(judged(Method::PATCH, 403, "<html>blocked"), Verdict::Again { .. }), "one row that a firewall dislikes");
+    assert!(matches!(judged(Method::PATCH, 403, ""), Verdict::Undecided { .. }), "one row that a firewall dislikes");
     assert!(matches!(judged(Method::PATCH, 429, "<html>slow down"), Verdict::SlowDown { after: None }));
     assert!(matches!(judged(Method::GET, 401, ""), Verdict::Reauthorize { reason } if reason.contains("tenant")));
 }
