@@ -301,19 +301,19 @@ fn a_reach_check_names_what_is_wrong_with_tenant_key_rights_or_identifier() {
             .to_owned()
     };
     assert!(said(&harbour).contains("may read and change passes of tenant sandbox"), "{}", said(&harbour));
-    let wrong = |from: &str, to: &str, words: &str| {
+    let wrong = |from: &str, to: &str, exit: i32, words: &str| {
         let harbour = start(plan(), |_| ());
         harbour.change_config(|text| text.replace(from, to));
-        harbour.run(&["check", "--reach"]).exits(69);
+        harbour.run(&["check", "--reach"]).exits(exit);
         assert!(said(&harbour).contains(words), "{}", said(&harbour));
     };
-    wrong("tenant = \"sandbox\"", "tenant = \"acme\"", "tenant");
-    wrong("y2.customerId", "y2.customer", "y2.customerId");
-    wrong("key = { env = \"PLANTED_KEY\" }", "key = { env = \"USER\" }", "does not accept");
+    wrong("tenant = \"sandbox\"", "tenant = \"acme\"", 77, "tenant");
+    wrong("y2.customerId", "y2.customer", 69, "y2.customerId");
+    wrong("key = { env = \"PLANTED_KEY\" }", "key = { env = \"USER\" }", 77, "does not accept");
     let harbour = start(plan(), |_| ());
     write_private(&harbour.home.path().join("read-key"), "sandbox-read-key");
     harbour.change_config(|text| text.replace("key = { env = \"PLANTED_KEY\" }", "key = { file = \"read-key\" }"));
-    harbour.run(&["check", "--reach"]).exits(69);
+    harbour.run(&["check", "--reach"]).exits(77);
     assert!(said(&harbour).contains("Pass.Write"), "{}", said(&harbour));
     harbour.once().exits(0);
     check(&harbour);
