@@ -111,19 +111,17 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Ok(reader) => reader,
         Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
     };
-    let labels = reader.header().map(|header| header.labels.clone());
-    if labels.as_deref().and_then(reserved_columns).is_some() {
-        let words = "this is an error report: dropped back into the inbox it is a correction; plan takes data files";
-        return Err(Failure::new(Exit::Usage, words).into());
-    }
+    let (labels, line) = reader.header().map(|header| (header.labels.clone(), header.line)).unzip();
+    let line = line.unwrap_or(1);
+    is_data(labels.as_deref().unwrap_or_default())?;
     let feed = &match shape(feed, labels.as_deref().unwrap_or_default()) {
         Ok(shaped) => shaped,
-        Err(faults) => return tell_header(&mut out, &args.file, reader.header().map_or(1, |header| header.line), &faults, args.json),
+        Err(faults) => return tell_header(&mut out, &args.file, line, &faults, args.json),
     };
     let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
     let columns = match prepared.schema.columns(labels.as_deref()) {
         Ok(columns) => columns,
-        Err(faults) => return tell_header(&mut out, &args.file, 1, &faults, args.json),
+        Err(faults) => return tell_header(&mut out, &args.file, line, &faults, args.json),
     };
     let (dialect, text_path, notes) = (reader.dialect().clone(), reader.text_path().to_owned(), reader.notes().to_vec());
     let file = hand.sha256()?;
@@ -200,6 +198,11 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+fn is_data(labels: &[String]) -> Result<(), Failure> {
+    let words = "this is an error report: dropped back into the inbox it is a correction; plan takes data files";
+    reserved_columns(labels).map_or(Ok(()), |_| Err(Failure::new(Exit::Usage, words)))
 }
 
 /// What is worth a second look.
