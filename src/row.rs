@@ -341,6 +341,8 @@ pub struct Addition {
     pub before: Option<serde_json::Value>,
     /// It may have been sent by an earlier start: prove that it was not before sending it.
     pub perhaps_sent: bool,
+    /// A person wants it sent if it is not found there, although that proves nothing.
+    pub decided: bool,
 }
 
 /// A pass that resolve found.

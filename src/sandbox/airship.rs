@@ -302,6 +302,10 @@ impl StandIn for Project {
         self.settings.templates.iter().find_map(|template| state.passes.get(&format!("{template}/{name}")).cloned())
     }
 
+    fn all(&self) -> Vec<Value> {
+        self.lock().passes.iter().map(|(_, pass)| pass.clone()).collect()
+    }
+
     fn count(&self) -> u64 {
         self.lock().passes.len() as u64
     }

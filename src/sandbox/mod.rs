@@ -20,6 +20,8 @@ mod passkit;
 mod shelf;
 mod stand_in;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod thewalletcrew;
 pub mod tills;
 mod trouble;

@@ -201,6 +201,10 @@ impl StandIn for Account {
         state.passes.get(&state.key_of(name)?).cloned()
     }
 
+    fn all(&self) -> Vec<Value> {
+        self.lock().passes.iter().map(|(_, pass)| pass.clone()).collect()
+    }
+
     fn count(&self) -> u64 {
         self.lock().passes.len() as u64
     }

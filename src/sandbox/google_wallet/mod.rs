@@ -294,6 +294,10 @@ impl StandIn for Issuer {
         self.lock().objects.get(&self.full(name)).map(|kept| kept["object"].clone())
     }
 
+    fn all(&self) -> Vec<Value> {
+        self.lock().objects.iter().map(|(_, kept)| kept["object"].clone()).collect()
+    }
+
     fn count(&self) -> u64 {
         self.lock().objects.len() as u64
     }

@@ -390,6 +390,10 @@ impl StandIn for Tenant {
         passes.get(name).or_else(|| passes.with_value(name)).cloned()
     }
 
+    fn all(&self) -> Vec<Value> {
+        self.lock().all().into_iter().cloned().collect()
+    }
+
     fn count(&self) -> u64 {
         self.lock().count()
     }

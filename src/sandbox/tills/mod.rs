@@ -416,6 +416,10 @@ impl StandIn for Shop {
         self.lock().passes.get(name).cloned()
     }
 
+    fn all(&self) -> Vec<Value> {
+        self.lock().passes.iter().map(|(_, pass)| pass.clone()).collect()
+    }
+
     fn count(&self) -> u64 {
         self.lock().passes.len() as u64
     }
