@@ -440,7 +440,7 @@ impl Harbour {
     pub fn errors(&self, stem: &str) -> Vec<BTreeMap<String, String>> {
         let content = self.read(&format!("reports/{stem}.errors.csv"));
         let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let delimiter = b",;|".iter().max_by_key(|sign| first.iter().filter(|byte| byte == sign).count()).copied().unwrap_or(b',');
+        let delimiter = b",;|".iter().max_by_key(|sign| memchr::memchr_iter(**sign, first).count()).copied().unwrap_or(b',');
         let mut reader = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(&content[..]);
         reader.deserialize().map(Result::unwrap).collect()
     }
