@@ -549,6 +549,7 @@ fn template_value(value: Option<&Value<'_>>) -> minijinja::Value {
 /// Turns a value into the kind that the platform's field holds. The message never repeats the value.
 pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'_>, String> {
     match kind {
+        FieldKind::Any => Ok(value),
         FieldKind::Text => Ok(match value {
             Value::Text(_) => value,
             other => Value::Text(Cow::Owned(other.canonical().into_owned())),

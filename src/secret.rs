@@ -57,6 +57,14 @@ impl Secret {
         Ok(SecretString::from(text.to_owned()))
     }
 
+    /// The value as a header of a request, never logged.
+    pub fn header(&self) -> Result<reqwest::header::HeaderValue, SecretError> {
+        let header = self.with(reqwest::header::HeaderValue::from_str)?;
+        let mut header = header.map_err(|_| SecretError::NoHeader(self.place.to_string()))?;
+        header.set_sensitive(true);
+        Ok(header)
+    }
+
     /// Reads the value and hands it to one use.
     pub fn with<T>(&self, use_it: impl FnOnce(&str) -> T) -> Result<T, SecretError> {
         Ok(use_it(self.read()?.expose_secret()))
@@ -104,6 +112,8 @@ pub enum SecretError {
     Empty(String),
     #[error("{place} is not fit for use: {words}")]
     Unfit { place: String, words: String },
+    #[error("{0} holds characters that no header may hold")]
+    NoHeader(String),
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `baseline seed`: what the platform holds becomes what is known.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
 use chrono::Utc;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +10,8 @@ use serde::Serialize;
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Config, Feed, PassColumn};
 use crate::dispatch::Dispatch;
-use crate::ledger::{Fence, FieldState, Known, Ledger, Mark};
+use crate::format::shape;
+use crate::ledger::{Fence, FieldState, Known, Ledger, Mark, RunFilter, RunKind};
 use crate::mapping::coerce;
 use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, prepare};
@@ -81,7 +83,25 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn read_all(config: &Config, feed: &Feed, ledger: &dyn Ledger, fence: Fence) -> anyhow::Result<Counts> {
+/// A feed whose files say what its fields are is as its last file was.
+fn shaped(feed: &Arc<Feed>, ledger: &dyn Ledger) -> anyhow::Result<Arc<Feed>> {
+    if !feed.takes_shape() {
+        return Ok(Arc::clone(feed));
+    }
+    let last = ledger.runs(&RunFilter { feed: Some(feed.name.clone()), ..RunFilter::default() })?;
+    let last = last.into_iter().find(|run| run.kind == RunKind::File && !run.detail.labels.is_empty());
+    let shaped = last.and_then(|run| shape(feed, &run.detail.labels).ok());
+    shaped.ok_or_else(|| {
+        let words = format!(
+            "the files of feed {} say what its fields are, and none has come yet: deliver one, then seed while it is held",
+            feed.name
+        );
+        Failure::new(Exit::NoInput, words).into()
+    })
+}
+
+fn read_all(config: &Config, feed: &Arc<Feed>, ledger: &dyn Ledger, fence: Fence) -> anyhow::Result<Counts> {
+    let feed = &*shaped(feed, ledger)?;
     let stop = context::stop_on_signals()?;
     let account = platform::open(&feed.platform);
     let prepared = prepare(feed, &account, |field| Ok(ledger.field_id(&feed.platform.name, field)?))?;

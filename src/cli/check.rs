@@ -149,7 +149,8 @@ fn tell_faults(out: &mut impl Write, file: String, faults: Vec<FaultLine>) -> an
 /// What is wrong between a feed, its schema and its platform.
 fn mapping_faults(config: &Config) -> anyhow::Result<Vec<FaultLine>> {
     let mut all = Vec::new();
-    for feed in config.feeds.values() {
+    // What a file says of its own columns shows with the file.
+    for feed in config.feeds.values().filter(|feed| !feed.takes_shape()) {
         let Err(error) = prepare(feed, &platform::open(&feed.platform), |_| Ok(0)) else { continue };
         let faulty: FeedFaults = error.downcast()?;
         all.extend(faulty.faults.iter().map(|fault| {
@@ -172,7 +173,9 @@ fn listed<T>(what: &str, map: &BTreeMap<String, T>) -> String {
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     for feed in config.feeds.values() {
-        if let Ok(schema) = Schema::parse(&feed.schema_text) {
+        if !feed.takes_shape()
+            && let Ok(schema) = Schema::parse(&feed.schema_text)
+        {
             warnings.extend(schema.warnings().iter().map(|warning| format!("{}: {warning}", feed.schema_path.display())));
         }
         match feed.mode {

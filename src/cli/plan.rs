@@ -15,12 +15,13 @@ use super::told::by_outcome;
 use super::validate::{tell_fault, tell_header};
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};
+use crate::format::shape;
 use crate::ledger::run::{Moves, Verdict};
 use crate::ledger::{Ledger, Mark, Row, Run, RunFilter, RunKind};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::reserved_columns;
-use crate::pipeline::decode::{DecodeError, Dialect, read_record, split_cells};
+use crate::pipeline::decode::{DecodeError, Dialect, Facts, read_record, split_cells};
 use crate::pipeline::diff::{Against, Diffed, diff};
 use crate::pipeline::guard::{self, Totals};
 use crate::pipeline::pending::PendingPasses;
@@ -113,23 +114,25 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let known = ledger.field_names(&feed.platform.name)?;
     // A field that the ledger has not seen has no baseline; giving it a number is left to a real run.
     let number = |name: &str| known.iter().find(|(_, known)| known == name).map_or(u16::MAX, |(number, _)| *number);
-    let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
     let hand = InHand::open(&args.file)?;
     let mut out = out::stdout();
     let reader = match hand.read(&feed.dialect, &feed.limits)? {
         Ok(reader) => reader,
         Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
     };
-    let labels = reader.header().map(|header| header.labels.clone());
-    if labels.as_deref().and_then(reserved_columns).is_some() {
-        let words = "this is an error report: dropped back into the inbox it is a correction; plan takes data files";
-        return Err(Failure::new(Exit::Usage, words).into());
-    }
+    let (labels, line) = reader.header().map(|header| (header.labels.clone(), header.line)).unzip();
+    let line = line.unwrap_or(1);
+    is_data(labels.as_deref().unwrap_or_default())?;
+    let feed = &match shape(feed, labels.as_deref().unwrap_or_default()) {
+        Ok(shaped) => shaped,
+        Err(faults) => return tell_header(&mut out, &args.file, line, &faults, args.json),
+    };
+    let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
     let columns = match prepared.schema.columns(labels.as_deref()) {
         Ok(columns) => columns,
-        Err(faults) => return tell_header(&mut out, &args.file, 1, &faults, args.json),
+        Err(faults) => return tell_header(&mut out, &args.file, line, &faults, args.json),
     };
-    let (dialect, text_path) = (reader.dialect().clone(), reader.text_path().to_owned());
+    let (dialect, text_path, notes) = (reader.dialect().clone(), reader.text_path().to_owned(), reader.notes().to_vec());
     let file = hand.sha256()?;
     let rules = Rules {
         schema: &prepared.schema,
@@ -179,10 +182,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
     });
     let held = guards.iter().any(|verdict| verdict.held) && diffed.pending > 0 && feed.mode != Mode::Plan;
-    let mut warnings = columns.warnings.clone();
-    if !validated.facts.last_line_ended && validated.facts.records > 0 {
-        warnings.push("the last line has no line end: the file may have been cut short".into());
-    }
     let plan = Plan {
         file: shown(&args.file),
         feed: feed.name.clone(),
@@ -195,7 +194,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         requests_per_second: per_second,
         seconds: (diffed.moves.requests as f64 / per_second).ceil() as u64,
         moves: diffed.moves,
-        warnings,
+        warnings: warnings(notes, &columns, &validated.facts),
         changes: changes.collect::<anyhow::Result<_>>()?,
     };
     if args.json {
@@ -205,6 +204,20 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+fn is_data(labels: &[String]) -> Result<(), Failure> {
+    let words = "this is an error report: dropped back into the inbox it is a correction; plan takes data files";
+    reserved_columns(labels).map_or(Ok(()), |_| Err(Failure::new(Exit::Usage, words)))
+}
+
+/// What is worth a second look.
+fn warnings(notes: Vec<String>, columns: &Columns, facts: &Facts) -> Vec<String> {
+    let mut warnings = [notes, columns.warnings.clone()].concat();
+    if !facts.last_line_ended && facts.records > 0 {
+        warnings.push("the last line has no line end: the file may have been cut short".into());
+    }
+    warnings
 }
 
 /// How the file's rows would end.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use super::file::{InHand, delimiter, shown};
 use super::validate::tell_fault;
 use super::{Exit, Global, context, out};
 use crate::config::meant::{DialectChoice, Limits};
+use crate::format::shape;
 use crate::outcome::Problem;
 use crate::pipeline::decode::DecodeError;
 use crate::schema::Schema;
@@ -68,10 +70,10 @@ struct Shown<'a> {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let hand = InHand::open(&args.file)?;
-    let (choice, limits, schema) = if let Some(name) = &args.feed {
+    let (choice, limits, feed) = if let Some(name) = &args.feed {
         let config = context::config(global)?;
         let feed = context::feed(&config, name)?;
-        (feed.dialect.clone(), feed.limits.clone(), Schema::parse(&feed.schema_text).ok())
+        (feed.dialect.clone(), feed.limits.clone(), Some(Arc::clone(feed)))
     } else {
         let choice = DialectChoice { delimiter: args.delimiter, header: !args.no_header, ..DialectChoice::default() };
         (choice, Limits::default(), None)
@@ -100,10 +102,15 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             writeln!(out, "header: {}", serde_json::to_string(labels)?)?;
         }
     }
+    let shaped = feed.as_ref().and_then(|feed| shape(feed, labels.as_deref().unwrap_or_default()).ok());
+    let schema = shaped.and_then(|feed| Schema::parse(&feed.schema_text).ok());
     // Without a feed nothing is known of the columns; with one, a column that no field describes counts as personal.
     let masking = schema.as_ref().filter(|_| !args.show_personal);
     let columns = masking.and_then(|schema| schema.columns(labels.as_deref()).ok());
-    let hidden = |column: usize| masking.is_some_and(|schema| columns.as_ref().is_none_or(|columns| is_personal(schema, columns, column)));
+    let unknown = feed.is_some() && schema.is_none() && !args.show_personal;
+    let hidden = |column: usize| {
+        unknown || masking.is_some_and(|schema| columns.as_ref().is_none_or(|columns| is_personal(schema, columns, column)))
+    };
     let mut left = args.records;
     while left > 0 {
         let chunk = match reader.next_chunk() {

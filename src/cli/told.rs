@@ -276,7 +276,8 @@ impl Cells {
             _ => None,
         };
         let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(&all));
-        let schema = Schema::parse(&config.feeds.get(&run.feed)?.schema_text).ok()?;
+        let feed = crate::format::shape(config.feeds.get(&run.feed)?, &labels).ok()?;
+        let schema = Schema::parse(&feed.schema_text).ok()?;
         let columns: Option<Columns> = schema.columns(dialect.header.then_some(&*labels)).ok();
         let labels = if dialect.header { labels } else { schema.fields().iter().map(|field| field.name.clone()).collect::<Vec<_>>() };
         let hide = |column| !show_personal && columns.as_ref().is_none_or(|columns| is_personal(&schema, columns, column));

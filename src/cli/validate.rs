@@ -13,6 +13,7 @@ use super::file::{InHand, shown};
 use super::preview::is_personal;
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{DialectChoice, Feed, Limits};
+use crate::format::shape;
 use crate::outcome::Problem;
 use crate::pipeline::decode::{DecodeError, Dialect, FileFault, read_record, split_cells};
 use crate::pipeline::road::{Prepared, pool, prepare};
@@ -66,14 +67,20 @@ struct Against {
 
 enum Rest {
     Schema(Box<Schema>),
+    Feed(Arc<Feed>),
+}
+
+/// The same, once the header is known.
+enum Shaped {
+    Schema(Box<Schema>),
     Feed(Box<Prepared>),
 }
 
-impl Against {
+impl Shaped {
     fn schema(&self) -> &Schema {
-        match &self.rest {
-            Rest::Schema(schema) => schema,
-            Rest::Feed(prepared) => &prepared.schema,
+        match self {
+            Shaped::Schema(schema) => schema,
+            Shaped::Feed(prepared) => &prepared.schema,
         }
     }
 }
@@ -122,8 +129,19 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Ok(reader) => reader,
         Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
     };
-    let schema = against.schema();
     let labels = reader.header().map(|header| header.labels.clone());
+    let shaped = match against.rest {
+        Rest::Schema(schema) => Shaped::Schema(schema),
+        // Nothing is compared with the ledger, so its numbers for fields do not matter.
+        Rest::Feed(feed) => match shape(&feed, labels.as_deref().unwrap_or_default()) {
+            Ok(feed) => Shaped::Feed(Box::new(prepare(&feed, &platform::open(&feed.platform), |_| Ok(0))?)),
+            Err(faults) => {
+                let line = reader.header().map_or(1, |header| header.line);
+                return tell_header(&mut out, &args.file, line, &faults, args.json);
+            }
+        },
+    };
+    let schema = shaped.schema();
     let columns = match schema.columns(labels.as_deref()) {
         Ok(columns) => columns,
         Err(faults) => {
@@ -136,9 +154,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let rules = Rules {
         schema,
         columns: &columns,
-        mapping: match &against.rest {
-            Rest::Feed(prepared) => Some(&prepared.mapping),
-            Rest::Schema(_) => None,
+        mapping: match &shaped {
+            Shaped::Feed(prepared) => Some(&prepared.mapping),
+            Shaped::Schema(_) => None,
         },
         correction: None,
         file: "",
@@ -155,6 +173,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         json: args.json,
         show_personal: args.show_personal,
     };
+    let notes = reader.notes().to_vec();
     let result = validate(reader, &rules, &hand.spool, &pool(0)?, &|_| (), &mut |rejected| teller.tell(&mut out, &rejected));
     let (validated, _) = match result {
         Ok(validated) => validated,
@@ -162,7 +181,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(ValidateError::Sink(error)) => return Err(error),
         Err(error) => return Err(error.into()),
     };
-    let mut warnings = columns.warnings.clone();
+    let mut warnings = notes;
+    warnings.extend_from_slice(&columns.warnings);
     warnings.extend_from_slice(schema.warnings());
     if !validated.facts.last_line_ended && validated.facts.records > 0 {
         warnings.push("the last line has no line end: the file may have been cut short".into());
@@ -202,9 +222,7 @@ fn against(global: &Global, args: &Args) -> anyhow::Result<Against> {
     let Some(path) = &args.schema else {
         let config = context::config(global)?;
         let feed: &Arc<Feed> = context::feed(&config, args.feed.as_deref().unwrap_or_default())?;
-        // Nothing is compared with the ledger, so its numbers for fields do not matter.
-        let prepared = prepare(feed, &platform::open(&feed.platform), |_| Ok(0))?;
-        return Ok(Against { choice: feed.dialect.clone(), limits: feed.limits.clone(), rest: Rest::Feed(Box::new(prepared)) });
+        return Ok(Against { choice: feed.dialect.clone(), limits: feed.limits.clone(), rest: Rest::Feed(Arc::clone(feed)) });
     };
     let mut schema = Schema::parse(&read(path)?).map_err(|faults| descriptor_fault(path, &faults))?;
     if let Some(path) = &args.dialect {
@@ -212,7 +230,8 @@ fn against(global: &Global, args: &Args) -> anyhow::Result<Against> {
     }
     let dialect = schema.dialect().cloned().unwrap_or_default();
     let header = if args.no_header { false } else { args.header || dialect.header.unwrap_or(true) };
-    let choice = DialectChoice { delimiter: dialect.delimiter, header, blank_lines_strict: dialect.skip_blank_rows == Some(false) };
+    let choice =
+        DialectChoice { delimiter: dialect.delimiter, header, blank_lines_strict: dialect.skip_blank_rows == Some(false), section: None };
     Ok(Against { choice, limits: Limits::default(), rest: Rest::Schema(Box::new(schema)) })
 }
 

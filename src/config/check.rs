@@ -3,6 +3,7 @@
 mod adds;
 mod feed;
 mod fingerprint;
+mod format;
 mod mapping;
 mod order;
 mod platform;
@@ -22,6 +23,7 @@ use super::{meant, written};
 use crate::platform::of_kind;
 use crate::schema::Schema;
 use crate::secret::{Secret, SecretPlace};
+pub(crate) use fingerprint::fingerprint;
 
 /// What mapping the field `name` of this platform's passes would be refused for, or none.
 fn field_fault(platform: &meant::PlatformKind, name: &str) -> Option<String> {

@@ -14,6 +14,7 @@ use chrono_tz::Tz;
 pub use platform::*;
 
 use crate::row::Verb;
+use crate::schema::Empty;
 use crate::secret::Secret;
 
 /// Everything. Cheap to share; a run keeps the one it started with.
@@ -108,7 +109,9 @@ pub struct Feed {
     /// Glob over names.
     pub pattern: String,
     pub content: Content,
-    /// Path of the schema, and its text as read with the configuration.
+    /// The vendor's own form that its files have.
+    pub format: Option<Format>,
+    /// Path of the schema, and its text as read with the configuration. Empty where files bring it: see [`Feed::takes_shape`].
     pub schema_path: PathBuf,
     pub schema_text: String,
     pub platform: Arc<Platform>,
@@ -164,6 +167,11 @@ impl Feed {
     pub fn may_add(&self) -> bool {
         self.adds.is_some()
     }
+
+    /// Do its schema, and perhaps its mapping, come from the header of each file? Then [`crate::format::shape`] makes them.
+    pub fn takes_shape(&self) -> bool {
+        self.format.is_some() && self.schema_path.as_os_str().is_empty()
+    }
 }
 
 impl PassColumn {
@@ -172,6 +180,31 @@ impl PassColumn {
             PassColumn::ExternalId(column) | PassColumn::PassId(column) => column,
         }
     }
+}
+
+/// A vendor's own form of file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    TheWalletCrew(CrewFile),
+    Vibes(VibesFile),
+}
+
+/// `contracts/thewalletcrew.md`, section 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrewFile {
+    /// Section 1.7: what an empty cell does at the vendor's is not public.
+    pub empty: Empty,
+    /// Section 1.6: whether other columns are an error at the vendor's is not public.
+    pub ignores_others: bool,
+    pub personal: Vec<String>,
+}
+
+/// `contracts/others.md`, Vibes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VibesFile {
+    /// Campaigns whose passes are in the feed's platform account; empty when the feed does not say.
+    pub campaigns: Vec<String>,
+    pub personal: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,11 +340,20 @@ pub struct DialectChoice {
     pub header: bool,
     /// Blank lines between records: skipped and counted, or `blank-row`.
     pub blank_lines_strict: bool,
+    /// The file may begin with a header section, and this is what it may say; none where it has no such thing.
+    pub section: Option<SectionChoice>,
+}
+
+/// What a feed says of the header sections of its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SectionChoice {
+    /// Campaigns whose files the feed takes; empty when it does not say.
+    pub campaigns: Vec<String>,
 }
 
 impl Default for DialectChoice {
     fn default() -> DialectChoice {
-        DialectChoice { delimiter: None, header: true, blank_lines_strict: false }
+        DialectChoice { delimiter: None, header: true, blank_lines_strict: false, section: None }
     }
 }
 

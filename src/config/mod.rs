@@ -9,6 +9,7 @@ pub mod meant;
 mod value;
 pub mod written;
 
+pub(crate) use check::fingerprint;
 use std::path::{Path, PathBuf};
 
 pub use fault::{Fault, Faults};

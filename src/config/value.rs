@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// Words of the design that this version refuses by name.
-pub(super) const LATER: [&str; 3] = ["thewalletcrew", "apple_wallet", "http"];
+pub(super) const LATER: [&str; 2] = ["apple_wallet", "http"];
 
 /// Keys of sources and platforms whose values may be shown.
 pub(super) fn harmless(key: &str) -> bool {
-    const KEYS: [&str; 47] = [
+    const KEYS: [&str; 58] = [
         "kind",
         "path",
         "poll",
@@ -55,6 +55,17 @@ pub(super) fn harmless(key: &str) -> bool {
         "messages_full",
         "void_state",
         "slow_reasons",
+        "tenant",
+        "identifier",
+        "pass_type",
+        "type_in_updates",
+        "look_first",
+        "merge",
+        "clear",
+        "values",
+        "confirm",
+        "create_again",
+        "page_size",
     ];
     KEYS.contains(&key)
 }

@@ -23,7 +23,7 @@ use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
 use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
 use crate::row::{PassKey, Verb};
-use crate::schema::Columns;
+use crate::schema::{Columns, HeaderFault};
 
 /// How a check ended. The run is in the ledger in the state that belongs to it, except for a bad file.
 pub enum Checked {
@@ -51,17 +51,19 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     };
     note_dialect(run, reader.dialect());
     run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
+    let notes = reader.notes().to_vec();
     if let Some(fault) = recognise_correction(road, run, &owner, &feed)? {
         return Ok(Checked::Bad(fault));
     }
-    let feed = road.feed(&run.feed)?;
-    run.account.clone_from(&feed.platform.name);
-    run.detail.fingerprint.clone_from(&feed.fingerprint);
-    let mut hand = match Known::of(road, run, &feed)? {
+    run.account.clone_from(&road.feed(&run.feed)?.platform.name);
+    let mut hand = match Known::of(road, run)? {
         Ok(known) => known,
         Err(fault) => return Ok(Checked::Bad(fault)),
     };
-    run.detail.warnings.clone_from(&hand.columns.warnings);
+    let feed = Arc::clone(&hand.feed);
+    run.detail.fingerprint.clone_from(&feed.fingerprint);
+    run.detail.warnings = notes;
+    run.detail.warnings.extend_from_slice(&hand.columns.warnings);
     if let Some(correction) = &mut hand.correction
         && run.kind == RunKind::Correction
         && let Err(error) = note_originals(road, correction)
@@ -232,6 +234,8 @@ fn bad(error: DecodeError) -> anyhow::Result<Checked> {
 
 /// What is known of a run's file once its header was read.
 struct Known {
+    /// As it is for this file.
+    feed: Arc<Feed>,
     prepared: Arc<Prepared>,
     columns: Columns,
     correction: Option<Correction>,
@@ -241,8 +245,11 @@ struct Known {
 }
 
 impl Known {
-    fn of(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<Result<Known, Fault>> {
-        let prepared = road.prepared(&feed.name)?;
+    fn of(road: &Road, run: &Run) -> anyhow::Result<Result<Known, Fault>> {
+        let (feed, prepared) = match road.prepared(run)? {
+            Ok(both) => both,
+            Err(faults) => return Ok(Err(header_fault(&faults))),
+        };
         let all = &run.detail.labels;
         let correction = match run.kind {
             RunKind::Correction => Correction::new(all, run.parent.clone().unwrap_or_default()),
@@ -265,23 +272,24 @@ impl Known {
                 columns.warnings.extend(added.flatten());
                 columns
             }
-            Err(faults) => {
-                let first = faults.first();
-                let words = faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; ");
-                return Ok(Err(Fault {
-                    code: first.map_or(Code::UnmatchedHeader, |fault| fault.code),
-                    line: Some(1),
-                    column: None,
-                    offset: None,
-                    message: words,
-                    suggestion: first.map(|fault| fault.code.explain().cure.to_owned()),
-                }));
-            }
+            Err(faults) => return Ok(Err(header_fault(&faults))),
         };
         let labels = if header { labels } else { prepared.schema.fields().iter().map(|field| field.name.clone()).collect() };
         let owner = road.spool_owner(run);
         let file = if owner == run.id { run.sha256.clone() } else { road.ledger.run(&owner)?.and_then(|owner| owner.sha256) };
-        Ok(Ok(Known { prepared, columns, correction, labels, file: file.unwrap_or_default() }))
+        Ok(Ok(Known { feed, prepared, columns, correction, labels, file: file.unwrap_or_default() }))
+    }
+}
+
+fn header_fault(faults: &[HeaderFault]) -> Fault {
+    let first = faults.first();
+    Fault {
+        code: first.map_or(Code::UnmatchedHeader, |fault| fault.code),
+        line: Some(1),
+        column: None,
+        offset: None,
+        message: faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; "),
+        suggestion: first.map(|fault| fault.code.explain().cure.to_owned()),
     }
 }
 
@@ -296,8 +304,8 @@ pub struct FileInHand {
 }
 
 impl FileInHand {
-    pub fn open(road: &Road, run: &Run, feed: &Feed) -> anyhow::Result<Result<FileInHand, Fault>> {
-        let known = match Known::of(road, run, feed)? {
+    pub fn open(road: &Road, run: &Run) -> anyhow::Result<Result<FileInHand, Fault>> {
+        let known = match Known::of(road, run)? {
             Ok(known) => known,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -419,12 +427,11 @@ fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) ->
 /// Tells the correction which identifiers its rows had, as far as a spreadsheet could have damaged them.
 fn note_originals(road: &Road, correction: &mut Correction) -> anyhow::Result<()> {
     let Some(parent) = road.ledger.run(&correction.parent)? else { return Ok(()) };
-    let feed = road.feed(&parent.feed)?;
     if parent.detail.removed.is_some() {
         // Its labels may be gone as well, without which nothing of it can be read.
         anyhow::bail!("{}", super::told_lost(&parent.id, Some(&parent)));
     }
-    let Ok(hand) = FileInHand::open(road, &parent, &feed)? else { return Ok(()) };
+    let Ok(hand) = FileInHand::open(road, &parent)? else { return Ok(()) };
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person()).collect();
     let mapping = &hand.prepared().mapping;
     road.ledger.rows(&parent.id, &wanted, &mut |row| {

@@ -159,7 +159,7 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
                 info!(earlier = earlier.id, "nothing new: the file equals the last one applied");
                 run.parent = Some(earlier.id.clone());
                 run.detail.nothing_new = true;
-                run.detail.fingerprint.clone_from(&feed.fingerprint);
+                run.detail.fingerprint = earlier.detail.fingerprint;
                 run.detail.facts = earlier.detail.facts;
                 run.detail.counted.add(Outcome::Unchanged, earlier.detail.tally.total());
                 return next(road, run, State::Reporting);
@@ -346,7 +346,7 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     match wish.what {
         WishKind::Approve => {
             // What was approved was shown under the feed as it was when the file was checked; a changed one is judged anew.
-            let same = road.feed(&run.feed)?.fingerprint == run.detail.fingerprint;
+            let same = road.fingerprint(run)?.as_ref() == Some(&run.detail.fingerprint);
             if !same {
                 warn!("the feed changed since the file was held: the approval does not count for what it would do now");
             }
@@ -407,7 +407,7 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         run.detail.end = Some(State::Stopped);
         return next(road, run, State::Reporting);
     }
-    let hand = match FileInHand::open(road, run, &feed)? {
+    let hand = match FileInHand::open(road, run)? {
         Ok(hand) => hand,
         Err(fault) => return fail(road, run, fault),
     };

@@ -12,12 +12,14 @@ use tracing::{error, info, warn};
 use super::apply::{self, Applied, Watch, Work};
 use super::check::FileInHand;
 use super::claim;
+use super::correction::Correction;
 use super::pending::PendingPasses;
 use super::places::Places;
 use super::report::{self, Names, RowSource};
 use super::sent::Sent;
 use crate::config::meant::{Config, Feed, Source, SourceKind};
 use crate::dispatch::{Dispatch, ForRun, Health};
+use crate::format;
 use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
 use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, PendingPass, Row, Run, RunFilter, RunKind, State};
@@ -25,7 +27,7 @@ use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Tally};
 use crate::platform::{self, Account};
 use crate::row::Verb;
-use crate::schema::Schema;
+use crate::schema::{HeaderFault, Schema};
 use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
 use crate::source::refusals::Record;
@@ -112,6 +114,17 @@ pub fn pool(workers: usize) -> anyhow::Result<rayon::ThreadPool> {
     Ok(rayon::ThreadPoolBuilder::new().num_threads(workers).thread_name(|index| format!("check-{index}")).build()?)
 }
 
+/// A feed as it is for one file, and what was looked up of it.
+pub type OfFile = (Arc<Feed>, Arc<Prepared>);
+
+/// Corrections of corrections that are followed to the file they began with.
+const CORRECTIONS_MAX: u32 = 100;
+
+/// A fault of a feed that took its shape from a file is the file's.
+fn of_header(message: String) -> HeaderFault {
+    HeaderFault { code: Code::UnmatchedHeader, column: None, label: String::new(), message }
+}
+
 /// What makes a feed unusable although its configuration reads well: a template, a clearing, an operation its platform cannot do.
 #[derive(Debug, thiserror::Error)]
 #[error("feed {feed}: {}", .faults.join("; "))]
@@ -183,7 +196,7 @@ impl Road {
             orders.insert(name.clone(), order);
         }
         let mut prepared = BTreeMap::new();
-        for (name, feed) in &config.feeds {
+        for (name, feed) in config.feeds.iter().filter(|(_, feed)| !feed.takes_shape()) {
             let (account, _) = &accounts[&feed.platform.name];
             let one = prepare(feed, account, |field| Ok(ledger.field_id(&feed.platform.name, field)?))?;
             prepared.insert(name.clone(), Arc::new(one));
@@ -262,8 +275,56 @@ impl Road {
         self.config.feeds.get(name).cloned().ok_or_else(|| anyhow!("feed {name} is no longer in the configuration"))
     }
 
-    pub fn prepared(&self, feed: &str) -> anyhow::Result<Arc<Prepared>> {
-        self.prepared.get(feed).cloned().ok_or_else(|| anyhow!("feed {feed} is no longer in the configuration"))
+    /// A feed as it is for one run, and what was looked up of it. The inner error is the file's: its header makes no feed.
+    pub fn prepared(&self, run: &Run) -> anyhow::Result<Result<OfFile, Vec<HeaderFault>>> {
+        let feed = self.feed(&run.feed)?;
+        if let Some(prepared) = self.prepared.get(&feed.name) {
+            return Ok(Ok((feed, Arc::clone(prepared))));
+        }
+        let shaped = match format::shape(&feed, &self.columns_of(run)?) {
+            Ok(shaped) => shaped,
+            Err(faults) => return Ok(Err(faults)),
+        };
+        let (account, _) = self
+            .accounts
+            .get(&feed.platform.name)
+            .ok_or_else(|| anyhow!("platform {} is no longer in the configuration", feed.platform.name))?;
+        match prepare(&shaped, account, |field| Ok(self.ledger.field_id(&feed.platform.name, field)?)).map_err(anyhow::Error::downcast) {
+            Ok(prepared) => Ok(Ok((shaped, Arc::new(prepared)))),
+            Err(Ok(FeedFaults { faults, .. })) => Ok(Err(faults.into_iter().map(of_header).collect())),
+            Err(Err(error)) => Err(error),
+        }
+    }
+
+    /// The fingerprint that a run's feed has today; none where the run's file makes no feed of it.
+    pub fn fingerprint(&self, run: &Run) -> anyhow::Result<Option<String>> {
+        let feed = self.feed(&run.feed)?;
+        if !feed.takes_shape() {
+            return Ok(Some(feed.fingerprint.clone()));
+        }
+        Ok(format::shape(&feed, &self.columns_of(run)?).ok().map(|shaped| shaped.fingerprint.clone()))
+    }
+
+    /// The data's own labels in a run's file. A correction has those of the file that it corrects: what somebody added is none of it.
+    fn columns_of(&self, run: &Run) -> anyhow::Result<Vec<String>> {
+        let mut run = run.clone();
+        for _ in 0..CORRECTIONS_MAX {
+            let owner = self.spool_owner(&run);
+            if owner != run.id
+                && let Some(owner) = self.ledger.run(&owner)?
+            {
+                run = owner;
+            }
+            let parent = run.parent.as_ref().filter(|_| run.kind == RunKind::Correction);
+            let Some(parent) = parent.map(|parent| self.ledger.run(parent)).transpose()?.flatten() else { break };
+            if parent.detail.labels.is_empty() {
+                break;
+            }
+            run = parent;
+        }
+        let all = &run.detail.labels;
+        let correction = Correction::new(all, String::new()).filter(|_| run.kind == RunKind::Correction);
+        Ok(correction.map_or_else(|| all.clone(), |correction| correction.data_labels(all)))
     }
 
     pub fn link(&self, source: &str) -> anyhow::Result<&Arc<Link>> {
@@ -528,7 +589,8 @@ impl Road {
             let sent_nothing = !past.detail.may_have_sent();
             match past.state {
                 State::Done => {
-                    let equal = past.sha256 == run.sha256 && past.detail.fingerprint == feed.fingerprint;
+                    // The same bytes have the same header.
+                    let equal = past.sha256 == run.sha256 && self.fingerprint(&past)?.as_ref() == Some(&past.detail.fingerprint);
                     return Ok((equal && past.detail.tally.needing_person() == 0).then_some(past));
                 }
                 // Over, and no pass is other than before it came.
@@ -627,7 +689,7 @@ impl Road {
             with_rows && run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
         let mut hand = None;
         if readable {
-            match FileInHand::open(self, run, feed) {
+            match FileInHand::open(self, run) {
                 Ok(opened) => hand = opened.ok(),
                 Err(error) => {
                     warn!("the report has no rows: {error:#}");

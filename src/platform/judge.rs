@@ -86,7 +86,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     httpdate::parse_http_date(text).ok().map(|until| until.duration_since(now).unwrap_or_default())
 }
 
-fn is_web_page(answer: &RawAnswer<'_>) -> bool {
+pub(super) fn is_web_page(answer: &RawAnswer<'_>) -> bool {
     let declared = answer.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
     declared || answer.body.trim_ascii_start().starts_with(b"<")
 }

@@ -8,6 +8,7 @@ mod judge;
 pub mod oauth;
 pub mod passkit;
 mod strict;
+pub mod thewalletcrew;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -36,6 +37,8 @@ pub enum FieldKind {
     Date,
     /// An instant; a date alone means the end of that day in the feed's time zone.
     Instant,
+    /// Whatever the schema makes of the cell.
+    Any,
 }
 
 /// What the platform says of a field name in a mapping.
@@ -391,6 +394,7 @@ pub fn of_kind(kind: &PlatformKind) -> Account {
     match kind {
         PlatformKind::Passkit(passkit) => Arc::new(passkit::Passkit::new(passkit)),
         PlatformKind::GoogleWallet(google) => Arc::new(google_wallet::GoogleWallet::new(google)),
+        PlatformKind::TheWalletCrew(crew) => Arc::new(thewalletcrew::TheWalletCrew::new(crew)),
     }
 }
 

@@ -21,6 +21,14 @@ pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
+/// The array that these bytes are, or none.
+pub(super) fn array(text: &[u8]) -> Option<Vec<Value>> {
+    match read(text) {
+        Some(Value::Array(array)) => Some(array),
+        _ => None,
+    }
+}
+
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {

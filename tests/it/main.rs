@@ -3,6 +3,7 @@
 mod cli;
 mod demo;
 mod faults;
+mod formats;
 mod login;
 mod model;
 mod platforms;

@@ -33,11 +33,15 @@ impl Check<'_> {
         let inbox = self.inbox(&key, feed, source.as_deref());
         let pattern = self.pattern(&key, feed);
         let kind_of_content = self.required(&key.child("content"), feed.content.as_ref(), "content = \"snapshot\" or content = \"delta\"");
-        let schema = self.schema(&key, feed);
+        let format = self.format(&key, feed);
+        let schema = self.schema_or_format(&key, feed, format.as_ref());
         let columns: Columns = schema.as_ref().and_then(|(_, _, columns)| columns.clone());
-        let pass = self.pass(&key, feed, &columns);
+        let pass = self.pass_or_format(&key, feed, &columns, format.as_ref(), platform.as_deref());
         let operation = self.operation(&key, feed, &columns);
-        let fields = self.fields(&key, feed, &columns, platform.as_deref());
+        let fields = self.fields_or_format(&key, feed, &columns, format.as_ref(), platform.as_deref());
+        if let (Some(pass), Some(operation), Some(platform)) = (&pass, &operation, &platform) {
+            self.crew_fits(&key, pass, operation, platform);
+        }
         if let (Some(operation), Some(platform)) = (&operation, &platform) {
             self.creates(&key, operation, &fields, platform);
         }
@@ -45,7 +49,8 @@ impl Check<'_> {
         let consent = self.consent(&key, feed, &columns, &fields);
         let notify = self.notify(&key, feed, &columns, platform.as_deref());
         let canary = self.canary(&key, feed);
-        let dialect = self.dialect(&key, feed);
+        let section = self.header_section(&key, feed, format.as_ref());
+        let dialect = DialectChoice { section, ..self.dialect(&key, feed) };
         let complete = self.complete(&key, feed);
         let after = self.after(&key, feed);
         let claim = self.claim(&key, feed, after.as_ref());
@@ -74,6 +79,7 @@ impl Check<'_> {
                 written::Content::Snapshot => Content::Snapshot,
                 written::Content::Delta => Content::Delta,
             },
+            format,
             schema_path,
             schema_text,
             platform: platform?,
@@ -222,6 +228,7 @@ impl Check<'_> {
             delimiter,
             header: dialect.header.unwrap_or(true),
             blank_lines_strict: dialect.blank_lines == Some(written::BlankLines::Reject),
+            section: None,
         }
     }
 

@@ -3,11 +3,11 @@
 use sha2::{Digest, Sha256};
 
 use super::hex;
-use crate::config::meant::{Content, Feed, FieldMapping, Identity, NotifyKind, OperationChoice, PassColumn, Several};
+use crate::config::meant::{Content, Feed, FieldMapping, Format, Identity, NotifyKind, OperationChoice, PassColumn, Several};
 
 /// A digest of all that makes a feed's meaning: schema, mapping, pass, operation, platform account, content, dialect, time zone.
 /// The order of the mapping does not count. Every part has its length before it, so that no two feeds run together.
-pub(super) fn fingerprint(feed: &Feed) -> String {
+pub(crate) fn fingerprint(feed: &Feed) -> String {
     let mut hasher = Sha256::new();
     for part in parts(feed) {
         hasher.update((part.len() as u64).to_le_bytes());
@@ -56,6 +56,22 @@ fn parts(feed: &Feed) -> Vec<String> {
         let (kind, text) = source(&notify.message);
         let marketing = if notify.kind == NotifyKind::Marketing { "marketing" } else { "transactional" };
         parts.extend(["notify", &notify.field, kind, text, marketing].map(str::to_owned));
+    }
+    if let Some(format) = &feed.format {
+        let personal = match format {
+            Format::TheWalletCrew(form) => {
+                parts.extend(["format", "thewalletcrew", if form.ignores_others { "ignore" } else { "refuse" }].map(str::to_owned));
+                parts.push(format!("{:?}", form.empty));
+                &form.personal
+            }
+            Format::Vibes(form) => {
+                parts.extend(["format", "vibes"].map(str::to_owned));
+                parts.extend(form.campaigns.iter().cloned());
+                &form.personal
+            }
+        };
+        parts.push("personal".to_owned());
+        parts.extend(personal.iter().cloned());
     }
     parts
 }

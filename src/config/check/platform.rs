@@ -2,6 +2,7 @@
 
 mod google;
 mod passkit;
+mod thewalletcrew;
 
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "tim
 const OWN: [(written::PlatformKind, &str, &[&str]); 2] = [
     (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
     (written::PlatformKind::GoogleWallet, "google_wallet", google::KEYS),
+    (written::PlatformKind::TheWalletCrew, "thewalletcrew", &thewalletcrew::KEYS),
 ];
 
 impl Check<'_> {
@@ -85,6 +87,7 @@ impl Check<'_> {
         let kind = match kind? {
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
             written::PlatformKind::GoogleWallet => PlatformKind::GoogleWallet(self.google(key, platform)?),
+            written::PlatformKind::TheWalletCrew => PlatformKind::TheWalletCrew(self.the_wallet_crew(key, platform)?),
         };
         Some(Platform {
             name: name.to_owned(),

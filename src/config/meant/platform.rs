@@ -35,6 +35,7 @@ pub enum Environment {
 pub enum PlatformKind {
     Passkit(Passkit),
     GoogleWallet(GoogleWallet),
+    TheWalletCrew(TheWalletCrew),
 }
 
 impl PlatformKind {
@@ -44,6 +45,7 @@ impl PlatformKind {
         match self {
             PlatformKind::Passkit(passkit) => ["passkit", &passkit.base_url, &passkit.program],
             PlatformKind::GoogleWallet(google) => ["google_wallet", &google.base_url, &google.account],
+            PlatformKind::TheWalletCrew(crew) => ["thewalletcrew", &crew.base_url, &crew.tenant],
         }
     }
 }
@@ -154,4 +156,33 @@ pub enum VoidState {
     #[default]
     Inactive,
     Completed,
+}
+
+/// `contracts/thewalletcrew.md`, section 2. What the vendor's public text leaves open is a setting.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that the vendor does not publish")]
+pub struct TheWalletCrew {
+    /// `https://app.neostore.cloud`, `https://app-qa.neostore.cloud`, or `base_url`.
+    pub base_url: String,
+    pub tenant: String,
+    pub key: Secret,
+    /// Name of the external identifier by which feeds name passes.
+    pub identifier: Option<String>,
+    pub pass_type: Option<String>,
+    /// Section 2.4: whether an update must name the type is not public.
+    pub type_in_updates: bool,
+    /// Section 2.3: two passes may carry one identifier; what an update does then is not public.
+    pub look_first: bool,
+    /// Section 2.4, "Merge or replace?": an update replaces the blocks that it names, so that they are written whole.
+    pub replaces_blocks: bool,
+    /// Section 2.4, "Removing a key": by an empty text instead of `null`.
+    pub clears_by_text: bool,
+    /// Section 1.7, "Value types": everything is sent as text.
+    pub text_only: bool,
+    /// Section 2.4: updates are queued; a change counts once it was read back.
+    pub confirm: bool,
+    /// Section 2.6, "Repeat safety": the same pass comes back, or a refusal.
+    pub create_again: bool,
+    /// Section 2.3: the largest page is not public.
+    pub page_size: u16,
 }

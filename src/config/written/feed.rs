@@ -22,16 +22,16 @@ pub struct Feed {
     /// A snapshot says how every pass it names stands; a delta holds events or changes since the last file.
     #[schemars(required)]
     pub content: Option<Content>,
-    /// Path of a Frictionless Table Schema (JSON).
-    #[schemars(required)]
+    /// A vendor's own form of file, `"thewalletcrew"` or `"vibes"`: what it says of columns need not be written here.
+    pub format: Option<TextOr<Format>>,
+    /// Path of a Frictionless Table Schema (JSON). Needed, unless `format` brings one.
     pub schema: Option<String>,
     /// Name of a `[platform.NAME]`.
     #[schemars(required)]
     pub platform: Option<String>,
     /// Must equal the platform's. Default `"production"`.
     pub environment: Option<Environment>,
-    /// The column that names the pass.
-    #[schemars(required)]
+    /// The column that names the pass. Needed, unless `format` names it.
     pub pass: Option<Table<Pass>>,
     /// What to do when one external ID has several passes. Default `"refuse"`.
     pub several: Option<Several>,
@@ -78,6 +78,54 @@ pub struct Feed {
     pub guard: Option<Table<Guard>>,
     /// Limits beyond which a file is rejected.
     pub limits: Option<Table<Limits>>,
+}
+
+/// A vendor's own form of file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Format {
+    /// `"thewalletcrew"`: columns `id`, `id.NAME`, `additionalData.KEY`, `metadata.KEY`. `"vibes"`: a `.wallet_update` file.
+    #[schemars(required)]
+    pub kind: Option<FormatKind>,
+    /// `thewalletcrew`: what an empty cell does. Default `"keep"`.
+    pub empty: Option<EmptyCell>,
+    /// `thewalletcrew`: what other columns do. Default `"refuse"`.
+    pub other_columns: Option<OtherColumns>,
+    /// `vibes`: campaign tokens whose passes are in the feed's platform account. Files and rows of others are refused.
+    #[serde(default)]
+    pub campaigns: Vec<String>,
+    /// Columns whose cells are never shown in logs.
+    #[serde(default)]
+    pub personal: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FormatKind {
+    TheWalletCrew,
+    Vibes,
+}
+
+/// What an empty cell does to the pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyCell {
+    /// Leaves its value alone.
+    Keep,
+    /// Clears it.
+    Clear,
+    /// Rejects the row.
+    Reject,
+}
+
+/// What columns do that the form does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherColumns {
+    /// Fail the file.
+    Refuse,
+    /// Nothing; the report names them.
+    Ignore,
 }
 
 /// How an input is taken so that no other machine takes it too.

@@ -141,6 +141,71 @@ pub enum MessagesFull {
 pub enum VoidState {
     Inactive,
     Completed,
+    // thewalletcrew
+    /// Identifier of the tenant, a part of every address. Needed.
+    pub tenant: Option<String>,
+    /// Name of the external identifier that a feed's `pass = { external_id = … }` holds, such as `"y2.customerId"`. Without it passes are
+    /// named by The Wallet Crew's own id.
+    pub identifier: Option<String>,
+    /// The type of this account's passes: given to those that `upsert` issues, and asked for when a pass is looked for.
+    pub pass_type: Option<String>,
+    /// Name the pass type in updates too. Default false.
+    pub type_in_updates: Option<bool>,
+    /// Look for the pass before it is changed, so that an identifier of several passes is noticed. Default true.
+    pub look_first: Option<bool>,
+    /// What an update does to keys that it does not name. Default `"keys"`: they stay.
+    pub merge: Option<Merge>,
+    /// How a key is cleared. Default `"remove"`.
+    pub clear: Option<Clear>,
+    /// What numbers and booleans of a schema become. Default `"typed"`.
+    pub values: Option<Values>,
+    /// When a change counts as applied. Default `"accepted"`.
+    pub confirm: Option<Confirm>,
+    /// Issuing the same identifier twice makes no second pass. Default false.
+    pub create_again: Option<bool>,
+    /// Passes asked for at once when all are listed. Default 20.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u16>,
+}
+
+/// What an update does to the keys of a block that it does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Merge {
+    /// They stay.
+    Keys,
+    /// They are gone, so the whole block is read, changed and written back. Needs `confirm = "read"`.
+    Block,
+}
+
+/// How a key is cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Clear {
+    /// By a null, which asks for the key to be removed.
+    Remove,
+    /// By an empty text.
+    Empty,
+}
+
+/// What numbers and booleans of a schema become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Values {
+    /// JSON numbers and booleans; all else is text.
+    Typed,
+    /// Everything is text, as in the vendor's own files.
+    Text,
+}
+
+/// When a change counts as applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Confirm {
+    /// When the platform took it.
+    Accepted,
+    /// When the pass, read back, holds it: one more request a change, or several.
+    Read,
 }
 
 /// What proves an add.
@@ -163,6 +228,8 @@ pub enum ReadBack {
 pub enum PlatformKind {
     Passkit,
     GoogleWallet,
+    #[serde(rename = "thewalletcrew")]
+    TheWalletCrew,
 }
 
 /// PassKit's regions.

@@ -12,6 +12,7 @@ mod fault;
 mod input;
 mod reader;
 mod scan;
+mod section;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use chunk::{Chunk, Record};
 pub use detect::{DELIMITERS, Guess, guess};
 pub use fault::{DecodeError, FileFault};
 pub use reader::{Reader, Sizes};
+pub use section::Section;
 
 /// What the file turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

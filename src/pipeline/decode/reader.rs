@@ -12,8 +12,9 @@ use super::chunk::{Chunk, Span};
 use super::fault::{DecodeError, FileFault, Place};
 use super::input::{Input, Piece};
 use super::scan::{Cut, Scanner, Step, Stray};
+use super::section::{Section, is_in_section};
 use super::{Dialect, Facts, Header, detect};
-use crate::config::meant::{DialectChoice, Limits};
+use crate::config::meant::{DialectChoice, Limits, SectionChoice};
 use crate::outcome::{Code, Problem};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -48,6 +49,8 @@ pub struct Reader {
     text_path: PathBuf,
     dialect: Dialect,
     header: Option<Header>,
+    section: Option<Section>,
+    notes: Vec<String>,
     /// Seen a NUL anywhere yet? Without, no record is searched for one.
     nul: bool,
     /// Why no more text comes; told when the text at hand is used up.
@@ -104,6 +107,8 @@ impl Reader {
             text_path,
             dialect: Dialect { delimiter: b',', header: choice.header, evidence: String::new(), pinned: false },
             header: None,
+            section: None,
+            notes: Vec::new(),
             nul: false,
             broken: None,
             state: State::Reading,
@@ -123,6 +128,16 @@ impl Reader {
 
     pub fn header(&self) -> Option<&Header> {
         self.header.as_ref()
+    }
+
+    /// What the file says of itself before its first record, where such files may.
+    pub fn section(&self) -> Option<&Section> {
+        self.section.as_ref()
+    }
+
+    /// What a person should know of how the file was read.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The file that [`super::Record::offset`] is a place of: the delivered one, or the decoded text beside it.
@@ -214,20 +229,81 @@ impl Reader {
             self.scanner.skip(BOM.len());
         }
         self.skip_blank_lines()?;
+        if let Some(expected) = &choice.section {
+            self.read_section(expected)?;
+        }
         self.fill_to(DIALECT_HEAD)?;
-        if let Some(delimiter) = choice.delimiter {
+        self.find_delimiter(choice)?;
+        self.scanner.delimiter = self.dialect.delimiter;
+        match self.section.as_ref().and_then(|section| section.fields.clone()) {
+            Some((labels, line)) => {
+                let raw = labels.join(char::from(self.dialect.delimiter).encode_utf8(&mut [0; 4]));
+                self.header = Some(Header { labels, line, raw });
+                Ok(())
+            }
+            None if choice.header => self.read_header(),
+            None => Ok(()),
+        }
+    }
+
+    fn find_delimiter(&mut self, choice: &DialectChoice) -> Result<(), DecodeError> {
+        let stated = self.section.as_ref().and_then(|section| section.delimiter);
+        let head = &self.scanner.text[..self.scanner.text.len().min(DIALECT_HEAD)];
+        let (delimiter, evidence) = match (choice.delimiter, stated) {
+            (Some(of_feed), Some(of_file)) if of_feed != of_file => {
+                let message = "The header section names another delimiter than the feed does.";
+                return Err(FileFault::new(Code::SourceError, message).suggest("Remove dialect.delimiter from the feed.").into());
+            }
+            (Some(delimiter), _) => (delimiter, Some("named by the feed")),
+            (None, Some(delimiter)) => (delimiter, Some("named by the file's header section")),
+            // The comma is this form's own default: what else stands in the records says nothing against it.
+            (None, None) if self.section.is_some() || (choice.section.is_some() && first_line(head).contains(&b',')) => {
+                (b',', Some("the default of such files"))
+            }
+            (None, None) => (b',', None),
+        };
+        if let Some(evidence) = evidence {
             self.dialect.delimiter = delimiter;
             self.dialect.pinned = true;
-            self.dialect.evidence.push_str("named by the feed");
+            self.dialect.evidence.push_str(evidence);
         } else {
-            let head = &self.scanner.text[..self.scanner.text.len().min(DIALECT_HEAD)];
             let whole = self.scanner.ended && head.len() == self.scanner.text.len();
             let guess = detect::guess(head, whole)?;
             self.dialect.delimiter = guess.delimiter;
             self.dialect.evidence = guess.evidence;
         }
-        self.scanner.delimiter = self.dialect.delimiter;
-        if choice.header { self.read_header() } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Reads the header section, if the file begins with one, up to the blank line that ends it.
+    fn read_section(&mut self, expected: &SectionChoice) -> Result<(), DecodeError> {
+        self.fill_to(DIALECT_HEAD)?;
+        if !is_in_section(first_line(&self.scanner.text)) {
+            return Ok(());
+        }
+        let mut section = Section::default();
+        // Nothing in these lines separates cells, so that no quote opens one.
+        self.scanner.delimiter = b'\n';
+        loop {
+            match self.scanner.step()? {
+                Step::Record(cut) if cut.overlong => {
+                    let message = format!("A line of the header section is longer than {} bytes.", self.scanner.limits().record);
+                    return Err(FileFault::new(Code::RecordTooLong, message).line(cut.line).into());
+                }
+                Step::Record(cut) => {
+                    let line = &self.scanner.text[cut.start..][..cut.length];
+                    let line = std::str::from_utf8(line).map_err(|wrong| self.scanner.bad_byte(cut.start + wrong.valid_up_to()))?;
+                    section.take(line, cut.line)?;
+                }
+                Step::More => self.fill_to(self.scanner.text.len() + 1)?,
+                Step::Blank { .. } | Step::Done => break,
+            }
+        }
+        self.scanner.drop_scanned();
+        self.notes.extend(whose(&section.campaigns, &expected.campaigns)?);
+        let names_columns = section.fields.is_some();
+        self.section = Some(section);
+        if names_columns { Ok(()) } else { self.skip_blank_lines() }
     }
 
     /// Blank lines before the first record are never records: whatever wrote them did not mean a row.
@@ -395,6 +471,24 @@ impl Reader {
         });
         (chunk, bad_byte)
     }
+}
+
+/// Are a file's passes this feed's? A note where nobody can tell.
+fn whose(named: &[String], taken: &[String]) -> Result<Option<String>, FileFault> {
+    let list = named.join(", ");
+    match (named, taken) {
+        ([], _) => Ok(None),
+        ([_], []) => Ok(Some(format!("the file is for campaign {list}; the feed does not say which are its (format.campaigns)"))),
+        (_, []) => Err(FileFault::new(Code::SourceError, format!("The file is for several campaigns: {list}."))
+            .suggest("If all their passes are in this feed's platform account, name them in the feed's format.campaigns.")),
+        _ if named.iter().all(|name| taken.contains(name)) => Ok(None),
+        _ => Err(FileFault::new(Code::SourceError, format!("The file is for campaign {list}; this feed takes {}.", taken.join(", ")))
+            .suggest("Deliver it to the feed of that campaign.")),
+    }
+}
+
+fn first_line(text: &[u8]) -> &[u8] {
+    text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default()
 }
 
 /// Is the record the header once more? Exports that were joined may begin with a byte-order mark again, or be quoted otherwise.

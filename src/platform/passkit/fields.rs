@@ -129,7 +129,7 @@ impl Field {
                 FieldKind::Number | FieldKind::Integer => number(&value.canonical()),
                 FieldKind::Boolean => Json::Bool(matches!(value, Value::Boolean(true))),
                 FieldKind::Instant => Json::String(instant(value)),
-                FieldKind::Text | FieldKind::Date => Json::String(value.canonical().into_owned()),
+                FieldKind::Text | FieldKind::Date | FieldKind::Any => Json::String(value.canonical().into_owned()),
             },
         }
     }
@@ -204,7 +204,7 @@ pub(super) fn check(name: &str, value: &Value<'_>) -> Result<(), ValueFault> {
             Value::Boolean(_) => Ok(()),
             _ => fault(Code::MappingError, "this field takes true or false"),
         },
-        FieldKind::Text => check_text(&field, &value.canonical()),
+        FieldKind::Text | FieldKind::Any => check_text(&field, &value.canonical()),
     }
 }
 

@@ -64,6 +64,7 @@ pub fn target(data: &[u8]) {
             delimiter: [None, Some(b','), Some(b';'), Some(b'\t'), Some(b'|'), Some(b' '), Some(b'\''), Some(b'a')][usize::from(form & 7)],
             header: form & 8 == 0,
             blank_lines_strict: strict,
+            section: None,
         },
         limits: if extras & 2 != 0 { narrow } else { Limits::default() },
         sizes: Sizes { block: BLOCKS[usize::from(extras >> 3 & 7)], chunk: usize::from(chunk & 63) * 8 },

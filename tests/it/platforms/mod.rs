@@ -1,3 +1,4 @@
 //! Platforms other than PassKit, each against its own stand-in.
 
 mod google;
+mod thewalletcrew;

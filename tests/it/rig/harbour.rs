@@ -142,7 +142,8 @@ impl Plan {
         fs::create_dir_all(root.join("in")).unwrap();
         let sshd = Only((!self.folder).then(|| Sshd::with(&root, &self.server)));
         let proxy = Only(sshd.0.as_ref().map(|sshd| TcpProxy::start(sshd.port)));
-        let settings = Settings { key: KEY.into(), secret: SECRET.into(), faults: self.faults, ..Settings::default() };
+        let thewalletcrew = passferry::sandbox::thewalletcrew::Settings { key: KEY.into(), ..Default::default() };
+        let settings = Settings { key: KEY.into(), secret: SECRET.into(), faults: self.faults, thewalletcrew, ..Settings::default() };
         let settings = if self.tiers.is_empty() { settings } else { Settings { tiers: self.tiers, ..settings } };
         let sandbox = Sandbox::start(settings).unwrap();
         sandbox.issue((1..=self.members).map(|n| Issue { external_id: format!("C-{n}"), ..Issue::default() })).unwrap();
@@ -438,7 +439,9 @@ impl Harbour {
     #[track_caller]
     pub fn errors(&self, stem: &str) -> Vec<BTreeMap<String, String>> {
         let content = self.read(&format!("reports/{stem}.errors.csv"));
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&content[..]);
+        let first = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let delimiter = b",;|".iter().max_by_key(|sign| memchr::memchr_iter(**sign, first).count()).copied().unwrap_or(b',');
+        let mut reader = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(&content[..]);
         reader.deserialize().map(Result::unwrap).collect()
     }
 

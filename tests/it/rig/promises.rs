@@ -122,6 +122,8 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
         content
     };
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let body = without_section(content);
+    let content = body.as_deref().unwrap_or(content);
     let first = content.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| memchr::memchr_iter(*delimiter, first).count()).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(content);
@@ -136,6 +138,16 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
     // The header once more, where exports were joined, is no record.
     let is_header = |cells: &Cells| cells.iter().all(|(label, cell)| cell.strip_prefix('\u{feff}').unwrap_or(cell) == label);
     reader.byte_records().map(|record| cells(record.unwrap())).filter(|cells| !is_header(cells)).collect()
+}
+
+/// The body of a `.wallet_update` file under a header of its own; none where there is no header section.
+fn without_section(content: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(content).ok()?;
+    let begins = ["Fields: ", "Delimiter: ", "Campaign-Token: "].iter().any(|name| text.starts_with(name));
+    let (section, body) = text.split_once("\n\n").filter(|_| begins)?;
+    let Some(fields) = section.lines().find_map(|line| line.strip_prefix("Fields: ")) else { return Some(body.into()) };
+    let delimiter = section.lines().find_map(|line| line.strip_prefix("Delimiter: ")).unwrap_or(",");
+    Some(format!("{}\n{body}", fields.replace(',', delimiter)).into_bytes())
 }
 
 /// Promise 1.
@@ -260,6 +272,9 @@ fn passes_hold_what_the_last_file_says(harbour: &Harbour, model: &HashMap<String
     }
 }
 
+/// The call that issues a pass of The Wallet Crew. No key of the ledger stands for it; twice is one pass too many all the same.
+const CREW_CREATE: &str = "POST /api/{tenantId}/passes";
+
 /// Promise 2, for adds: what the ledger says of each key is what the platform has.
 fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
     let effects: Vec<_> = harbour.sandbox.effects().into_iter().filter(passferry::sandbox::Effect::is_add).collect();
@@ -286,6 +301,10 @@ fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
         }
     }
     for effect in effects {
+        if effect.route == CREW_CREATE {
+            assert_eq!(effect.times, 1, "a pass was issued more than once: {effect:?}\n{}", harbour.said());
+            continue;
+        }
         assert!(known.contains(&effect.event), "an add that the ledger does not know: {effect:?}\n{}", harbour.said());
     }
 }

@@ -3,6 +3,7 @@
 mod faults;
 mod forms;
 mod properties;
+mod section;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

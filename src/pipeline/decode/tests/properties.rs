@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::meant::SectionChoice;
 
 /// Texts in which every rule of the form has its chance.
 fn texts() -> impl Strategy<Value = Vec<u8>> {
@@ -26,8 +27,9 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn setups() -> impl Strategy<Value = Setup> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(pinned, header, strict, small)| {
-        let choice = DialectChoice { delimiter: pinned.then_some(b','), header, blank_lines_strict: strict };
+    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(pinned, header, strict, small, section)| {
+        let section = section.then(SectionChoice::default);
+        let choice = DialectChoice { delimiter: pinned.then_some(b','), header, blank_lines_strict: strict, section };
         let mut setup = Setup { choice, ..Setup::default() };
         if small {
             setup.limits = Limits { record: 24, cell: 9, cells: 4, ..Limits::default() };
