@@ -102,6 +102,8 @@ pub enum SecretError {
     NoCredentials,
     #[error("{0} is empty")]
     Empty(String),
+    #[error("{0} holds a line end or another character that no header may hold")]
+    Unfit(String),
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::*;
 use crate::row::Verb;
 
 mod faults;
+mod http;
 mod sample;
 
 /// A folder with a schema `cards.json` of the columns `id`, `points`, `tier`, `action`.
@@ -71,7 +72,7 @@ fn a_small_file_gets_every_default() {
     let SourceKind::Sftp(sftp) = &feed.source.kind else { panic!("an sftp source") };
     assert!(matches!(&sftp.login, Login::Key { passphrase: None, .. }));
     assert_eq!(sftp.port, 22);
-    let meant::PlatformKind::Passkit(passkit) = &feed.platform.kind;
+    let meant::PlatformKind::Passkit(passkit) = &feed.platform.kind else { panic!("a passkit platform") };
     assert_eq!(passkit.base_url, "https://api.pub2.passkit.io");
     assert!(passkit.bearer);
 }

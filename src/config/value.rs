@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// Words of the design that this version refuses by name.
-pub(super) const LATER: [&str; 4] = ["thewalletcrew", "google_wallet", "apple_wallet", "http"];
+pub(super) const LATER: [&str; 3] = ["thewalletcrew", "google_wallet", "apple_wallet"];
 
 /// Keys of sources and platforms whose values may be shown.
 pub(super) fn harmless(key: &str) -> bool {
-    const KEYS: [&str; 29] = [
+    const KEYS: [&str; 75] = [
         "kind",
         "path",
         "poll",
@@ -37,6 +37,53 @@ pub(super) fn harmless(key: &str) -> bool {
         "tries",
         "ca_file",
         "name",
+        // What describes a platform. Headers and bodies may hold anything, and are not shown.
+        "account",
+        "template",
+        "token_url",
+        "client_id",
+        "scope",
+        "credentials",
+        "header",
+        "request",
+        "by_pass_id",
+        "places",
+        "pass",
+        "pass_id",
+        "external_id",
+        "answer",
+        "whole",
+        "creates",
+        "requires",
+        "negative",
+        "key_lifetime",
+        "list",
+        "absent",
+        "at",
+        "is",
+        "length_max",
+        "least",
+        "most",
+        "decimals",
+        "format",
+        "cleared",
+        "balance",
+        "alert",
+        "size",
+        "items",
+        "item_id",
+        "results",
+        "result_id",
+        "status",
+        "applied",
+        "refused",
+        "too_large",
+        "not_found",
+        "gone",
+        "conflict",
+        "retry",
+        "slow_down",
+        "message",
     ];
     KEYS.contains(&key)
 }

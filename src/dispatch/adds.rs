@@ -1,7 +1,7 @@
 //! Adds: sent once, looked for when the answer was lost, and never sent again without proof (failure model, section 6).
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::changes::Ending;
 use super::engine::{Engine, Patience};
@@ -34,7 +34,7 @@ pub enum AddFate {
 
 impl Engine {
     /// Carries out one add. The lane of its pass waits meanwhile, so that what comes later stays behind it.
-    pub(super) async fn add(self: &Rc<Self>, add: Addition, key: PassKey, stop: Stop, done: &Ending) -> AddFate {
+    pub(super) async fn add(self: &Rc<Self>, mut add: Addition, key: PassKey, stop: Stop, done: &Ending) -> AddFate {
         // What may have been sent is looked for first, whatever stands before it.
         if self.is_doubtful(key) && !add.perhaps_sent {
             return AddFate::After;
@@ -67,6 +67,7 @@ impl Engine {
                     Proof::Stopped => return AddFate::Unsettled,
                 }
             }
+            add.since = Some(Instant::now());
             match self.converse(self.account().add(&add), &patience).await {
                 AddEnd::Applied { .. } => return AddFate::Applied { evidence: String::new() },
                 AddEnd::Already { message } => return AddFate::Already { message },
@@ -84,7 +85,7 @@ impl Engine {
         if self.account().read_back(add).is_none() {
             return Proof::Unknown("the platform offers nothing to look it up by".to_owned());
         }
-        let settling = self.limits().settling;
+        let settling = self.account().settling(add).unwrap_or(self.limits().settling);
         let mut pause = settling;
         let mut not_applied = None;
         loop {
@@ -92,7 +93,9 @@ impl Engine {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.draining() => return Proof::Stopped,
             }
-            let Some(look) = self.account().read_back(add) else { return Proof::Stopped };
+            let Some(look) = self.account().read_back(add) else {
+                return Proof::Unknown("the platform offers nothing to look it up by any more".to_owned());
+            };
             match self.converse(look, patience).await {
                 Proof::NotApplied(_) if not_applied.is_none() => {
                     not_applied = Some(());

@@ -56,8 +56,9 @@ pub struct Intent {
 pub enum Intended {
     /// Written down now: send it.
     Send,
-    /// Written down before, for this very row: an earlier start may have sent it. With the balances before, as then noted.
-    PerhapsSent { before: Option<String> },
+    /// Written down before, for this very row: an earlier start may have sent it. With the balances before, as then noted, and the
+    /// moment when it was written down.
+    PerhapsSent { before: Option<String>, at: DateTime<Utc> },
     /// Its effect is there already.
     Applied(KeyNote),
     /// Sent by another row, whose end is not known yet.

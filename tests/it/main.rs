@@ -5,6 +5,7 @@ mod demo;
 mod faults;
 mod login;
 mod model;
+mod platforms;
 mod readme;
 mod rig;
 mod source;

@@ -1,5 +1,7 @@
 //! Platform accounts.
 
+mod airship;
+mod http;
 mod passkit;
 
 use std::time::Duration;
@@ -21,8 +23,22 @@ pub(super) fn environment(written: Option<written::Environment>) -> Environment 
 const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
 
 /// The keys of each kind beside those.
-const OWN: [(written::PlatformKind, &str, &[&str]); 1] =
-    [(written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"])];
+const OWN: [(written::PlatformKind, &str, &[&str]); 3] = [
+    (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
+    (
+        written::PlatformKind::Http,
+        "http",
+        &[
+            "account", "auth", "headers", "fields", "find", "update", "create", "expire", "void", "earn", "burn", "redeem", "notify",
+            "batch", "answers", "probe",
+        ],
+    ),
+    (
+        written::PlatformKind::Airship,
+        "airship",
+        &["region", "template", "auth", "headers", "fields", "find", "update", "create", "notify", "answers", "probe"],
+    ),
+];
 
 impl Check<'_> {
     /// A key that another kind of platform has would be passed over in silence.
@@ -57,6 +73,8 @@ impl Check<'_> {
         let ca_file = platform.ca_file.as_ref().map(|path| self.path(&key.child("ca_file"), path));
         // Of a kind that is not known nothing else can be said.
         let kind = match kind? {
+            written::PlatformKind::Airship => PlatformKind::Http(self.airship(key, platform)?),
+            written::PlatformKind::Http => PlatformKind::Http(self.http(key, platform)?),
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
         };
         Some(Platform {

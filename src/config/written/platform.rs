@@ -1,9 +1,11 @@
 //! The `[platform.NAME]` sections as written. All kinds share one table; which keys belong to which kind is checked apart.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Allowance, SecretPlace, Span, Table};
+use super::{Allowance, Answers, Auth, HttpBatch, HttpCall, HttpField, HttpFind, HttpProbe, SecretPlace, Span, Table};
 
 /// A platform account: one set of credentials, one allowance.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -33,7 +35,7 @@ pub struct Platform {
     pub base_url: Option<String>,
 
     // passkit
-    /// Region of the account. This or `base_url` is needed.
+    /// Region of the account (kinds `passkit`, `airship`). This or `base_url` is needed.
     pub region: Option<Region>,
     /// API key.
     pub key: Option<Table<SecretPlace>>,
@@ -49,6 +51,46 @@ pub struct Platform {
     pub read_back: Option<ReadBack>,
     /// Nobody but passferry changes balances of this program. Needed for `read_back = "balance"`. Default false.
     pub sole_writer: Option<bool>,
+
+    // http
+    /// Which of several accounts at one address this is: any word. Default: there is one.
+    pub account: Option<String>,
+    /// What requests prove themselves by. Default: nothing.
+    pub auth: Option<Table<Auth>>,
+    /// Headers of every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// What passes can hold, by the names that feeds map. `*` in a name stands for anything without dots.
+    #[serde(default)]
+    pub fields: BTreeMap<String, Table<HttpField>>,
+    /// How a pass is found, where requests need what only the platform knows of it.
+    pub find: Option<Table<HttpFind>>,
+    /// How fields are changed.
+    pub update: Option<Table<HttpCall>>,
+    /// How a pass is issued.
+    pub create: Option<Table<HttpCall>>,
+    /// How a pass's validity is ended.
+    pub expire: Option<Table<HttpCall>>,
+    /// How a pass is taken away for good.
+    pub void: Option<Table<HttpCall>>,
+    /// How amounts are added.
+    pub earn: Option<Table<HttpCall>>,
+    /// How amounts are taken off.
+    pub burn: Option<Table<HttpCall>>,
+    /// How a pass is used up once.
+    pub redeem: Option<Table<HttpCall>>,
+    /// How a holder is notified.
+    pub notify: Option<Table<HttpCall>>,
+    /// How fields of several passes are changed by one request. `update` is then used for what cannot travel together.
+    pub batch: Option<Table<HttpBatch>>,
+    /// What answers mean.
+    pub answers: Option<Table<Answers>>,
+    /// A harmless request that proves the credentials, for `check --reach`.
+    pub probe: Option<Table<HttpProbe>>,
+
+    // airship
+    /// Identifier of the template whose passes these are.
+    pub template: Option<String>,
 }
 
 /// What proves an add.
@@ -69,10 +111,13 @@ pub enum ReadBack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlatformKind {
+    Airship,
+    /// Any other platform: the section describes how it is spoken to.
+    Http,
     Passkit,
 }
 
-/// PassKit's regions.
+/// Regions of PassKit (`pub1`, `pub2`) and Airship (`eu`, `us`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
@@ -80,6 +125,10 @@ pub enum Region {
     Pub1,
     /// USA.
     Pub2,
+    /// Europe.
+    Eu,
+    /// USA.
+    Us,
 }
 
 /// Real passes or not.

@@ -26,7 +26,7 @@ fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> R
             _ if !same => return Ok(Intended::Conflict(known)),
             KeyState::Applied => return Ok(Intended::Applied(known)),
             KeyState::InDoubt => return Ok(Intended::InDoubt(known)),
-            KeyState::Intended if own => return Ok(Intended::PerhapsSent { before: known.before }),
+            KeyState::Intended if own => return Ok(Intended::PerhapsSent { before: known.before, at: known.at }),
             KeyState::Intended => return Ok(Intended::Elsewhere(known)),
         }
     }

@@ -1,0 +1,5 @@
+//! Platforms, each through the front door.
+
+mod airship;
+mod http;
+mod samples;
