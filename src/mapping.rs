@@ -15,12 +15,13 @@ use crate::outcome::{Code, Problem};
 use crate::platform::{Account, FieldKind, FieldRule};
 use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
 use crate::schema::value::Value;
-use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage, strict_date, strict_datetime};
+use crate::schema::{Columns, Empty, FieldType, Schema, looks_like_spreadsheet_damage, strict_date, strict_datetime};
 pub use adds::Place;
 use adds::{AddRules, Consenting};
 
 mod adds;
 mod stamp;
+mod times;
 
 /// A feed's mapped fields are told apart by one bit each.
 pub const FIELDS_MAX: usize = 64;
@@ -67,7 +68,12 @@ pub struct MappedField {
 
 enum FieldSource {
     Field(usize),
-    Template { name: String, fields: Vec<usize> },
+    Template {
+        name: String,
+        fields: Vec<usize>,
+        /// It reckons with numbers, which must then be such.
+        multiplies: bool,
+    },
 }
 
 impl MappedField {
@@ -126,7 +132,9 @@ impl Mapping {
             };
             let source = match mapping {
                 FieldMapping::Column(column) => field_named(&key, column).map(FieldSource::Field),
-                FieldMapping::Template(text) => template_source(&mut templates, name, text, &key, &mut field_named, &mut more_faults),
+                FieldMapping::Template(text) => {
+                    template_source(&mut templates, name, text, &key, schema, &mut field_named, &mut more_faults)
+                }
             };
             let Some(source) = source else { continue };
             let mut field = MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, personal: false };
@@ -294,7 +302,7 @@ impl Mapping {
                 Some(value) => value.clone(),
                 None => return Ok(None),
             },
-            FieldSource::Template { name, fields } => {
+            FieldSource::Template { name, fields, multiplies } => {
                 if fields.iter().all(|&index| values[index].is_none()) && !fields.is_empty() {
                     return Ok(None);
                 }
@@ -302,6 +310,10 @@ impl Mapping {
                     |&index: &usize| matches!(&values[index], Some(Value::Text(text) | Value::Big(text)) if text.len() > TEMPLATE_CELL_MAX);
                 if fields.iter().any(long) {
                     return Err(format!("a cell has more than {TEMPLATE_CELL_MAX} bytes, too many for a template"));
+                }
+                // The engine would take it for text, and repeat it.
+                if *multiplies && fields.iter().any(|&index| matches!(values[index], Some(Value::Big(_)))) {
+                    return Err("a number is too large to be multiplied".to_owned());
                 }
                 let text = self.render(name, fields, values)?;
                 if text.trim().is_empty() {
@@ -389,13 +401,20 @@ fn template_source(
     name: &str,
     text: &str,
     key: &str,
+    schema: &Schema,
     field_named: &mut dyn FnMut(&str, &str) -> Option<usize>,
     faults: &mut Vec<String>,
 ) -> Option<FieldSource> {
     match used_columns(templates, name, text) {
         Ok(columns) => {
             let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(key, column)).collect();
-            (indexes.len() == columns.len()).then(|| FieldSource::Template { name: name.to_owned(), fields: indexes })
+            let is_number = |name: &str| schema.field_index(name).is_some_and(|index| schema.fields()[index].kind == FieldType::Integer);
+            let multiplies = times::multiplies(text, is_number).map_err(|fault| faults.push(format!("{key}: {fault}")));
+            (indexes.len() == columns.len()).then(|| FieldSource::Template {
+                name: name.to_owned(),
+                fields: indexes,
+                multiplies: multiplies.unwrap_or(true),
+            })
         }
         Err(fault) => {
             faults.push(format!("{key}: {fault}"));

@@ -246,10 +246,11 @@ codes! {
     DuplicateKey = "duplicate-key", false, "Several records name the same pass and the feed refuses that.", "Send one record per pass, or choose another policy in feed.duplicates.";
     // Adds
     KeyConflict = "key-conflict", false, "The same transaction was applied or is on its way with another amount, pass or text.", "Find out which of the two is right; a correction of what was applied is a transaction of its own.";
-    AddInDoubt = "add-in-doubt", false, "An add was sent and nothing proves whether the platform applied it.", "Look at the pass, then decide by passferry settle RUN:LINE applied, not-applied or resend.";
+    AddInDoubt = "add-in-doubt", false, "An add was sent and nothing proves whether the platform applied it.", "Look at the pass, then decide by passferry settle KEY (or RUN:LINE) applied, not-applied or resend.";
     PassInDoubt = "pass-in-doubt", false, "An earlier add of the same pass is in doubt, and this one comes after it.", "Settle the earlier one; this row is then taken up by itself.";
     SettledNotApplied = "settled-not-applied", false, "It was in doubt, and a person decided that it was not applied and shall not be.", "Nothing.";
     SettledResend = "settled-resend", true, "It was in doubt, and a person decided that it be sent again: a run of its own does that.", "Nothing; the newer run tells how it ended.";
+    KeyForgotten = "key-forgotten", false, "The row was first delivered longer ago than keys of adds are kept, so that nothing tells whether it was applied then.", "Look at the pass; what is missing goes in a new file, as a transaction of its own.";
     NotificationExpired = "notification-expired", false, "The notification waited longer than the feed allows.", "Nothing, or deliver it again with a new transaction.";
     SeedFailed = "seed-failed", true, "A seed of the notification failed, so that nobody else was notified.", "Look at the seed's row, then retry the run.";
     // Corrections

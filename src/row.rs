@@ -214,6 +214,14 @@ pub struct AddKey {
     pub kind: AddKind,
 }
 
+impl AddKey {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<AddKey> {
+        let (row, kind) = text.split_once('-')?;
+        Some(AddKey { row: RowKey::parse(row)?, kind: AddKind::parse(kind)? })
+    }
+}
+
 impl fmt::Display for AddKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}-{}", self.row, self.kind)

@@ -408,10 +408,13 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
         let mut runs = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: open.clone(), limit: None })?;
         runs.reverse();
         let mut advanced = false;
-        for mut run in runs {
+        for run in runs {
             if stop.is_draining() {
                 return Ok(sweep);
             }
+            let Some(_hand) = road.take_in_hand(&run.id) else { continue };
+            // Whoever had it until now may have taken it further, or given it to its feed.
+            let Some(mut run) = road.ledger.run(&run.id)?.filter(|run| !run.state.is_over() && run.feed == feed.name) else { continue };
             // A paused feed still heeds what somebody asked of one of its runs.
             if road.is_paused(&feed.name)? && road.ledger.peek_wish(&run.id)?.is_none() {
                 continue;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
 use owo_colors::OwoColorize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::{Exit, Failure, Global, out};
 use crate::config::Faults;
 use crate::config::meant::{After, Config, Feed, Mode, Platform};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, pause};
 use crate::pipeline::places::{Places, place_of};
 use crate::pipeline::road::{FeedFaults, connector, prepare};
 use crate::platform;
@@ -213,7 +214,7 @@ fn reach_all(config: &Config) -> Vec<Reached> {
             all.push(reached(format!("feed {}", feed.name), probed));
         }
     }
-    all.extend(config.platforms.iter().map(|(name, settings)| reach_platform(name, settings)));
+    all.extend(config.platforms.iter().map(|(name, settings)| reach_platform(name, settings, &config.state)));
     all
 }
 
@@ -227,12 +228,17 @@ fn same_folder(feed: &Feed, places: &Places, link: &Link, links: &BTreeMap<&str,
     places.note(&inbox, place, link, &|source| links.get(source)).err().map(|conflict| conflict.to_string())
 }
 
-fn reach_platform(name: &str, settings: &Platform) -> Reached {
+fn reach_platform(name: &str, settings: &Platform, state: &Path) -> Reached {
     let what = format!("platform {name}");
     match Dispatch::start(platform::open(settings), settings) {
         Ok(dispatch) => {
             let reach = dispatch.probe();
-            Reached { what, ok: reach.ok, message: reach.message, exit: Exit::Unavailable }
+            let exit = if reach.denied { Exit::Denied } else { Exit::Unavailable };
+            if reach.ok {
+                // What it asked for a while ago counts no more.
+                pause::Record::of(state, name).clear();
+            }
+            Reached { what, ok: reach.ok, message: reach.message, exit }
         }
         Err(error) => Reached { what, ok: false, message: format!("{error:#}"), exit: Exit::Config },
     }

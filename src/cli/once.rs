@@ -8,6 +8,7 @@ use crate::config::meant::Config;
 use crate::ledger::{RunFilter, State};
 use crate::pipeline::Road;
 use crate::pipeline::report::json::needing_person;
+use crate::platform::for_log;
 use crate::watcher::{self, Trouble};
 
 #[derive(clap::Args, Debug)]
@@ -36,7 +37,7 @@ fn sweep(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Res
     road.unclean = lead.is_unclean();
     let sweep = watcher::once(&Arc::new(road), &stop, args.patience)?;
     for reason in &sweep.later {
-        tracing::warn!("left for the next sweep: {reason}");
+        tracing::warn!("left for the next sweep: {}", for_log(reason));
     }
     let mut exit = match sweep.trouble {
         Some(Trouble::Denied) => Exit::Denied,

@@ -16,7 +16,7 @@ use super::validate::{tell_fault, tell_header};
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};
 use crate::ledger::run::{Moves, Verdict};
-use crate::ledger::{Ledger, Mark, Row, RunKind};
+use crate::ledger::{Ledger, Mark, Row, Run, RunFilter, RunKind};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::reserved_columns;
@@ -137,7 +137,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     let mut pending = PendingPasses::default();
-    ledger.pending_passes(&feed.platform.name, "", &mut |_, pass, _, _| pending.insert(pass, Verb::Void, std::iter::empty()))?;
+    let placed = |run: Run| (run.account == feed.platform.name && run.is_placed()).then_some(run.id);
+    let before: Vec<String> = ledger.runs(&RunFilter::default())?.into_iter().filter_map(placed).collect();
+    ledger.pending_passes(&before, &mut |row| pending.insert(row.pass, Verb::Void, std::iter::empty()))?;
     let against = Against {
         ledger: &*ledger,
         run: "",
@@ -151,6 +153,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         force: args.force,
         pending: &pending,
         sent: &Sent::default(),
+        declines: false,
+        forgotten: false,
+        meet: None,
         stale: None,
     };
     let mut first = First { rows: Vec::new(), wanted: args.rows };

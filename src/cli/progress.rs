@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::dispatch::Health;
 use crate::ledger::Run;
 use crate::pipeline::{Progress, Station};
+use crate::platform::for_log;
 
 /// Bars when standard error is a terminal and `bars` are wanted, else lines.
 pub fn choose(bars: bool) -> std::sync::Arc<dyn Progress> {
@@ -92,7 +93,7 @@ impl Progress for Lines {
     fn health(&self, _run: &Run, health: &Health) {
         match health {
             Health::Up => info!("the platform answers again"),
-            Health::Out { reason, .. } => warn!("paused, the platform is out: {reason}"),
+            Health::Out { reason, .. } => warn!("paused, the platform is out: {}", for_log(reason)),
         }
     }
 

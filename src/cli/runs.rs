@@ -35,6 +35,13 @@ fn state(text: &str) -> Result<State, String> {
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let ledger = context::Reading::open(&config)?;
+    if let Some(feed) = args.feed.as_deref().filter(|feed| !config.feeds.contains_key(*feed)) {
+        // One that was taken out of the configuration still has its runs.
+        let past = ledger.runs(&RunFilter { feed: Some(feed.to_owned()), limit: Some(1), ..RunFilter::default() })?;
+        if past.is_empty() {
+            context::feed(&config, feed)?;
+        }
+    }
     let filter = RunFilter { feed: args.feed.clone(), states: args.state.clone(), limit: Some(args.limit) };
     let lines = ledger.runs(&filter)?.iter().map(|run| RunLine::of(run, &*ledger)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut out = out::stdout();

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
@@ -19,7 +18,7 @@ use crate::pipeline::decode::{DecodeError, Dialect, FileFault, read_record, spli
 use crate::pipeline::road::{Prepared, pool, prepare};
 use crate::pipeline::validate::{Rejected, Rules, ValidateError, validate};
 use crate::platform;
-use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault};
+use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault, read_descriptor};
 
 /// Check every cell of a file against a schema, or against a feed's schema and mapping
 ///
@@ -218,7 +217,10 @@ fn against(global: &Global, args: &Args) -> anyhow::Result<Against> {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+    read_descriptor(path).map_err(|error| {
+        let exit = if error.kind() == std::io::ErrorKind::PermissionDenied { Exit::Denied } else { Exit::NoInput };
+        Failure::new(exit, format!("{}: {error}", path.display())).into()
+    })
 }
 
 fn descriptor_fault(path: &Path, faults: &[SchemaFault]) -> Failure {

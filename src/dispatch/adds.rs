@@ -3,10 +3,11 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::Caller;
 use super::changes::Ending;
 use super::engine::{Engine, Patience};
 use crate::outcome::{Code, Outcome};
-use crate::platform::{AddEnd, Proof};
+use crate::platform::{AddEnd, Proof, for_log};
 use crate::row::{Addition, PassKey};
 use crate::stop::Stop;
 
@@ -34,7 +35,8 @@ pub enum AddFate {
 
 impl Engine {
     /// Carries out one add. The lane of its pass waits meanwhile, so that what comes later stays behind it.
-    pub(super) async fn add(self: &Rc<Self>, mut add: Addition, key: PassKey, stop: Stop, done: &Ending) -> AddFate {
+    pub(super) async fn add(self: &Rc<Self>, mut add: Addition, key: PassKey, caller: Caller, done: &Ending) -> AddFate {
+        let stop = caller.stop.clone();
         // What may have been sent is looked for first, whatever stands before it.
         if self.is_doubtful(key) && !add.perhaps_sent {
             return AddFate::After;
@@ -42,7 +44,7 @@ impl Engine {
         if stop.is_draining() && !add.perhaps_sent {
             return AddFate::NotSent;
         }
-        let patience = Patience::Endless(stop.clone());
+        let patience = Patience::Endless(caller);
         let mut lost = add.perhaps_sent.then(|| "passferry stopped while the answer was awaited".to_owned());
         let mut sent_again = false;
         loop {
@@ -56,12 +58,13 @@ impl Engine {
                     }
                     Proof::NotApplied(_) if self.is_doubtful(key) => return AddFate::After,
                     Proof::NotApplied(evidence) => {
+                        let evidence = for_log(&evidence);
                         tracing::info!(key = %add.key, evidence, "an add whose answer was lost was not applied: it is sent again");
                         sent_again = true;
                     }
                     Proof::Unknown(evidence) => {
                         self.doubt(key);
-                        tracing::warn!(key = %add.key, reason, evidence, "an add is in doubt");
+                        tracing::warn!(key = %add.key, reason = for_log(&reason), evidence = for_log(&evidence), "an add is in doubt");
                         return AddFate::InDoubt { message: format!("{reason}; {evidence}") };
                     }
                     Proof::Stopped => return AddFate::Unsettled,

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::Caller;
 use super::caught::{Panicked, caught};
 use super::engine::{Engine, Patience};
 use crate::platform::ChangeResult;
 use crate::row::Change;
-use crate::stop::Stop;
 
 /// How long a change waits for others before its batch leaves unfilled. Far below the time of one request.
 const GATHER: Duration = Duration::from_millis(5);
@@ -23,34 +23,34 @@ type Waiting = (Change, oneshot::Sender<ChangeResult>);
 #[derive(Default)]
 pub(super) struct Gathered {
     waiting: Vec<Waiting>,
-    stop: Option<Stop>,
+    caller: Option<Caller>,
     /// Batches that left so far: whoever waited for an earlier one is late.
     left: u64,
 }
 
 impl Gathered {
-    fn take(&mut self) -> Option<(Vec<Waiting>, Stop)> {
-        let stop = self.stop.take()?;
+    fn take(&mut self) -> Option<(Vec<Waiting>, Caller)> {
+        let caller = self.caller.take()?;
         self.left += 1;
-        Some((std::mem::take(&mut self.waiting), stop))
+        Some((std::mem::take(&mut self.waiting), caller))
     }
 }
 
 impl Engine {
     /// Carries out a change together with others.
-    pub(super) async fn gather(self: &Rc<Self>, change: Change, stop: Stop) -> Result<ChangeResult, Panicked> {
+    pub(super) async fn gather(self: &Rc<Self>, change: Change, caller: Caller) -> Result<ChangeResult, Panicked> {
         let (sender, receiver) = oneshot::channel();
-        self.join_others((change, sender), stop);
+        self.join_others((change, sender), caller);
         // The sender is dropped without a word only by a panic.
         receiver.await.map_err(|_| Panicked)
     }
 
-    fn join_others(self: &Rc<Self>, one: Waiting, stop: Stop) {
+    fn join_others(self: &Rc<Self>, one: Waiting, caller: Caller) {
         let mut gathered = self.gathered.borrow_mut();
-        if gathered.stop.as_ref().is_some_and(|others| !others.is_same(&stop)) {
+        if gathered.caller.as_ref().is_some_and(|others| !others.stop.is_same(&caller.stop)) {
             self.leave(&mut gathered);
         }
-        gathered.stop = Some(stop);
+        gathered.caller = Some(caller);
         gathered.waiting.push(one);
         if gathered.waiting.len() >= self.limits().change_batch {
             self.leave(&mut gathered);
@@ -68,11 +68,11 @@ impl Engine {
 
     /// Sends what has gathered.
     fn leave(self: &Rc<Self>, gathered: &mut Gathered) {
-        let Some((batch, stop)) = gathered.take() else { return };
+        let Some((batch, caller)) = gathered.take() else { return };
         let (changes, senders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let engine = self.clone();
         tokio::task::spawn_local(async move {
-            let patience = Patience::Endless(stop);
+            let patience = Patience::Endless(caller);
             let results = caught(async { engine.converse(engine.account().apply_batch(changes), &patience).await }).await;
             for (sender, result) in std::iter::zip(senders, results.unwrap_or_default()) {
                 // Nobody waits only when the engine ends.

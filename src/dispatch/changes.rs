@@ -8,11 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::Caller;
 use super::adds::AddFate;
 use super::engine::{Command, Job, Work};
 use crate::platform::ChangeResult;
 use crate::row::{AddKey, Addition, Change, PassKey};
-use crate::stop::Stop;
 
 /// How long results gather before a thread that waits for them looks again.
 const GATHER: Duration = Duration::from_millis(1);
@@ -40,7 +40,7 @@ pub struct ChangeSender {
     commands: Option<UnboundedSender<Command>>,
     results: Sender<Came>,
     window: Arc<Window>,
-    stop: Stop,
+    caller: Caller,
 }
 
 /// The half that results come from.
@@ -49,10 +49,10 @@ pub struct ChangeReceiver {
 }
 
 impl Changes {
-    pub(super) fn new(commands: Option<UnboundedSender<Command>>, stop: Stop, window: usize) -> Changes {
+    pub(super) fn new(commands: Option<UnboundedSender<Command>>, caller: Caller, window: usize) -> Changes {
         let (results, received) = crossbeam_channel::unbounded();
         let window = Arc::new(Window { outstanding: Mutex::new(0), parked: AtomicUsize::new(0), room: Condvar::new(), size: window });
-        Changes { sender: Some(ChangeSender { commands, results, window, stop }), receiver: ChangeReceiver { results: received } }
+        Changes { sender: Some(ChangeSender { commands, results, window, caller }), receiver: ChangeReceiver { results: received } }
     }
 
     /// See [`ChangeSender::send`].
@@ -99,13 +99,13 @@ impl ChangeSender {
     fn hand_over(&self, work: Work, key: PassKey) {
         self.window.enter();
         // Nobody wakes this one: whoever receives is far behind, and a look now and then costs nothing. When all ends, nobody may receive.
-        while self.results.len() >= RESULTS_MAX && !self.stop.is_draining() {
+        while self.results.len() >= RESULTS_MAX && !self.caller.stop.is_draining() {
             std::thread::sleep(GATHER);
         }
         let done = Ending { results: self.results.clone(), window: self.window.clone(), parked: Cell::new(false) };
         if let Some(commands) = &self.commands {
             // After the thread ended the job is dropped, which makes room and lets the receiver end without its result.
-            let _ = commands.send(Command::Job(Box::new(Job { work, key, stop: self.stop.clone(), done })));
+            let _ = commands.send(Command::Job(Box::new(Job { work, key, caller: self.caller.clone(), done })));
         }
     }
 }

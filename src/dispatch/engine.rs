@@ -13,13 +13,13 @@ use reqwest::header::HeaderMap;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Shared;
 use super::adds::AddFate;
 use super::batch::Gathered;
 use super::caught::{Panicked, caught};
 use super::changes::{Came, Ending};
 use super::client::{Client, Lost};
 use super::gate::{Failed, Gate};
+use super::{Caller, Shared};
 use crate::outcome::{Code, Outcome};
 use crate::platform::{Account, Answer, ChangeResult, Conversation, Limits, OperationResult, RawAnswer, Request, Step, Verdict};
 use crate::row::{Addition, Change, PassKey};
@@ -48,14 +48,14 @@ pub(super) enum Work {
 pub(super) struct Job {
     pub work: Work,
     pub key: PassKey,
-    pub stop: Stop,
+    pub caller: Caller,
     pub done: Ending,
 }
 
 /// How long a conversation puts up with trouble.
 pub(super) enum Patience {
     /// Through outages, until it is stopped.
-    Endless(Stop),
+    Endless(Caller),
     /// As many tries as the limits say, whoever else succeeds.
     Tries,
     /// Not at all, and without waiting for leave.
@@ -65,8 +65,15 @@ pub(super) enum Patience {
 impl Patience {
     fn stop(&self) -> Option<&Stop> {
         match self {
-            Patience::Endless(stop) => Some(stop),
+            Patience::Endless(caller) => Some(&caller.stop),
             Patience::Tries | Patience::Once => None,
+        }
+    }
+
+    /// A request leaves.
+    fn count(&self) {
+        if let Patience::Endless(caller) = self {
+            caller.requests.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -74,10 +81,23 @@ impl Patience {
 /// How one try ended.
 enum Attempt {
     Final(Answer),
-    Again { reason: String, unsure: bool },
+    Again {
+        reason: String,
+        unsure: bool,
+    },
+    /// Refused, and nobody knows yet whether it is about the request: this answer counts when it stays so.
+    Undecided {
+        reason: String,
+        answer: Answer,
+    },
     Slow(Option<Duration>),
     Unauthorized(String),
-    Outage { reason: String, unsure: bool },
+    /// There are no credentials that could be used; nothing was sent.
+    Unsigned(String),
+    Outage {
+        reason: String,
+        unsure: bool,
+    },
 }
 
 pub(super) struct Engine {
@@ -166,21 +186,21 @@ impl Engine {
 
     async fn run_lane(self: &Rc<Self>, first: Job) {
         let mut next = Some(first);
-        while let Some(Job { work, key, stop, done }) = next {
+        while let Some(Job { work, key, caller, done }) = next {
             match work {
                 Work::Change(change) => {
                     let (row, fields) = (change.row, change.fields.iter().map(|field| field.field).collect());
                     let end = if self.limits.change_batch > 1 {
-                        self.gather(change, stop).await
+                        self.gather(change, caller).await
                     } else {
-                        let patience = Patience::Endless(stop);
+                        let patience = Patience::Endless(caller);
                         caught(async { self.converse(self.account.apply(change), &patience).await }).await
                     };
                     done.send(Came::Change(row, end.unwrap_or_else(|Panicked| broken(fields))));
                 }
                 Work::Add(add) => {
                     let (row, add_key) = (add.row, add.key);
-                    let fate = caught(self.add(add, key, stop, &done)).await.unwrap_or_else(|Panicked| {
+                    let fate = caught(self.add(add, key, caller, &done)).await.unwrap_or_else(|Panicked| {
                         self.doubt(key);
                         AddFate::InDoubt { message: Panicked::WORDS.to_owned() }
                     });
@@ -243,11 +263,12 @@ impl Engine {
     /// One request with all the repeating it takes.
     async fn exchange(self: &Rc<Self>, request: &Request, patience: &Patience) -> Answer {
         if matches!(patience, Patience::Once) {
-            return self.exchange_once(request).await;
+            return self.exchange_once(request, patience).await;
         }
         let stop = patience.stop();
         let successes = self.gate.successes();
         let (mut tries, mut repeats, mut unsure, mut signed_again) = (0, 0_u32, false, false);
+        let mut refusal = None;
         loop {
             let Some(permit) = self.gate.acquire(stop, request.weight).await else { return Answer::Stopped { sent: unsure } };
             if request.expires.is_some_and(|end| Instant::now() >= end) {
@@ -258,10 +279,10 @@ impl Engine {
             }
             repeats += 1;
             let attempt = match stop {
-                None => self.attempt(request).await,
+                None => self.attempt(request, patience).await,
                 Some(stop) => tokio::select! {
                     biased;
-                    attempt = self.attempt(request) => attempt,
+                    attempt = self.attempt(request, patience) => attempt,
                     () = stop.stopped_now() => return Answer::Stopped { sent: true },
                 },
             };
@@ -274,12 +295,17 @@ impl Engine {
                     self.gate.slow(&permit, after);
                     continue;
                 }
+                Attempt::Undecided { reason, answer } => {
+                    self.gate.success(&permit);
+                    refusal = Some(answer);
+                    (reason, Failed::Counted)
+                }
                 // Once with a fresh signature, before anybody is told.
                 Attempt::Unauthorized(_) if !signed_again => {
                     signed_again = true;
                     continue;
                 }
-                Attempt::Unauthorized(reason) => {
+                Attempt::Unauthorized(reason) | Attempt::Unsigned(reason) => {
                     self.gate.outage(Some(&permit), reason.clone());
                     (reason, Failed::Out { ask: false })
                 }
@@ -291,6 +317,7 @@ impl Engine {
                 Attempt::Again { reason, unsure: maybe } => {
                     unsure |= maybe;
                     signed_again = false;
+                    refusal = None;
                     let failed = self.gate.failure(&permit, &reason);
                     (reason, failed)
                 }
@@ -302,10 +329,10 @@ impl Engine {
             let counts = failed == Failed::Counted || matches!(patience, Patience::Tries);
             tries += u32::from(counts);
             // Where half of all requests fail, a few rows must fail several times running; they are given longer, not for ever.
-            let patient = matches!(patience, Patience::Endless(_)) && self.gate.others_fail(tries);
+            let patient = refusal.is_none() && matches!(patience, Patience::Endless(_)) && self.gate.others_fail(tries);
             if tries >= if patient { self.limits.tries.saturating_mul(TRIES_IN_TROUBLE) } else { self.limits.tries } {
                 if matches!(patience, Patience::Tries) || self.gate.successes() > successes || self.ask_platform().await {
-                    return Answer::Exhausted { tries, message: reason };
+                    return refusal.unwrap_or(Answer::Exhausted { tries, message: reason, denied: false });
                 }
                 self.gate.outage(None, reason);
             } else if counts {
@@ -323,18 +350,21 @@ impl Engine {
         }
     }
 
-    async fn exchange_once(&self, request: &Request) -> Answer {
-        let mut attempt = self.attempt(request).await;
+    async fn exchange_once(&self, request: &Request, patience: &Patience) -> Answer {
+        let mut attempt = self.attempt(request, patience).await;
         if matches!(attempt, Attempt::Unauthorized(_)) {
-            attempt = self.attempt(request).await;
+            attempt = self.attempt(request, patience).await;
         }
+        let denied = matches!(attempt, Attempt::Unauthorized(_) | Attempt::Unsigned(_));
         let message = match attempt {
-            Attempt::Final(answer) => return answer,
-            Attempt::Again { reason, .. } | Attempt::Unauthorized(reason) | Attempt::Outage { reason, .. } => reason,
+            Attempt::Final(answer) | Attempt::Undecided { answer, .. } => return answer,
+            Attempt::Again { reason, .. } | Attempt::Unauthorized(reason) | Attempt::Unsigned(reason) | Attempt::Outage { reason, .. } => {
+                reason
+            }
             Attempt::Slow(None) => "it asks to slow down (429)".to_owned(),
             Attempt::Slow(Some(after)) => format!("it asks for a pause of {} (429)", humantime::format_duration(after)),
         };
-        Answer::Exhausted { tries: 1, message }
+        Answer::Exhausted { tries: 1, message, denied }
     }
 
     /// Does the platform answer at all? Tells a row that fails alone from a platform that fails. One asks for all.
@@ -370,7 +400,7 @@ impl Engine {
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Attempt {
+    async fn attempt(&self, request: &Request, patience: &Patience) -> Attempt {
         let mut headers = HeaderMap::with_capacity(4);
         let now = SystemTime::now();
         if let Some(reason) = crate::clock::fault(now) {
@@ -380,9 +410,10 @@ impl Engine {
             return Attempt::Outage { reason, unsure: false };
         }
         if let Err(error) = self.account.authorize(&mut headers, now) {
-            return Attempt::Outage { reason: format!("no credentials to sign with: {error}"), unsure: false };
+            return Attempt::Unsigned(format!("no credentials to sign with: {error}"));
         }
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        patience.count();
         let raw = match self.client.send(request, headers).await {
             Ok(raw) => raw,
             Err(Lost::Unreachable(reason)) => return Attempt::Outage { reason, unsure: false },
@@ -399,6 +430,8 @@ impl Engine {
             Verdict::SlowDown { after } => Attempt::Slow(after),
             Verdict::Reauthorize { reason } => Attempt::Unauthorized(reason),
             Verdict::Outage { reason } => Attempt::Outage { reason, unsure: true },
+            Verdict::Barred { reason } => Attempt::Outage { reason, unsure: false },
+            Verdict::Undecided { reason } => Attempt::Undecided { reason, answer: Answer::Http { status: raw.status, body: raw.body } },
         }
     }
 }
@@ -418,6 +451,8 @@ const fn kind(verdict: &Verdict) -> &'static str {
         Verdict::SlowDown { .. } => "slow down",
         Verdict::Reauthorize { .. } => "sign again",
         Verdict::Outage { .. } => "outage",
+        Verdict::Barred { .. } => "barred",
+        Verdict::Undecided { .. } => "undecided",
     }
 }
 

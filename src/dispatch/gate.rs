@@ -15,7 +15,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Notify, oneshot};
 
 use super::Shared;
-use crate::platform::Limits;
+use super::pause::{KEPT_MIN, Record};
+use crate::platform::{Limits, for_log};
 use crate::stop::Stop;
 
 /// Results the breaker looks back on, and how many of them must be failures (failure model D4: 50 % of 50). It need not see all fifty: at
@@ -147,7 +148,8 @@ impl State {
 
 impl Gate {
     pub(super) fn new(name: String, limits: &Limits, shared: Arc<Shared>) -> Rc<Gate> {
-        Rc::new(Gate {
+        let left = shared.pause.as_ref().and_then(Record::left);
+        let gate = Rc::new(Gate {
             name,
             state: RefCell::new(State {
                 waiting: VecDeque::new(),
@@ -174,7 +176,15 @@ impl Gate {
             shared,
             pause_min: limits.backoff_min.max(Duration::from_millis(1)),
             probe_max: (limits.backoff_max * PROBE_BACKOFFS).clamp(limits.backoff_min.max(Duration::from_millis(1)), PROBE_MAX),
-        })
+        });
+        if let Some(left) = left {
+            let reason = format!(
+                "it asked for a pause (429) before passferry was started, which has {} left; passferry check --reach asks it whether that still counts",
+                humantime::format_duration(Duration::from_secs(left.as_secs() + 1))
+            );
+            gate.go_out(&mut gate.state.borrow_mut(), Instant::now(), reason, Some(left));
+        }
+        gate
     }
 
     /// Waits for leave to send a request that counts as `weight`. None when draining begins first.
@@ -323,6 +333,9 @@ impl Gate {
         if fresh {
             state.slowed = Some(now);
         }
+        if let Some(record) = self.shared.pause.as_ref().filter(|_| pause >= KEPT_MIN) {
+            record.keep(pause.min(SLOW_MAX));
+        }
         let since = *state.slowed_since.get_or_insert(now);
         if pause > SLOW_MAX {
             let reason = format!("it asks for a pause of {} (429)", humantime::format_duration(Duration::from_secs(pause.as_secs())));
@@ -349,7 +362,7 @@ impl Gate {
     fn go_out(&self, state: &mut State, now: Instant, reason: String, pause: Option<Duration>) {
         let since = state.out.as_ref().map_or(now, |out| out.since);
         if state.out.is_none() {
-            tracing::warn!(platform = self.name, reason, "the platform is out; nothing is sent but single probes");
+            tracing::warn!(platform = self.name, reason = for_log(&reason), "the platform is out; nothing is sent but single probes");
         }
         state.forget();
         state.out = Some(Out { since, interval: self.pause_min, next: now + pause.unwrap_or(self.pause_min), probes: 0 });

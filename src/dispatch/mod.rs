@@ -13,9 +13,11 @@ mod changes;
 mod client;
 mod engine;
 mod gate;
+pub mod pause;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -55,6 +57,9 @@ pub struct Counters {
     pub slowed: u64,
 }
 
+/// Changes of a run under way at once, at least: so many rows tell what is about them from what is about the account (failure model, D10).
+const WINDOW_MIN: usize = 24;
+
 /// What the sending thread tells the others.
 #[derive(Default)]
 struct Shared {
@@ -62,12 +67,27 @@ struct Shared {
     repeats: AtomicU64,
     slowed: AtomicU64,
     out: Mutex<Option<(String, Instant)>>,
+    /// Where a pause outlives the process.
+    pause: Option<pause::Record>,
 }
 
 impl Shared {
     fn set_out(&self, out: Option<(String, Instant)>) {
         *self.out.lock().unwrap_or_else(PoisonError::into_inner) = out;
     }
+}
+
+/// For whom something is sent.
+#[derive(Clone)]
+struct Caller {
+    stop: Stop,
+    requests: Arc<AtomicU64>,
+}
+
+/// A platform account as one run uses it. See [`Dispatch::for_run`].
+pub struct ForRun<'d> {
+    dispatch: &'d Dispatch,
+    caller: Caller,
 }
 
 /// Sends for one platform account. Dropping it abandons what is outstanding and joins its thread.
@@ -82,11 +102,20 @@ pub struct Dispatch {
 impl Dispatch {
     /// Starts the account's thread. Fails when the CA file is unreadable, the address is no URL, or TLS cannot be set up; nothing is sent.
     pub fn start(account: Account, settings: &meant::Platform) -> anyhow::Result<Dispatch> {
+        Dispatch::start_with(account, settings, None)
+    }
+
+    /// The same for a process that takes up what an earlier one left in this state directory: a pause that the platform asked for goes on.
+    pub fn start_in(account: Account, settings: &meant::Platform, state: &Path) -> anyhow::Result<Dispatch> {
+        Dispatch::start_with(account, settings, Some(pause::Record::of(state, &settings.name)))
+    }
+
+    fn start_with(account: Account, settings: &meant::Platform, pause: Option<pause::Record>) -> anyhow::Result<Dispatch> {
         let limits = limits_of(&account.limits(), settings);
         let client = Client::new(account.base_url(), &limits, settings.ca_file.as_deref())
             .with_context(|| format!("platform {}: cannot set up its connection", settings.name))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending thread")?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { pause, ..Shared::default() });
         let (commands, receiver) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(format!("send-{}", settings.name))
@@ -106,69 +135,19 @@ impl Dispatch {
         self.limits.clone()
     }
 
-    /// Finds passes: one finding a target, in the same order. Blocks until all are known, through outages too, or `stop` is raised.
-    ///
-    /// A bulk question that keeps failing says nothing about the passes it names: they are asked for one by one.
+    /// The account for one run: what the run sends is counted apart from what others send at the same time.
+    pub fn for_run(&self, stop: &Stop) -> ForRun<'_> {
+        ForRun { dispatch: self, caller: Caller { stop: stop.clone(), requests: Arc::default() } }
+    }
+
+    /// See [`ForRun::find`].
     pub fn find(&self, targets: Vec<Target>, stop: &Stop) -> Vec<Finding> {
-        let mut findings = vec![Finding::NotAttempted; targets.len()];
-        let all = targets.iter().cloned().enumerate().collect();
-        self.find_in_batches(all, self.limits.find_batch, stop, &mut findings);
-        let unproven = |finding: &Finding| {
-            matches!(finding, Finding::Failed { code: Code::RetriesExhausted | Code::AnswerUnreadable | Code::InternalError, .. })
-        };
-        let again: Vec<(usize, Target)> = targets
-            .into_iter()
-            .enumerate()
-            .filter(|(index, target)| matches!(target, Target::External(_)) && unproven(&findings[*index]))
-            .collect();
-        if again.len() > 1 {
-            self.find_in_batches(again, 1, stop, &mut findings);
-        }
-        findings
+        self.for_run(stop).find(targets)
     }
 
-    fn find_in_batches(&self, targets: Vec<(usize, Target)>, size: usize, stop: &Stop, findings: &mut [Finding]) {
-        let (results, received) = crossbeam_channel::unbounded();
-        let mut by_external = Vec::new();
-        // Lists select by external ID; a pass ID is one request each, so those gain from being separate.
-        for (index, target) in targets {
-            match target {
-                Target::External(_) => by_external.push((index, target)),
-                Target::Pass(_) => self.find_batch(vec![(index, target)], stop, &results),
-            }
-        }
-        let mut rest = by_external.into_iter().peekable();
-        while rest.peek().is_some() {
-            self.find_batch(rest.by_ref().take(size.max(1)).collect(), stop, &results);
-        }
-        drop(results);
-        for (indexes, found) in received {
-            for (index, finding) in std::iter::zip::<Vec<usize>, Vec<Finding>>(indexes, found) {
-                findings[index] = finding;
-            }
-        }
-    }
-
-    fn find_batch(&self, batch: Vec<(usize, Target)>, stop: &Stop, results: &crossbeam_channel::Sender<(Vec<usize>, Vec<Finding>)>) {
-        let (indexes, targets): (Vec<usize>, Vec<Target>) = batch.into_iter().unzip();
-        let results = results.clone();
-        let account = self.account.clone();
-        self.converse(
-            move || account.find(&targets),
-            Patience::Endless(stop.clone()),
-            move |found| {
-                let broken = Finding::Failed { code: Code::InternalError, message: Panicked::WORDS.to_owned() };
-                let found = found.unwrap_or_else(|Panicked| vec![broken; indexes.len()]);
-                // Nobody receives only when the caller was unwound.
-                let _ = results.send((indexes, found));
-            },
-        );
-    }
-
-    /// A stream of changes for one run.
+    /// See [`ForRun::changes`].
     pub fn changes(&self, stop: &Stop) -> Changes {
-        let window = self.limits.in_flight.saturating_mul(4).saturating_mul(self.limits.change_batch).max(1);
-        Changes::new(self.commands.clone(), stop.clone(), window)
+        self.for_run(stop).changes()
     }
 
     /// What was in doubt of a pass is settled: its adds go on.
@@ -187,7 +166,11 @@ impl Dispatch {
         let (result, received) = crossbeam_channel::bounded(1);
         let account = self.account.clone();
         self.converse(move || account.probe(), Patience::Once, move |reach| drop(reach.map(|reach| result.send(reach))));
-        received.recv().unwrap_or_else(|_| Reach { ok: false, message: "passferry itself failed; its log says where".to_owned() })
+        received.recv().unwrap_or_else(|_| Reach {
+            ok: false,
+            denied: false,
+            message: "passferry itself failed; its log says where".to_owned(),
+        })
     }
 
     /// Reads one page of passes. Gives up after the limits' tries; the page's `fault` says so.
@@ -231,6 +214,83 @@ impl Dispatch {
             // A closed channel drops `done` and with it the caller's sender, which the caller sees.
             let _ = commands.send(Command::Run(run));
         }
+    }
+}
+
+impl ForRun<'_> {
+    /// Finds passes: one finding a target, in the same order. Blocks until all are known, through outages too, or the run's stop is raised.
+    ///
+    /// A bulk question that keeps failing says nothing about the passes it names: they are asked for one by one.
+    pub fn find(&self, targets: Vec<Target>) -> Vec<Finding> {
+        let mut findings = vec![Finding::NotAttempted; targets.len()];
+        let all = targets.iter().cloned().enumerate().collect();
+        self.find_in_batches(all, self.dispatch.limits.find_batch, &mut findings);
+        let unproven = |finding: &Finding| {
+            matches!(finding, Finding::Failed { code: Code::RetriesExhausted | Code::AnswerUnreadable | Code::InternalError, .. })
+        };
+        let again: Vec<(usize, Target)> = targets
+            .into_iter()
+            .enumerate()
+            .filter(|(index, target)| matches!(target, Target::External(_)) && unproven(&findings[*index]))
+            .collect();
+        if again.len() > 1 {
+            self.find_in_batches(again, 1, &mut findings);
+        }
+        findings
+    }
+
+    fn find_in_batches(&self, targets: Vec<(usize, Target)>, size: usize, findings: &mut [Finding]) {
+        let (results, received) = crossbeam_channel::unbounded();
+        let mut by_external = Vec::new();
+        // Lists select by external ID; a pass ID is one request each, so those gain from being separate.
+        for (index, target) in targets {
+            match target {
+                Target::External(_) => by_external.push((index, target)),
+                Target::Pass(_) => self.find_batch(vec![(index, target)], &results),
+            }
+        }
+        let mut rest = by_external.into_iter().peekable();
+        while rest.peek().is_some() {
+            self.find_batch(rest.by_ref().take(size.max(1)).collect(), &results);
+        }
+        drop(results);
+        for (indexes, found) in received {
+            for (index, finding) in std::iter::zip::<Vec<usize>, Vec<Finding>>(indexes, found) {
+                findings[index] = finding;
+            }
+        }
+    }
+
+    fn find_batch(&self, batch: Vec<(usize, Target)>, results: &crossbeam_channel::Sender<(Vec<usize>, Vec<Finding>)>) {
+        let (indexes, targets): (Vec<usize>, Vec<Target>) = batch.into_iter().unzip();
+        let results = results.clone();
+        let account = self.dispatch.account.clone();
+        self.dispatch.converse(
+            move || account.find(&targets),
+            Patience::Endless(self.caller.clone()),
+            move |found| {
+                let broken = Finding::Failed { code: Code::InternalError, message: Panicked::WORDS.to_owned() };
+                let found = found.unwrap_or_else(|Panicked| vec![broken; indexes.len()]);
+                // Nobody receives only when the caller was unwound.
+                let _ = results.send((indexes, found));
+            },
+        );
+    }
+
+    /// The stream of the run's changes.
+    pub fn changes(&self) -> Changes {
+        let limits = &self.dispatch.limits;
+        let window = limits.in_flight.saturating_mul(4).saturating_mul(limits.change_batch).max(WINDOW_MIN);
+        Changes::new(self.dispatch.commands.clone(), self.caller.clone(), window)
+    }
+
+    pub fn health(&self) -> Health {
+        self.dispatch.health()
+    }
+
+    /// Requests sent for this run so far, repeats included.
+    pub fn requests(&self) -> u64 {
+        self.caller.requests.load(Ordering::Relaxed)
     }
 }
 

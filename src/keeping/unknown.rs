@@ -12,10 +12,11 @@ use bstr::ByteSlice;
 use crate::config::meant::Feed;
 use crate::ledger::run::{Verdict, show_name};
 use crate::ledger::{Fence, Ledger, RunFilter, State};
+use crate::outcome::Outcome;
 use crate::source::link::Link;
 use crate::source::{Entry, EntryKind, Result, Source, SourceError, join, name_fault};
 
-/// A report of a run that this ledger does not know to be over.
+/// A report that this ledger does not know: of a run it does not have, or had not yet ended, or has seen end otherwise since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownReport {
     pub name: String,
@@ -31,6 +32,21 @@ struct Told {
     feed: String,
     state: State,
     requests: u64,
+    /// Rows by outcome.
+    #[serde(default)]
+    rows: BTreeMap<String, u64>,
+    /// Operations by name and outcome.
+    #[serde(default)]
+    operations: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Told {
+    /// Does it tell of anything that may have reached the platform? Requests of a start that was killed are not among those it counts.
+    fn sent(&self) -> bool {
+        let sent =
+            |counts: &BTreeMap<String, u64>| Outcome::SENT.iter().any(|outcome| counts.get(outcome.as_str()).is_some_and(|n| *n > 0));
+        self.requests > 0 || sent(&self.rows) || self.operations.values().any(sent)
+    }
 }
 
 /// Reports read at most, newest first: those are what an older ledger lacks.
@@ -48,8 +64,11 @@ pub fn find(feed: &Feed, ledger: &dyn Ledger, source: &mut dyn Source) -> Result
         other => other?,
     };
     let runs = ledger.runs(&RunFilter::default()).map_err(local)?;
-    let known: std::collections::HashSet<(&str, u64)> =
-        runs.iter().flat_map(|run| &run.detail.reports).map(|report| (report.name.as_str(), report.bytes)).collect();
+    let known: std::collections::HashSet<(&str, u64)> = runs
+        .iter()
+        .flat_map(|run| run.detail.reports.iter().chain(&run.detail.earlier_reports))
+        .map(|report| (report.name.as_str(), report.bytes))
+        .collect();
     let mut candidates: Vec<&Entry> = entries
         .iter()
         .filter(|entry| entry.kind == EntryKind::File && entry.name.ends_with(b".report.json") && !entry.name.starts_with(b"."))
@@ -70,11 +89,14 @@ pub fn find(feed: &Feed, ledger: &dyn Ledger, source: &mut dyn Source) -> Result
         let Ok(report) = serde_json::from_slice::<Told>(&text) else { continue };
         // Whoever may write there may write anything: only what can be a run's id is told and kept.
         let is_id = (1..=16).contains(&report.run.len()) && report.run.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !is_id || report.feed != feed.name || report.state == State::Held || report.requests == 0 || accepted.contains(&report.run) {
+        if !is_id || report.feed != feed.name || report.state == State::Held || !report.sent() || accepted.contains(&report.run) {
             continue;
         }
         let why = match runs.iter().find(|run| run.id == report.run) {
-            Some(run) if run.state.is_over() || run.state == State::Reporting => continue,
+            // Its reports are written down before they are published.
+            Some(run) if run.state == State::Reporting => continue,
+            // What a file sets may be set again, and nobody approves what is not held.
+            Some(run) if run.state.is_over() && !feed.may_add() => continue,
             Some(run) => format!("says that run {} is {}, and here it is {}", run.id, report.state, run.state),
             None => format!("tells of run {}, which is not in the ledger", report.run),
         };

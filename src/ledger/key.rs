@@ -43,6 +43,8 @@ pub struct Intent {
     pub pass: PassKey,
     /// Physical line of its row.
     pub line: u64,
+    /// Runs and lines in which the row stood before it was corrected or tried again; the line is not always known.
+    pub earlier: Vec<(String, Option<u64>)>,
     /// What it adds, for people: `points 50`. Empty when it is personal.
     pub amount: String,
     /// Digest of all it does: [`crate::row::Add::print`].
@@ -67,6 +69,8 @@ pub enum Intended {
     InDoubt(KeyNote),
     /// The same key stands for something else.
     Conflict(KeyNote),
+    /// The same row was another add before, whose effect is there or may be: it cannot become this one.
+    Turned(KeyNote),
     /// Another add of the pass is in doubt: this one comes after it.
     After(KeyNote),
 }
@@ -97,6 +101,16 @@ pub struct KeyNote {
     pub evidence: String,
     pub before: Option<String>,
     pub settled: Option<Settlement>,
+    /// When a later file had the same add again, as far as that was noted.
+    pub met: Option<DateTime<Utc>>,
+}
+
+impl KeyNote {
+    /// A person decided that it shall not be sent, and nothing happened to it since.
+    pub fn is_declined(&self) -> bool {
+        let declined = |settled: &Settlement| settled.decision == Decision::NotApplied && settled.at == self.at;
+        self.state == KeyState::NotApplied && self.settled.as_ref().is_some_and(declined)
+    }
 }
 
 /// A person's decision on an add in doubt.
@@ -137,5 +151,7 @@ pub struct Settling {
     pub number: u64,
     pub run: String,
     pub line: u64,
+    /// The add that it is about. None in requests of earlier versions: all of the row that are in doubt.
+    pub key: Option<AddKey>,
     pub settlement: Settlement,
 }

@@ -30,6 +30,17 @@ pub use run::{Run, RunKind, State, Wish};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence(pub u64);
 
+/// What a row that is still to be done will do to its pass.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingPass<'a> {
+    pub feed: &'a str,
+    /// Of the feed, when the row's run was checked: what the mask means.
+    pub fingerprint: &'a str,
+    pub pass: PassKey,
+    pub verb: Verb,
+    pub mask: u64,
+}
+
 /// A row as the ledger keeps it. Unchanged rows are counted in their run and not kept one by one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -183,6 +194,8 @@ pub enum LedgerError {
     Fenced,
     #[error("no run {0}")]
     NoRun(String),
+    #[error("run {0} has sent something: it cannot be taken back")]
+    Sent(String),
     /// The disk under it is full, read-only, or fails.
     #[error("ledger: {what}")]
     Disk { trouble: Trouble, what: String },
@@ -203,7 +216,7 @@ pub trait Ledger: Keeping + Send + Sync {
     /// Registers a run that somebody asked for (`retry`), for whoever leads to carry out. Written by commands, without a fence.
     fn request_run(&self, run: Run) -> Result<Run>;
 
-    /// Takes a run back that turned out to be none, with its rows.
+    /// Takes a run back that turned out to be none, with its rows. Refused where something of it was sent.
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()>;
 
     /// Replaces what is known of a run. The wish is left as it is.
@@ -257,17 +270,17 @@ pub trait Ledger: Keeping + Send + Sync {
 
     fn count_pending(&self, run: &str) -> Result<u64>;
 
-    /// Rows still to be done in runs of the account that are checked or applying, other than `run`: the run's feed, pass, verb and mask.
-    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()>;
-
-    /// How many rows are still to be done in these runs, as far as they are checked or applying.
-    fn pending_of(&self, runs: &[String]) -> Result<u64>;
+    /// Rows still to be done in these runs that are about a pass.
+    fn pending_passes(&self, runs: &[String], each: &mut dyn FnMut(PendingPass<'_>)) -> Result<()>;
 
     /// Outcomes, what they say of the baseline, and what became of adds, together.
     fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd], keys: &[KeyEnd]) -> Result<()>;
 
     /// Writes adds down before they are sent. What comes back says which may be.
     fn intend(&self, fence: Fence, account: &str, run: &str, intents: &[Intent]) -> Result<Vec<Intended>>;
+
+    /// Notes that rows of a later file have these keys, so that they are kept from now on.
+    fn meet_keys(&self, fence: Fence, keys: &[AddKey]) -> Result<()>;
 
     /// What is known of these keys, in the same order.
     fn keys(&self, keys: &[AddKey]) -> Result<Vec<Option<KeyNote>>>;
@@ -282,7 +295,7 @@ pub trait Ledger: Keeping + Send + Sync {
     fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
 
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
-    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()>;
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()>;
 
     /// Decisions that wait, oldest first.
     fn to_settle(&self) -> Result<Vec<Settling>>;

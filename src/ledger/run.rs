@@ -165,6 +165,12 @@ pub struct Detail {
     pub attempts: u32,
     /// Rows that were left when sending was last begun: a start that ended some of them does not count against the file.
     pub left_at_start: u64,
+    /// Sending of its rows was begun, at whatever start: written down before the first request leaves.
+    pub begun: bool,
+    /// It was let through once, and has its place among the runs of its account: those checked since come behind it.
+    pub placed: bool,
+    /// Starts that came to putting the input away and did not come back from it.
+    pub archive_attempts: u32,
     pub dialect: Option<DialectFacts>,
     /// The header's labels, without our reserved columns.
     pub labels: Vec<String>,
@@ -193,6 +199,9 @@ pub struct Detail {
     pub end: Option<State>,
     pub warnings: Vec<String>,
     pub reports: Vec<ReportFile>,
+    /// Reports that later ones took the place of: whoever finds them at their place still knows whose they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier_reports: Vec<ReportFile>,
     /// The input was taken away before it was ever here.
     pub gone: bool,
     /// Where the input is taken to before it is read, where the feed claims its files; written down before it is moved.
@@ -222,6 +231,11 @@ pub struct Detail {
 }
 
 impl Detail {
+    /// May any of its rows have reached the platform? A start that was killed has counted none of its requests.
+    pub const fn may_have_sent(&self) -> bool {
+        self.begun || self.requests > 0 || self.left_at_start > 0
+    }
+
     /// Takes out every text that may quote a file's cells. Names of columns are among them: a file without a header has cells for labels.
     pub fn remove_words(&mut self) {
         self.labels.clear();
@@ -347,6 +361,16 @@ impl Run {
             parent: Some(self.id.clone()),
             detail: Detail { seen_at: Utc::now(), proof, picked: records, ..Detail::default() },
             ..self.clone()
+        }
+    }
+
+    /// Does it stand before those that are checked from now on? One that was let through keeps its place while it is fetched or checked
+    /// again, or held in the middle.
+    pub const fn is_placed(&self) -> bool {
+        match self.state {
+            State::Checked | State::Applying | State::Paused => true,
+            State::Complete | State::Fetched | State::Held => self.detail.placed,
+            _ => false,
         }
     }
 

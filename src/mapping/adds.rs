@@ -67,7 +67,7 @@ pub(super) fn rules(
         }
         let source = match &notify.message {
             FieldMapping::Column(column) => field_named("notify.message", column).map(FieldSource::Field),
-            FieldMapping::Template(text) => template_source(templates, MESSAGE, text, MESSAGE, field_named, faults),
+            FieldMapping::Template(text) => template_source(templates, MESSAGE, text, MESSAGE, schema, field_named, faults),
         };
         let marketing = notify.kind == NotifyKind::Marketing;
         source.map(|source| Notifying { source, field: Arc::from(notify.field.as_str()), marketing })

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -15,18 +15,19 @@ use super::decode::{Dialect, read_record, split_cells};
 use super::resolve::{Resolved, resolve};
 use super::validate::Rules;
 use crate::config::meant::Feed;
-use crate::dispatch::{AddFate, Came, ChangeSender, Dispatch, Health};
-use crate::ledger::{Ended, Fence, KeyEnd, KeyNote, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd};
+use crate::dispatch::{AddFate, Came, ChangeSender, ForRun, Health};
+use crate::ledger::{Ended, Fence, KeyEnd, KeyNote, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd, Run, State};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome, Problem};
 use crate::platform::Account;
 use crate::row::{AddKey, AddKind, Addition, Change, PassKey, Verb};
 use crate::stop::Stop;
 
-use adds::Notifications;
+use adds::{Line, Notifications};
 use way::OnItsWay;
 
 mod adds;
+mod stale;
 mod way;
 
 /// Rows read, mapped and resolved together.
@@ -36,7 +37,7 @@ const COMMIT_ROWS: usize = 1000;
 const COMMIT_AFTER: Duration = Duration::from_millis(100);
 /// How often health, wishes and deferred rows are looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// Rounds for adds that wait for another row of the same run; each ends at least one of them.
+/// Rounds for adds that wait for another of the same run; each ends at least one of them.
 const AGAIN_MAX: u32 = 100;
 /// How long rows wait at a time for an earlier run of the account.
 const EARLIER_WAIT: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ pub struct Work<'a> {
     pub mapping: &'a Mapping,
     pub field_ids: &'a [u16],
     pub account: &'a Account,
-    pub dispatch: &'a Dispatch,
+    pub dispatch: &'a ForRun<'a>,
     pub text: &'a File,
     pub dialect: &'a Dialect,
     pub pool: &'a rayon::ThreadPool,
@@ -63,6 +64,10 @@ pub struct Work<'a> {
     pub stop: &'a Stop,
     /// Runs of the account that had rows left when this one was checked: its deferred rows come after theirs.
     pub behind: &'a [String],
+    /// The ledger's number of the clock by which rows are newer or older, where the feed has one.
+    pub clock: Option<u16>,
+    /// Runs that had these rows before, in the same lines.
+    pub retried: &'a [String],
     /// Stop notifying when a seed's notification fails; off for approved runs.
     pub heed_seeds: bool,
     /// Stop when too many of the first rows have no pass; off for corrections and approved runs.
@@ -76,6 +81,8 @@ pub enum Applied {
     All,
     /// Stopped; rows are left.
     Stopped,
+    /// What is left comes behind a run that has not finished; which, in words.
+    Behind(String),
     /// What is left are notifications, whose window is shut.
     WindowShut,
     /// Too many of the first rows have no pass. What the person sees.
@@ -101,6 +108,12 @@ struct Todo {
     notes: Vec<OperationNote>,
     /// Adds that are not to be sent yet.
     left: u8,
+    /// When its state was true, for a row that waited for an earlier run.
+    waited: Option<i64>,
+    /// The line of the row that this one corrects.
+    corrected: Option<u64>,
+    /// Among them is one whose time comes when those before it have ended.
+    follows: bool,
     /// The state before could not be read: how the row ended by that.
     unread: Option<(Outcome, Code, String)>,
 }
@@ -110,14 +123,51 @@ struct Shared {
     on_their_way: Mutex<HashMap<u64, OnItsWay>>,
     /// Rows that ended without a request.
     ended: Mutex<Vec<RowEnd>>,
+    /// Rows that were handed over and of which not all is written down.
+    open: Open,
     seen: Mutex<(u64, u64)>,
     feed_stop: Stop,
-    /// An add waits for another row of this run.
+    /// An add waits for another of this run: of its own row, or the same in another.
     again: AtomicBool,
     /// Notifications wait for their window.
     window_shut: AtomicBool,
     /// Why no more notifications are sent: what became of a seed's.
     seed_failed: Mutex<Option<String>>,
+    /// An earlier run that was waited for in vain.
+    behind: Mutex<Option<String>>,
+}
+
+/// Counts rows between being handed over and being written down. Whoever waits for none is told of the last at once.
+#[derive(Default)]
+struct Open {
+    rows: Mutex<usize>,
+    none: Condvar,
+    awaited: AtomicBool,
+}
+
+impl Open {
+    fn more(&self, rows: usize) {
+        *lock(&self.rows) += rows;
+    }
+
+    fn fewer(&self, rows: usize) {
+        let mut open = lock(&self.rows);
+        *open = open.saturating_sub(rows);
+        if *open == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    /// False when it is time to stop.
+    fn wait_for_none(&self, stop: &Stop) -> bool {
+        self.awaited.store(true, Ordering::Relaxed);
+        let mut open = lock(&self.rows);
+        while *open > 0 && !stop.is_draining() {
+            open = self.none.wait_timeout(open, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        self.awaited.store(false, Ordering::Relaxed);
+        !stop.is_draining()
+    }
 }
 
 /// What waits to be committed.
@@ -125,11 +175,19 @@ struct Shared {
 struct Waiting {
     ends: Vec<RowEnd>,
     keys: Vec<KeyEnd>,
+    /// Rows that came back, whether they ended or not.
+    rows: usize,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.keys.is_empty()
+        self.ends.is_empty() && self.keys.is_empty() && self.rows == 0
+    }
+
+    /// Takes in rows that ended without a request.
+    fn take(&mut self, ended: &mut Vec<RowEnd>) {
+        self.rows += ended.len();
+        self.ends.append(ended);
     }
 }
 
@@ -137,13 +195,15 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
     let shared = Shared {
         on_their_way: Mutex::default(),
         ended: Mutex::default(),
+        open: Open::default(),
         seen: Mutex::default(),
         feed_stop: Stop::new(),
         again: AtomicBool::new(false),
         window_shut: AtomicBool::new(false),
         seed_failed: Mutex::default(),
+        behind: Mutex::default(),
     };
-    let (sender, receiver) = work.dispatch.changes(work.stop).split();
+    let (sender, receiver) = work.dispatch.changes().split();
     let sender = sender.ok_or_else(|| anyhow::anyhow!("the stream of changes is closed"))?;
     std::thread::scope(|scope| {
         let feeder = std::thread::Builder::new().name("apply".into()).spawn_scoped(scope, || feed(work, &shared, sender))?;
@@ -155,14 +215,15 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             if waiting.is_empty() {
                 oldest = Instant::now();
             }
-            waiting.ends.append(&mut lock(&shared.ended));
+            waiting.take(&mut lock(&shared.ended));
             let over = matches!(came, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
             if let Ok(came) = came {
                 finish(work, &shared, came, &mut waiting);
             }
-            if waiting.ends.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || over {
+            let awaited = shared.open.awaited.load(Ordering::Relaxed) && lock(&shared.on_their_way).is_empty();
+            if waiting.ends.len() >= COMMIT_ROWS || oldest.elapsed() >= COMMIT_AFTER || awaited || over {
                 // What cannot be written down must not be sent (failure model, B3).
-                commit(work, watch, &mut waiting).inspect_err(|_| work.stop.drain())?;
+                commit(work, watch, &shared, &mut waiting).inspect_err(|_| work.stop.drain())?;
             }
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
@@ -176,8 +237,8 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
             }
         }
         let fed = feeder.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the thread that reads rows panicked")));
-        waiting.ends.append(&mut lock(&shared.ended));
-        commit(work, watch, &mut waiting)?;
+        waiting.take(&mut lock(&shared.ended));
+        commit(work, watch, &shared, &mut waiting)?;
         fed?;
         if let Some(words) = too_many_unresolved(work, &shared) {
             return Ok(Applied::TooManyUnresolved(words));
@@ -189,6 +250,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         Ok(match left {
             false => Applied::All,
             true if shared.window_shut.load(Ordering::Relaxed) && !work.stop.is_draining() => Applied::WindowShut,
+            true if let Some(words) = lock(&shared.behind).take() => Applied::Behind(words),
             true => Applied::Stopped,
         })
     })
@@ -202,14 +264,20 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
         work.feed.notify.iter().flat_map(|notify| &notify.seeds).map(|seed| work.mapping.pass_key(seed)).collect();
     let first = if seeds.is_empty() { Notifications::All } else { Notifications::Seeds(seeds) };
     let seeded = matches!(first, Notifications::Seeds(_));
-    round(work, shared, &sender, &first)?;
+    rounds(work, shared, &sender, &first)?;
+    if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
+        rounds(work, shared, &sender, &Notifications::All)?;
+    }
+    Ok(())
+}
+
+/// Rounds over the rows, until no add waits for another any more.
+fn rounds(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications: &Notifications) -> anyhow::Result<()> {
+    round(work, shared, sender, notifications)?;
     let mut rounds = 0;
     while shared.again.swap(false, Ordering::Relaxed) && rounds < AGAIN_MAX && all_back(work, shared) {
         rounds += 1;
-        round(work, shared, &sender, &Notifications::None)?;
-    }
-    if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
-        round(work, shared, &sender, &Notifications::All)?;
+        round(work, shared, sender, notifications)?;
     }
     Ok(())
 }
@@ -228,7 +296,7 @@ fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications:
             if rows.is_empty() {
                 continue;
             }
-            if deferred && !wait_for_earlier_runs(work)? {
+            if deferred && !wait_for_earlier_runs(work, shared)? {
                 return Ok(());
             }
             feed_group(work, shared, sender, &rows, notifications)?;
@@ -239,27 +307,36 @@ fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications:
 
 /// Waits until nothing is on its way and all that came back is written down. False when it is time to stop.
 fn all_back(work: &Work<'_>, shared: &Shared) -> bool {
-    while !lock(&shared.on_their_way).is_empty() {
-        if work.stop.wait(TICK) {
-            return false;
-        }
-    }
-    // The last results are committed within this time.
-    !work.stop.wait(COMMIT_AFTER * 3)
+    shared.open.wait_for_none(work.stop)
 }
 
-/// True when the runs that this one was checked behind have no rows left. False when it is time to stop, or after a while: whoever
-/// waits longer comes back later, so that a run that nobody advances is seen and not waited for in silence.
-fn wait_for_earlier_runs(work: &Work<'_>) -> anyhow::Result<bool> {
+/// True when the runs that this one comes behind have no rows left. False when it is time to stop, or after a while: whoever waits
+/// longer comes back later, so that a run that nobody advances is seen and not waited for in silence.
+fn wait_for_earlier_runs(work: &Work<'_>, shared: &Shared) -> anyhow::Result<bool> {
     let end = Instant::now() + EARLIER_WAIT;
     loop {
-        if work.ledger.pending_of(work.behind)? == 0 {
-            return Ok(true);
+        let Some(words) = earlier_with_rows(work)? else { return Ok(true) };
+        if Instant::now() >= end {
+            *lock(&shared.behind) = Some(words);
+            return Ok(false);
         }
-        if Instant::now() >= end || work.stop.wait(TICK * 4) {
+        if work.stop.wait(TICK * 4) {
             return Ok(false);
         }
     }
+}
+
+/// A run that this one comes behind and that has not finished with its rows, in words.
+fn earlier_with_rows(work: &Work<'_>) -> anyhow::Result<Option<String>> {
+    for id in work.behind {
+        let Some(run) = work.ledger.run(id)?.filter(Run::is_placed) else { continue };
+        // While it is checked again its rows are not to be seen.
+        let unseen = run.state == State::Fetched && run.detail.attempts > 0;
+        if unseen || work.ledger.count_pending(id)? > 0 {
+            return Ok(Some(format!("waits for run {id} ({}), which is {}", run.shown_name(), run.state)));
+        }
+    }
+    Ok(None)
 }
 
 fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[Row], notifications: &Notifications) -> anyhow::Result<()> {
@@ -270,6 +347,10 @@ fn feed_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, rows: &[R
     let wanted: Vec<&Row> = rows.iter().filter(|row| has_its_turn(row, shared, notifications)).collect();
     let todos: Vec<Todo> =
         work.pool.install(|| wanted.par_iter().map(|row| todo_of(work, row, notifications)).collect::<anyhow::Result<_>>())?;
+    let (todos, older) = stale::part(work, todos)?;
+    shared.open.more(older.len());
+    lock(&shared.ended).extend(older);
+    shared.again.fetch_or(todos.iter().any(|todo| todo.follows), Ordering::Relaxed);
     let adding = todos.iter().any(|todo| !todo.adds.is_empty());
     let before = adding && work.account.adds_need_state();
     let groups = if adding { adds::split(todos, before) } else { vec![todos] };
@@ -307,7 +388,7 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
     let changes = todos.iter_mut().filter(|todo| todo.unread.is_none()).filter_map(|todo| todo.change.take()).collect();
     let mut ready: HashMap<u64, Vec<Change>> = HashMap::new();
     let mut ended: HashMap<u64, Option<(Outcome, Problem)>> = HashMap::new();
-    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column, work.stop) {
+    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column) {
         match resolved {
             Resolved::NotAttempted { row } => drop(ended.insert(row, None)),
             Resolved::Ended { row, outcome, problem } => drop(ended.insert(row, Some((outcome, problem)))),
@@ -324,7 +405,7 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             ended.insert(todo.row, end);
         }
     }
-    let lines: HashMap<u64, u64> = todos.iter().map(|todo| (todo.row, todo.line)).collect();
+    let lines: HashMap<u64, Line> = todos.iter().map(|todo| (todo.row, Line { here: todo.line, corrected: todo.corrected })).collect();
     let order: Vec<u64> = todos.iter().map(|todo| todo.row).collect();
     let (mut ways, mut adds) = (HashMap::new(), Vec::new());
     for todo in todos {
@@ -332,6 +413,7 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             Some(None) => {}
             Some(Some((outcome, problem))) => {
                 note_seen(shared, outcome == Outcome::Unresolved);
+                shared.open.more(1);
                 lock(&shared.ended).push(RowEnd {
                     number: todo.row,
                     outcome: Ended::As(outcome),
@@ -366,10 +448,14 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
             adds.iter().flat_map(|add| &add.amounts).filter_map(|(name, _)| work.mapping.fields().iter().position(|f| f.name == *name));
         way.moved = moved.map(|field| work.field_ids[field]).collect();
         if way.missing == 0 {
-            lock(&shared.ended).extend(way.end(row, work));
+            if let Some(end) = way.end(row, work) {
+                shared.open.more(1);
+                lock(&shared.ended).push(end);
+            }
             continue;
         }
         let pass = way.pass;
+        shared.open.more(1);
         lock(&shared.on_their_way).insert(row, way);
         for change in changes {
             let key = pass.unwrap_or_else(|| change.target.key());
@@ -390,6 +476,7 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
     split_cells(&raw, work.dialect, &mut cells);
     let mut problems = Vec::new();
     let key = work.rules.correction.map(|correction| correction.key(&cells));
+    let corrected = work.rules.correction.and_then(|correction| correction.line(&cells));
     if let Some(correction) = work.rules.correction {
         problems.extend(correction.take(&mut cells).err());
     }
@@ -406,8 +493,9 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         .map(|wanted| (wanted.field, Mark::of(wanted.value.as_ref(), work.mapping.fields()[wanted.field as usize].personal)))
         .collect();
     let reference = format!("{}:{}", work.run, row.line);
-    let mut left = 0;
-    let mut adds = Vec::new();
+    let waited = update.stamp.filter(|_| row.deferred);
+    let (mut left, mut follows) = (0, false);
+    let mut adds: Vec<Addition> = Vec::new();
     for add in std::mem::take(&mut update.adds) {
         let bit = add.key.kind.bit();
         if row.adds & bit == 0 {
@@ -415,6 +503,10 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         }
         if add.key.kind == AddKind::Notify && !notifications.allow(row.pass) {
             left |= bit;
+        } else if !adds.is_empty() {
+            // Of a row's adds one is written down at a time, so that a kill leaves at most one of which nothing is known.
+            left |= bit;
+            follows = true;
         } else {
             adds.push(work.mapping.addition(row.number, reference.clone(), update.target.clone(), add));
         }
@@ -428,6 +520,9 @@ fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow:
         marks,
         notes: row.detail.operations.clone(),
         left,
+        waited,
+        corrected,
+        follows,
         unread: None,
     })
 }
@@ -453,6 +548,7 @@ fn finish(work: &Work<'_>, shared: &Shared, came: Came, waiting: &mut Waiting) {
     }
     let Some(way) = on_their_way.remove(&row) else { return };
     drop(on_their_way);
+    waiting.rows += 1;
     if let Some(end) = way.end(row, work) {
         note_seen(shared, end.outcome == Ended::As(Outcome::Unresolved));
         waiting.ends.push(end);
@@ -469,11 +565,14 @@ fn note_seed(work: &Work<'_>, shared: &Shared, pass: Option<PassKey>, key: AddKe
     }
 }
 
-fn commit(work: &Work<'_>, watch: &dyn Watch, waiting: &mut Waiting) -> anyhow::Result<()> {
+fn commit(work: &Work<'_>, watch: &dyn Watch, shared: &Shared, waiting: &mut Waiting) -> anyhow::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
+    if !(waiting.ends.is_empty() && waiting.keys.is_empty()) {
+        work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
+    }
+    shared.open.fewer(std::mem::take(&mut waiting.rows));
     watch.rows_done(waiting.ends.iter().filter(|end| matches!(end.outcome, Ended::As(_))).count() as u64);
     waiting.ends.clear();
     waiting.keys.clear();
@@ -502,12 +601,19 @@ fn too_many_unresolved(work: &Work<'_>, shared: &Shared) -> Option<String> {
 /// The end of a row with adds that may have been sent and will not be looked for any more.
 pub fn in_doubt(row: Row, keys: &[&KeyNote], evidence: &str) -> RowEnd {
     let mut operations = row.detail.operations;
-    operations.extend(keys.iter().map(|note| OperationNote {
-        operation: note.key.kind.to_string(),
-        outcome: Outcome::InDoubt,
-        code: Some(Code::AddInDoubt),
-        message: evidence.to_owned(),
-    }));
+    operations.retain(|note| !keys.iter().any(|key| note.operation == key.key.kind.as_str()));
+    let note = |operation: &str, outcome, code, message: &str| OperationNote {
+        operation: operation.to_owned(),
+        outcome,
+        code: Some(code),
+        message: message.to_owned(),
+    };
+    operations.extend(keys.iter().map(|key| note(key.key.kind.as_str(), Outcome::InDoubt, Code::AddInDoubt, evidence)));
+    // A notification waits for the rest of its row, and may not have been written down.
+    let told = operations.iter().any(|note| note.operation == AddKind::Notify.as_str());
+    if row.outcome.is_none() && row.adds & AddKind::Notify.bit() != 0 && !told {
+        operations.push(note(AddKind::Notify.as_str(), Outcome::NotAttempted, Code::RunStopped, "the run ended before it was sent"));
+    }
     RowEnd {
         number: row.number,
         outcome: Ended::As(Outcome::InDoubt),

@@ -8,7 +8,7 @@ use chrono::Utc;
 
 use super::correction::{Correction, reserved_columns};
 use super::decode::{DecodeError, Dialect, LineEnds, Reader, read_record, split_cells};
-use super::diff::{Against, diff};
+use super::diff::{Against, Meet, diff};
 use super::guard::{self, Totals};
 use super::pending::PendingPasses;
 use super::report::RowSource;
@@ -33,6 +33,8 @@ pub enum Checked {
     Held,
     /// May be applied.
     Ready,
+    /// It comes behind a run whose rows are not known at this moment; which, in words.
+    Behind(String),
 }
 
 /// Rows written to the ledger together.
@@ -109,14 +111,17 @@ fn compare(
 ) -> anyhow::Result<Checked> {
     // From the look at other runs' rows until this run's own are visible as checked, no other run of the account may do the same.
     let _order = road.account_order(&feed.platform.name)?;
-    run.detail.behind = road.others_applying(run, &feed.platform.name)?;
+    run.detail.behind = match road.runs_before(run, &feed.platform.name)? {
+        Ok(before) => before,
+        Err(other) => return Ok(Checked::Behind(words_behind(&other))),
+    };
     let mut pending = PendingPasses::default();
-    road.ledger.pending_passes(&feed.platform.name, &run.id, &mut |feed, pass, verb, mask| {
-        road.note_pending(&mut pending, feed, pass, verb, mask);
-    })?;
+    road.ledger.pending_passes(&run.detail.behind, &mut |row| road.note_pending(&mut pending, &row))?;
     let later = corrected_after(road, run)?;
     let stale = |pass: PassKey| later.as_ref().is_some_and(|later| changed_since(road, &feed.platform.name, pass, later, &run.id));
     let today = (Utc::now().timestamp() / 86_400) as u16;
+    // Noted now and then: an export of all history would otherwise write every key every night.
+    let meet = Meet { before: ago(road.config.key_retention / 10), note: &|keys| Ok(road.ledger.meet_keys(road.fence, keys)?) };
     let against = Against {
         ledger: &*road.ledger,
         run: &run.id,
@@ -130,6 +135,9 @@ fn compare(
         force: road.force,
         pending: &pending,
         sent,
+        declines: run.kind == RunKind::Retry,
+        forgotten: is_forgotten(road, run)?,
+        meet: Some(&meet),
         stale: later.is_some().then_some(&stale),
     };
     let mut canary = Canary::new(feed, prepared, run, sent);
@@ -184,9 +192,28 @@ fn compare(
     }
     road.spool.keep_text(&road.spool_owner(run))?;
     run.state = State::Checked;
+    run.detail.placed = true;
     road.save(run)?;
     supersede_older(road, run, feed, validated)?;
     Ok(Checked::Ready)
+}
+
+/// That a run waits for another one.
+pub fn words_behind(other: &Run) -> String {
+    format!("waits for run {} ({}), which is checked again", other.id, other.shown_name())
+}
+
+/// Were the rows of a correction or a retry first delivered so long ago that their keys may have been removed?
+fn is_forgotten(road: &Road, run: &Run) -> anyhow::Result<bool> {
+    if run.kind == RunKind::File {
+        return Ok(false);
+    }
+    let mut first = run.clone();
+    while let Some(parent) = first.parent.as_deref().filter(|_| first.kind != RunKind::File) {
+        let Some(parent) = road.ledger.run(parent)? else { break };
+        first = parent;
+    }
+    Ok(first.detail.seen_at < ago(road.config.key_retention))
 }
 
 fn bad(error: DecodeError) -> anyhow::Result<Checked> {
@@ -451,7 +478,7 @@ fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run, own: &s
 
 /// Rows without an outcome speak only where they are on their way.
 fn is_later(run: &Run, since: &Run, pending: bool) -> bool {
-    run.detail.order > since.detail.order && (!pending || matches!(run.state, State::Checked | State::Applying | State::Paused))
+    run.detail.order > since.detail.order && (!pending || run.is_placed())
 }
 
 /// Rows that the feed's mode keeps back.
@@ -539,7 +566,10 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
         }
     }
     for mut older in older {
-        let left_out = not_attempted(Code::RunStopped, "a newer file took this one's place and does not name this pass");
+        let left_out = Replaced {
+            unnamed: not_attempted(Code::RunStopped, "a newer file took this one's place and does not name this pass"),
+            adding: not_attempted(Code::RunStopped, &format!("run {} took this one's place, and does not do what this row adds", run.id)),
+        };
         let mut from = 0;
         loop {
             let rows = road.ledger.pending_rows(&older.id, from, ROWS as u64)?;
@@ -556,15 +586,19 @@ fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -
     Ok(())
 }
 
-fn replaced(row: &Row, named: &PendingPasses, left_out: &RowDetail) -> RowEnd {
-    let superseded = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
-    RowEnd {
-        number: row.number,
-        outcome: Ended::As(if superseded { Outcome::Superseded } else { Outcome::NotAttempted }),
-        detail: if superseded { RowDetail::default() } else { left_out.clone() },
-        pass: None,
-        known: Vec::new(),
-        unknown: Vec::new(),
-        forget: false,
-    }
+/// Why rows of a file that a newer one replaced come back in its report.
+struct Replaced {
+    unnamed: RowDetail,
+    adding: RowDetail,
+}
+
+/// What a row sets is superseded by what a newer one says of its pass; nothing supersedes what it adds.
+fn replaced(row: &Row, named: &PendingPasses, left_out: &Replaced) -> RowEnd {
+    let is_named = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
+    let (outcome, detail) = match (is_named, row.adds) {
+        (false, _) => (Outcome::NotAttempted, left_out.unnamed.clone()),
+        (true, 0) => (Outcome::Superseded, RowDetail::default()),
+        (true, _) => (Outcome::NotAttempted, left_out.adding.clone()),
+    };
+    RowEnd { number: row.number, outcome: Ended::As(outcome), detail, pass: None, known: Vec::new(), unknown: Vec::new(), forget: false }
 }

@@ -19,6 +19,7 @@ pub struct Correction {
     run_column: usize,
     record_column: Option<usize>,
     key_column: Option<usize>,
+    line_column: Option<usize>,
     /// By record of the corrected run: digest of an identifier that began with zeros, without them.
     padded: HashMap<u64, u64>,
     /// Positions of all columns in the file that are not data, ascending.
@@ -41,7 +42,8 @@ impl Correction {
         let run_column = labels.iter().position(|label| label.trim() == "_run")?;
         let record_column = labels.iter().position(|label| label.trim() == "_record");
         let key_column = labels.iter().position(|label| label.trim() == "_key");
-        Some(Correction { parent, run_column, record_column, key_column, padded: HashMap::new(), reserved })
+        let line_column = labels.iter().position(|label| label.trim() == "_line");
+        Some(Correction { parent, run_column, record_column, key_column, line_column, padded: HashMap::new(), reserved })
     }
 
     /// Leaves out columns that somebody added while correcting, and names them in a line. `before` are the labels of the corrected file.
@@ -81,6 +83,11 @@ impl Correction {
     /// `_key` of a record as written, empty where it has none. To be read before [`Correction::take`].
     pub fn key(&self, cells: &[Cow<'_, str>]) -> String {
         self.key_column.and_then(|column| cells.get(column)).map_or_else(String::new, |cell| cell.trim().to_owned())
+    }
+
+    /// Physical line of a record in the corrected file, where it still says so. To be read before [`Correction::take`].
+    pub fn line(&self, cells: &[Cow<'_, str>]) -> Option<u64> {
+        self.line_column.and_then(|column| cells.get(column)?.trim().parse().ok())
     }
 
     /// Takes the reserved cells out and the protection off the others. Gives the record's number in the corrected run.

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use rayon::prelude::*;
 
 use super::pending::PendingPasses;
@@ -44,8 +45,20 @@ pub struct Against<'a> {
     pub pending: &'a PendingPasses,
     /// Rows of this very run that were sent before it is checked again, and the number from which its other rows count.
     pub sent: &'a Sent,
+    /// Leave out adds of which a person decided that they shall not be sent: nobody asked for them again.
+    pub declines: bool,
+    /// Rows whose keys may have been removed since they were first delivered: what the ledger does not know of them may have been added.
+    pub forgotten: bool,
+    /// Keys of what was applied are met again when they were not since then.
+    pub meet: Option<&'a Meet<'a>>,
     /// For corrections: was the pass changed by a later run than the one corrected?
     pub stale: Option<&'a (dyn Fn(PassKey) -> bool + Sync)>,
+}
+
+/// Keeps keys that files repeat.
+pub struct Meet<'a> {
+    pub before: DateTime<Utc>,
+    pub note: &'a (dyn Fn(&[AddKey]) -> anyhow::Result<()> + Sync),
 }
 
 /// What the diff found, beside the rows it handed over.
@@ -94,6 +107,9 @@ pub fn diff(
                 }
             }
             diffed.take(&part);
+            if let Some(meet) = against.meet.filter(|_| !part.met.is_empty()) {
+                (meet.note)(&part.met)?;
+            }
             if !part.rows.is_empty() {
                 rows(part.rows)?;
             }
@@ -136,6 +152,8 @@ struct Part {
     unchanged: u64,
     moves: Moves,
     operations: BTreeMap<String, Tally>,
+    /// Keys that were applied long ago and are repeated here.
+    met: Vec<AddKey>,
 }
 
 fn compare_partition(
@@ -284,6 +302,7 @@ fn compare_pass(
             Verb::Upsert => mask == 0 && trusted.is_some(),
             Verb::Expire | Verb::Void => false,
         };
+        part.met.append(&mut adds.met);
         adds.notes.extend(withheld_notes(entry.withheld, against.mapping));
         if !fields_done || adds.left != 0 {
             note_moves(entry, baseline, mask, adds.left, against, &mut part.moves);
@@ -320,6 +339,8 @@ struct Adds {
     left: u8,
     /// What is known already of the others.
     notes: Vec<OperationNote>,
+    /// Keys to be kept from now on.
+    met: Vec<AddKey>,
 }
 
 impl Adds {
@@ -352,11 +373,21 @@ impl Adds {
                 Some(note) if note.state != KeyState::NotApplied && note.print != print => {
                     return Err(conflict(format!("run {} line {}", note.run, note.line)));
                 }
+                Some(note) if against.declines && note.is_declined() => {
+                    end(Outcome::Withheld, None, format!("settled as not applied: run {} line {}", note.run, note.line));
+                }
                 Some(note) if note.state == KeyState::Applied => {
                     end(Outcome::Duplicate, None, format!("applied by run {} line {}", note.run, note.line));
+                    if against.meet.is_some_and(|meet| note.met.unwrap_or(note.at) < meet.before) {
+                        adds.met.push(key);
+                    }
                 }
                 Some(note) if note.state == KeyState::InDoubt => {
                     end(Outcome::NotAttempted, Some(Code::AddInDoubt), waits_for(note));
+                }
+                None if against.forgotten => {
+                    let message = "the row was first delivered longer ago than keys of adds are kept (key_retention)".to_owned();
+                    end(Outcome::Refused, Some(Code::KeyForgotten), message);
                 }
                 _ => adds.left |= key.kind.bit(),
             }
@@ -373,7 +404,7 @@ impl Adds {
 
 /// Words for a row that comes after an add in doubt.
 pub fn waits_for(note: &KeyNote) -> String {
-    format!("run {} line {} is in doubt: passferry settle {}:{} decides", note.run, note.line, note.run, note.line)
+    format!("run {} line {} is in doubt: passferry settle {} decides", note.run, note.line, note.key)
 }
 
 /// What a row that adds does not set any more, because a later run changed the pass.

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::sequence::{Stamp, Stamps};
 use crate::config::meant::{After, Complete, Feed, FileOrder, Gap};
-use crate::ledger::{Ledger, RunFilter, State};
+use crate::ledger::{Ledger, RunFilter, RunKind, State};
 use crate::source::link::Link;
 use crate::source::{Entry, EntryKind, Result, SourceError, join, name_fault};
 
@@ -213,6 +213,8 @@ const ROOM_LOOK: Duration = Duration::from_millis(500);
 struct OnTheWay {
     /// By folder, name, size and mtime.
     deliveries: HashSet<(BString, BString, u64, i64)>,
+    /// Of runs that have sent rows, by folder, name and size: should such a file only have been touched, its run knows that by its hash.
+    begun: HashSet<(BString, BString, u64)>,
     claimed: HashSet<BString>,
     by_feed: HashMap<String, u64>,
 }
@@ -221,9 +223,13 @@ impl OnTheWay {
     fn of(source: &str, ledger: &dyn Ledger) -> Result<OnTheWay> {
         let states = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
         let runs = ledger.runs(&RunFilter { states, ..RunFilter::default() }).map_err(unavailable)?;
-        let mut on_the_way = OnTheWay { deliveries: HashSet::new(), claimed: HashSet::new(), by_feed: HashMap::new() };
+        let mut on_the_way =
+            OnTheWay { deliveries: HashSet::new(), begun: HashSet::new(), claimed: HashSet::new(), by_feed: HashMap::new() };
         for run in runs.into_iter().filter(|run| run.source == source) {
             *on_the_way.by_feed.entry(run.feed).or_default() += 1;
+            if run.detail.may_have_sent() && run.kind != RunKind::Retry && !matches!(run.state, State::Reporting | State::Held) {
+                on_the_way.begun.insert((run.folder.clone(), run.name.clone(), run.size));
+            }
             on_the_way.claimed.extend(run.detail.claimed);
             on_the_way.deliveries.insert((run.folder, run.name, run.size, run.mtime));
         }
@@ -232,6 +238,7 @@ impl OnTheWay {
 
     fn has(&self, inbox: &BString, entry: &Entry) -> bool {
         self.deliveries.contains(&(inbox.clone(), entry.name.clone(), entry.size, entry.mtime))
+            || self.begun.contains(&(inbox.clone(), entry.name.clone(), entry.size))
     }
 
     fn room(&self, feed: &str) -> u64 {

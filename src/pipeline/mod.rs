@@ -117,7 +117,10 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     }
     if let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) {
         run.detail.cause = Some(told(&wish));
-        run.detail.end = Some(State::Discarded);
+        // It may have been here before, and its copy was lost after rows had been sent.
+        run.detail.end = Some(if run.detail.may_have_sent() { State::Stopped } else { State::Discarded });
+        road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
+        road.end_left(run, Code::RunStopped, "the run was ended before this row")?;
         return next(road, run, State::Reporting);
     }
     // No room will do for a file beyond the feed's limit: it fails below.
@@ -128,11 +131,27 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
     if let Some(rest) = claim_it(road, run, &feed)? {
         return Ok(Some(rest));
     }
+    let died = begin(road, run, "fetched")?;
+    if let Some(message) = died {
+        run.detail.attempts = 0;
+        return fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion: None });
+    }
     let started = Instant::now();
     road.tell(run, Station::Fetch, 0, run.size);
-    match fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, stop, &|bytes| {
+    let fetched = fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, stop, &|bytes| {
         road.tell(run, Station::Fetch, bytes, run.size);
-    }) {
+    });
+    // This start came back, however it ended.
+    run.detail.attempts = 0;
+    match fetched {
+        Ok(Fetch::Whole { sha256 }) if run.detail.may_have_sent() => {
+            if run.sha256.as_ref() != Some(&sha256) {
+                return replaced(road, run);
+            }
+            add_time(run, "fetch", started);
+            next(road, run, State::Fetched)
+        }
+        Ok(Fetch::Changed) if run.detail.may_have_sent() => replaced_or_touched(road, run),
         Ok(Fetch::Whole { sha256 }) => {
             time(run, "fetch", started);
             run.sha256 = Some(sha256);
@@ -162,10 +181,50 @@ fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
             fail(road, run, Fault { code: Code::FileTooLarge, line: None, column: None, offset: None, message, suggestion: None })
         }
         Ok(Fetch::Gone) => gone(road, run),
-        Ok(Fetch::Stopped) => Ok(Some(Rest::Stopping)),
+        Ok(Fetch::Stopped) => {
+            road.save(run)?;
+            Ok(Some(Rest::Stopping))
+        }
         Err(SourceError::Local(error)) => Err(error.into()),
         Err(error) => later(road, run, &error),
     }
+}
+
+/// The file of a run that has sent rows is to be fetched again, and is not as it was. What stands there with the same bytes was touched
+/// only; anything else is another delivery.
+fn replaced_or_touched(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    let path = claim::input(run);
+    match road.link(&run.source)?.with(|source| source.stat(path.as_bstr())) {
+        Ok(None) => gone(road, run),
+        // Its hash tells, once it is here.
+        Ok(Some(there)) if there.size == run.size => {
+            run.mtime = there.mtime;
+            next(road, run, State::Complete)
+        }
+        Ok(Some(_)) => replaced(road, run),
+        Err(error) => later(road, run, &error),
+    }
+}
+
+/// Ends a run with what it did: its copy was lost after rows of it were sent, and in the file's place is another.
+fn replaced(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
+    // Not this run's to put away, and not its copy.
+    run.detail.gone = true;
+    road.spool.remove(&run.id)?;
+    let message = "the file changed after some of its rows had been sent and its copy was lost; what is there now is another delivery";
+    let suggestion = Some("Look at what this report says was done; deliver the rest again.".into());
+    fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message: message.into(), suggestion })
+}
+
+/// Notes that a station begins, before it does. Where too many starts in a row died there: what to say of it.
+fn begin(road: &Road, run: &mut Run, doing: &str) -> anyhow::Result<Option<String>> {
+    run.detail.attempts += 1;
+    road.save(run)?;
+    Ok((run.detail.attempts > ATTEMPTS_MAX).then(|| told_died(doing)))
+}
+
+fn told_died(doing: &str) -> String {
+    format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it {doing} this file")
 }
 
 /// Somebody took the file away before it was here.
@@ -202,7 +261,8 @@ fn claim_it(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<Option<Re
             road.save(run)?;
             Ok(None)
         }
-        Ok(Claim::Lost) if run.detail.taken => gone(road, run),
+        Ok(Claim::Lost) if run.detail.taken || run.detail.may_have_sent() => gone(road, run),
+        Ok(_) if run.detail.may_have_sent() => replaced_or_touched(road, run),
         Ok(lost) => {
             if lost == Claim::Lost {
                 info!("the file is gone: another machine took it, or somebody removed it");
@@ -231,13 +291,19 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
         return fetch_again(road, run);
     }
-    run.detail.attempts += 1;
     run.detail.fault = None;
     run.detail.verdicts.clear();
     run.detail.config_hash.clone_from(&road.config.hash);
-    road.save(run)?;
-    if run.detail.attempts > ATTEMPTS_MAX {
-        let message = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it read this file");
+    let died = {
+        // Its rows go from here until they are compared again: whoever is compared meanwhile must know that they are missing.
+        let _order = road.account_order(&run.account)?;
+        if let Err(other) = road.runs_before(run, &run.account)? {
+            return waits_for(road, run, check::words_behind(&other));
+        }
+        begin(road, run, "read")?
+    };
+    if let Some(message) = died {
+        run.detail.attempts = 0;
         return fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion: None });
     }
     let sent = Sent::of(&*road.ledger, road.fence, &run.id)?;
@@ -254,6 +320,7 @@ fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     time(run, "check", started);
     match checked {
         Checked::Bad(fault) => fail(road, run, fault),
+        Checked::Behind(words) => waits_for(road, run, words),
         Checked::Held => {
             time(run, "check", started);
             next(road, run, State::Held)?;
@@ -338,7 +405,8 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         Err(fault) => return fail(road, run, fault),
     };
     if count_start(road, run)? > ATTEMPTS_MAX {
-        let words = format!("passferry stopped unexpectedly {ATTEMPTS_MAX} times while it sent the rows of this file");
+        let words = told_died("sent the rows of");
+        run.detail.attempts = 0;
         warn!("{words}: it is put away");
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
         road.end_left(run, Code::RunStopped, &words)?;
@@ -347,17 +415,18 @@ fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Re
         return next(road, run, State::Reporting);
     }
     let started = Instant::now();
-    let requests_before = road.dispatch(&feed.platform.name)?.counters().requests;
-    let applied = road.apply(run, &feed, &hand, stop);
+    let dispatch = road.dispatch(&feed.platform.name)?.for_run(stop);
+    let applied = road.apply(run, &feed, &hand, &dispatch, stop);
     // This start came back, however it ended.
     run.detail.attempts = 0;
+    run.detail.requests += dispatch.requests();
     let applied = applied?;
     add_time(run, "apply", started);
-    run.detail.requests += road.dispatch(&feed.platform.name)?.counters().requests - requests_before;
     match applied {
         Applied::All => next(road, run, State::Reporting),
         Applied::TooManyUnresolved(evidence) => hold(road, run, "unresolved", evidence),
         Applied::SeedFailed(evidence) => hold(road, run, "seeds", evidence),
+        Applied::Behind(words) => waits_for(road, run, words),
         Applied::WindowShut => {
             run.detail.window_shut = true;
             run.detail.cause = Some("notifications wait for their window".into());
@@ -384,6 +453,7 @@ fn count_start(road: &Road, run: &mut Run) -> anyhow::Result<u32> {
     let left = road.ledger.count_pending(&run.id)?;
     run.detail.attempts = if left == run.detail.left_at_start { run.detail.attempts + 1 } else { 1 };
     run.detail.left_at_start = left;
+    run.detail.begun |= left > 0;
     road.save(run)?;
     Ok(run.detail.attempts)
 }
@@ -408,10 +478,39 @@ fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> 
     Ok(true)
 }
 
+/// What of a report is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HowMuch {
+    All,
+    NoRows,
+    Nothing,
+}
+
 /// Tallies, writes the reports to their place, and decides how the run ended.
 fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
+    if road.ledger.count_pending(&run.id)? > 0 {
+        // Each station that ends a run early ends its rows; one that did not is a fault of ours, and no row may be left without an end.
+        tracing::error!("rows were left without an end: they end not-attempted");
+        road.end_left(run, Code::RunStopped, "the run ended before this row")?;
+    }
     road.doubt_forgotten(run)?;
+    let died = begin(road, run, "wrote the report of")?;
+    if let Some(words) = died {
+        warn!("{words}: it is put away with less of a report");
+        // Its rows may be what kills; the ledger has them.
+        run.detail.end.get_or_insert(State::Stopped);
+        run.detail.cause.get_or_insert_with(|| words.clone());
+        if !run.detail.warnings.contains(&words) {
+            run.detail.warnings.push(words);
+        }
+    }
+    let how_much = match run.detail.attempts {
+        0..=ATTEMPTS_MAX => HowMuch::All,
+        attempts if attempts <= 2 * ATTEMPTS_MAX => HowMuch::NoRows,
+        _ => HowMuch::Nothing,
+    };
+    run.detail.attempts = 0;
     let mut ended = run.clone();
     ended.detail.waits = None;
     ended.detail.tally = ended.detail.counted.clone();
@@ -419,7 +518,9 @@ fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     road.count_delivery_problems(&mut ended)?;
     ended.state = end_state(&ended);
     ended.detail.ended_at.get_or_insert_with(Utc::now);
-    if let Err(error) = road.publish(&mut ended, &feed) {
+    if how_much == HowMuch::Nothing {
+        ended.detail.reports.clear();
+    } else if let Err(error) = road.publish(&mut ended, &feed, how_much == HowMuch::All) {
         run.detail.reports.clone_from(&ended.detail.reports);
         return match error.downcast::<SourceError>() {
             Ok(error) => {
@@ -443,6 +544,14 @@ fn report_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
 fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
     if run.kind != RunKind::Retry && !run.detail.gone {
+        if run.detail.archive_attempts >= ATTEMPTS_MAX && still_there(road, run)? {
+            let words = format!("{}: move or remove it yourself", told_died("put away"));
+            warn!("{words}");
+            run.detail.waits = Some(words);
+            road.save_as(run, State::Reporting)?;
+            return Ok(Some(Rest::Later));
+        }
+        run.detail.archive_attempts += 1;
         let moved = road.link(&run.source)?.with(|source| {
             if run.detail.archived.is_none() {
                 run.detail.archived = archive::destination(&feed, run, source)?;
@@ -456,6 +565,7 @@ fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
                 .map_err(|error| SourceError::Other(error.to_string()))?
                 .with(|source| archive::archive(&feed, run, source))
         });
+        run.detail.archive_attempts = 0;
         if matches!(archived, Ok(Archived::Removed)) {
             let message = format!("input removed: {:?} was moved or removed by somebody before it was put away", claim::input(run));
             warn!("{message}");
@@ -482,6 +592,13 @@ fn archive_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
     Ok(Some(Rest::Over))
 }
 
+/// Is the delivered file where it was? What cannot be looked at counts as there.
+fn still_there(road: &Road, run: &Run) -> anyhow::Result<bool> {
+    let path = claim::input(run);
+    let there = road.link(&run.source)?.with(|source| source.stat(path.as_bstr()));
+    Ok(there.map_or(true, |there| there.is_some_and(|there| (there.size, there.mtime) == (run.size, run.mtime))))
+}
+
 /// The report of a held run; the run stays where it is when it cannot be written.
 fn report_held(road: &Road, run: &mut Run) -> anyhow::Result<()> {
     let feed = road.feed(&run.feed)?;
@@ -489,7 +606,7 @@ fn report_held(road: &Road, run: &mut Run) -> anyhow::Result<()> {
     held.detail.tally = held.detail.counted.clone();
     held.detail.tally.merge(&road.ledger.tally(&run.id)?);
     held.detail.reports.clear();
-    if let Err(error) = road.publish(&mut held, &feed) {
+    if let Err(error) = road.publish(&mut held, &feed, true) {
         warn!("the report of the held file cannot be written: {error:#}");
     }
     run.detail.tally = held.detail.tally;
@@ -535,6 +652,12 @@ fn told(wish: &Wish) -> String {
 fn later(road: &Road, run: &mut Run, error: &SourceError) -> anyhow::Result<Option<Rest>> {
     warn!("waits: {error}");
     run.detail.waits = Some(error.to_string());
+    road.save(run)?;
+    Ok(Some(Rest::Later))
+}
+
+fn waits_for(road: &Road, run: &mut Run, words: String) -> anyhow::Result<Option<Rest>> {
+    run.detail.waits = Some(words);
     road.save(run)?;
     Ok(Some(Rest::Later))
 }

@@ -1,11 +1,10 @@
 //! Resolve: finds the pass of each row that is left, in bulk where the platform can, a group of rows at a time.
 
 use crate::config::meant::Several;
-use crate::dispatch::Dispatch;
+use crate::dispatch::ForRun;
 use crate::outcome::{Code, Outcome, Problem};
 use crate::platform::{Account, Finding};
 use crate::row::{Change, Found, Target};
-use crate::stop::Stop;
 
 /// A change with its pass, or how its row ended without one.
 pub enum Resolved {
@@ -23,14 +22,7 @@ pub enum Resolved {
 }
 
 /// Resolves a group. `column` is where the identifier stands, for the report.
-pub fn resolve(
-    changes: Vec<Change>,
-    account: &Account,
-    dispatch: &Dispatch,
-    several: Several,
-    column: Option<usize>,
-    stop: &Stop,
-) -> Vec<Resolved> {
+pub fn resolve(changes: Vec<Change>, account: &Account, dispatch: &ForRun<'_>, several: Several, column: Option<usize>) -> Vec<Resolved> {
     let (to_find, targets): (Vec<usize>, Vec<Target>) = changes
         .iter()
         .enumerate()
@@ -39,7 +31,7 @@ pub fn resolve(
         .unzip();
     let mut findings: Vec<Option<Finding>> = changes.iter().map(|_| None).collect();
     if !targets.is_empty() {
-        for (index, finding) in to_find.into_iter().zip(dispatch.find(targets, stop)) {
+        for (index, finding) in to_find.into_iter().zip(dispatch.find(targets)) {
             findings[index] = Some(finding);
         }
     }
@@ -48,12 +40,12 @@ pub fn resolve(
         .zip(findings)
         .map(|(change, finding)| match finding {
             None => Resolved::Ready(vec![change]),
-            Some(finding) => judge(change, finding, dispatch, several, column, stop),
+            Some(finding) => judge(change, finding, dispatch, several, column),
         })
         .collect()
 }
 
-fn judge(change: Change, finding: Finding, dispatch: &Dispatch, several: Several, column: Option<usize>, stop: &Stop) -> Resolved {
+fn judge(change: Change, finding: Finding, dispatch: &ForRun<'_>, several: Several, column: Option<usize>) -> Resolved {
     let row = change.row;
     let ended = |outcome, code, message: String| Resolved::Ended { row, outcome, problem: Problem::new(code, column, message) };
     match finding {
@@ -66,11 +58,11 @@ fn judge(change: Change, finding: Finding, dispatch: &Dispatch, several: Several
             let count = passes.len();
             let targets: Vec<Target> = passes.into_iter().map(Target::Pass).collect();
             let mut ready = Vec::with_capacity(count);
-            for finding in dispatch.find(targets, stop) {
+            for finding in dispatch.find(targets) {
                 match finding {
                     Finding::Found(found) => ready.push(with_pass(change.clone(), found)),
                     Finding::Absent => {}
-                    other => return judge(change, other, dispatch, Several::Refuse, column, stop),
+                    other => return judge(change, other, dispatch, Several::Refuse, column),
                 }
             }
             if ready.is_empty() {

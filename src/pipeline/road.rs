@@ -17,14 +17,14 @@ use super::places::Places;
 use super::report::{self, Names, RowSource};
 use super::sent::Sent;
 use crate::config::meant::{Config, Feed, Source, SourceKind};
-use crate::dispatch::{Dispatch, Health};
+use crate::dispatch::{Dispatch, ForRun, Health};
 use crate::keeping::unknown::{self, UnknownReport};
 use crate::ledger::run::{ReportFile, WishKind};
-use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, Row, Run, RunFilter, RunKind, State};
+use crate::ledger::{Fence, KeyEnd, KeyNote, KeyState, Ledger, PendingPass, Row, Run, RunFilter, RunKind, State};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Tally};
 use crate::platform::{self, Account};
-use crate::row::{PassKey, Verb};
+use crate::row::Verb;
 use crate::schema::Schema;
 use crate::source::folder::FolderConnect;
 use crate::source::link::Link;
@@ -88,6 +88,8 @@ pub struct Road {
     /// Feeds whose runs may still be under way as an earlier configuration had them: their rows' fields are numbered otherwise.
     handed_over: Mutex<HashSet<String>>,
     stops: Mutex<HashMap<String, Stop>>,
+    /// Runs that somebody is taking further at this moment.
+    in_hand: Arc<Mutex<HashSet<String>>>,
     unknown: unknown::Looks,
     /// Why everything must end, once storage failed.
     broken: Arc<Mutex<Option<String>>>,
@@ -172,7 +174,8 @@ impl Road {
                 kept.clone()
             } else {
                 let account = platform::open(settings);
-                let dispatch = Dispatch::start(Arc::clone(&account), settings).with_context(|| format!("platform {name}"))?;
+                let dispatch =
+                    Dispatch::start_in(Arc::clone(&account), settings, &config.state).with_context(|| format!("platform {name}"))?;
                 (account, Arc::new(dispatch))
             };
             accounts.insert(name.clone(), pair);
@@ -227,6 +230,7 @@ impl Road {
             owner,
             places: Places::default(),
             stops: Mutex::default(),
+            in_hand: earlier.map(|earlier| Arc::clone(&earlier.in_hand)).unwrap_or_default(),
             unknown: unknown::Looks::default(),
             progress,
         })
@@ -338,6 +342,13 @@ impl Road {
         self.progress.rested(run);
     }
 
+    /// Takes a run for oneself. None while somebody else has it: a correction that came under a name of no feed is taken by another feed's
+    /// hand than its own.
+    pub fn take_in_hand(&self, run: &str) -> Option<InHand> {
+        let fresh = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(run.to_owned());
+        fresh.then(|| InHand { all: Arc::clone(&self.in_hand), run: run.to_owned() })
+    }
+
     /// The flag that stops one run; raised with all others when the program stops.
     pub fn stop_of(&self, run: &str) -> Stop {
         self.stops.lock().unwrap_or_else(PoisonError::into_inner).entry(run.to_owned()).or_default().clone()
@@ -399,11 +410,21 @@ impl Road {
         self.unknown.accept(feed, &*self.ledger, self.fence, self.link(&feed.reports.source.name)?, by)
     }
 
-    /// Runs of the account, other than this one, that have rows on their way.
-    pub fn others_applying(&self, run: &Run, account: &str) -> anyhow::Result<Vec<String>> {
-        let states = vec![State::Checked, State::Applying, State::Paused];
-        let runs = self.ledger.runs(&RunFilter { states, ..RunFilter::default() })?;
-        Ok(runs.into_iter().filter(|other| other.id != run.id && other.account == account).map(|other| other.id).collect())
+    /// Runs of the account, other than this one, that have their place before it: those it comes behind where both touch a pass. A run
+    /// that is checked again keeps the place that it has, so that no two runs ever wait for each other.
+    ///
+    /// The error is a run that is being checked again at this moment: its rows are not to be seen until it was.
+    pub fn runs_before(&self, run: &Run, account: &str) -> anyhow::Result<Result<Vec<String>, Box<Run>>> {
+        let states = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
+        let mut runs = self.ledger.runs(&RunFilter { states, ..RunFilter::default() })?;
+        runs.retain(|other| other.id != run.id && other.account == account && other.is_placed());
+        if run.detail.placed {
+            runs.retain(|other| run.detail.behind.contains(&other.id));
+        }
+        match runs.iter().position(|other| other.state == State::Fetched && other.detail.attempts > 0) {
+            Some(index) => Ok(Err(Box::new(runs.swap_remove(index)))),
+            None => Ok(Ok(runs.into_iter().map(|other| other.id).collect())),
+        }
     }
 
     /// Ends all rows still to be done, for one cause. Those with an add that may have been sent are in doubt, whatever the cause.
@@ -484,8 +505,10 @@ impl Road {
 
     /// Notes what a row of another feed is still to do. A feed that is gone from the configuration, or had another mapping when the run
     /// began, may do anything.
-    pub fn note_pending(&self, pending: &mut PendingPasses, feed: &str, pass: PassKey, verb: Verb, mask: u64) {
-        match self.prepared.get(feed).filter(|_| !self.is_handed_over(feed)) {
+    pub fn note_pending(&self, pending: &mut PendingPasses, row: &PendingPass<'_>) {
+        let PendingPass { feed, fingerprint, pass, verb, mask } = *row;
+        let as_today = self.config.feeds.get(feed).is_some_and(|feed| feed.fingerprint == fingerprint);
+        match self.prepared.get(feed).filter(|_| as_today && !self.is_handed_over(feed)) {
             Some(prepared) => {
                 let sent = prepared.field_ids.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, id)| *id);
                 pending.insert(pass, verb, sent);
@@ -502,7 +525,7 @@ impl Road {
         let past = self.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(50) })?;
         let earlier = |past: &Run| past.id != run.id && past.kind == RunKind::File && past.detail.order < run.detail.order;
         for past in past.into_iter().filter(earlier) {
-            let sent_nothing = past.detail.requests == 0;
+            let sent_nothing = !past.detail.may_have_sent();
             match past.state {
                 State::Done => {
                     let equal = past.sha256 == run.sha256 && past.detail.fingerprint == feed.fingerprint;
@@ -540,7 +563,7 @@ impl Road {
         self.own_reports.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(key, value)| (key.clone(), *value)).collect()
     }
 
-    pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, stop: &Stop) -> anyhow::Result<Applied> {
+    pub fn apply(&self, run: &mut Run, feed: &Feed, hand: &FileInHand, dispatch: &ForRun<'_>, stop: &Stop) -> anyhow::Result<Applied> {
         let rules = hand.rules();
         let prepared = hand.prepared();
         let done = std::sync::atomic::AtomicU64::new(0);
@@ -556,7 +579,7 @@ impl Road {
             mapping: &prepared.mapping,
             field_ids: &prepared.field_ids,
             account: &prepared.account,
-            dispatch: &**self.dispatch(&feed.platform.name)?,
+            dispatch,
             text: &hand.text,
             dialect: &hand.dialect,
             pool: &self.pool,
@@ -565,6 +588,8 @@ impl Road {
             stop,
             behind: &behind,
             heed_seeds: run.detail.approval.is_none(),
+            clock: prepared.clock,
+            retried: &self.retried(run)?,
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
         let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop };
@@ -578,8 +603,19 @@ impl Road {
         applied
     }
 
-    /// Builds and publishes the reports of a run that ended or is held. The names are written down before anything is published.
-    pub fn publish(&self, run: &mut Run, feed: &Feed) -> anyhow::Result<()> {
+    /// Runs that this one tries rows of again, and those that these tried again: a row has the same line in all of them.
+    fn retried(&self, run: &Run) -> anyhow::Result<Vec<String>> {
+        let mut retried = Vec::new();
+        let mut run = Some(run.clone());
+        while let Some(Run { kind: RunKind::Retry, parent: Some(parent), .. }) = run {
+            run = self.ledger.run(&parent)?;
+            retried.push(parent);
+        }
+        Ok(retried)
+    }
+
+    /// Builds and publishes the reports of a run that ended or is held, with its rows or without. The names are written down before anything is published.
+    pub fn publish(&self, run: &mut Run, feed: &Feed, with_rows: bool) -> anyhow::Result<()> {
         let link = self.link(&feed.reports.source.name)?;
         let known = run.detail.reports.first().map(|known| known.name.clone());
         let known = known.and_then(|name| Names::candidates(run).find(|names| names.errors == name || names.report == name));
@@ -587,7 +623,8 @@ impl Road {
             Some(names) => names,
             None => link.with(|source| report::choose_names(feed, run, source))?,
         };
-        let readable = run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
+        let readable =
+            with_rows && run.detail.fault.is_none() && run.detail.facts.is_some() && !run.detail.nothing_new && run.sha256.is_some();
         let mut hand = None;
         if readable {
             match FileInHand::open(self, run, feed) {
@@ -611,7 +648,9 @@ impl Road {
 
     fn publish_as(&self, run: &mut Run, feed: &Feed, link: &Link, names: &Names, rows: Option<&RowSource<'_>>) -> anyhow::Result<()> {
         let files: Vec<ReportFile> = report::build(run, names, &*self.ledger, rows, &self.spool)?;
-        run.detail.reports = files;
+        let replaced = std::mem::replace(&mut run.detail.reports, files);
+        let fresh = replaced.into_iter().filter(|report| !run.detail.reports.contains(report)).collect::<Vec<_>>();
+        run.detail.earlier_reports.extend(fresh);
         let state = if run.state == State::Held { State::Held } else { State::Reporting };
         self.save_as(run, state)?;
         link.with(|source| report::publish(feed, run, names, &self.spool, source))?;
@@ -693,6 +732,18 @@ impl Road {
             tracing::debug!(feed = feed.name, "left-over temporary reports cannot be removed yet: {error}");
         }
         result.is_ok()
+    }
+}
+
+/// A run that nobody else takes further until this is dropped.
+pub struct InHand {
+    all: Arc<Mutex<HashSet<String>>>,
+    run: String,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
     }
 }
 

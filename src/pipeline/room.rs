@@ -23,7 +23,12 @@ pub fn judge(road: &Road, run: &mut Run, rest: anyhow::Result<Rest>) -> anyhow::
                 if trouble == Trouble::Full {
                     tidy(road, run);
                 }
-                Ok(wait(road, run, trouble))
+                let rest = wait(road, run, trouble);
+                // The station came back: no start died there.
+                if let Err(error) = road.save(run) {
+                    debug!("the ledger was not told that a station came back: {error:#}");
+                }
+                Ok(rest)
             }
         },
     }

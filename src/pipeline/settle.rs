@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::road::Road;
 use crate::ledger::key::Decision;
-use crate::ledger::{Ended, KeyState, Ledger, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, Settling, State};
+use crate::ledger::{Ended, KeyState, Ledger, OperationNote, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, Settling, State};
 use crate::outcome::{Code, Outcome};
 use crate::row::PassKey;
 
@@ -30,36 +30,43 @@ pub fn settle(road: &Road, feed: &str) -> anyhow::Result<()> {
 }
 
 fn settle_one(road: &Road, mut run: Run, settling: &Settling) -> anyhow::Result<()> {
-    let keys = road.ledger.keys_of_line(&run.id, settling.line)?;
+    let mut keys = road.ledger.keys_of_line(&run.id, settling.line)?;
+    keys.retain(|note| settling.key.is_none_or(|key| note.key == key));
     // A stop in the middle of this leaves keys that are settled already, by this very decision: what follows from it is still to be done.
-    let mut decided_keys =
-        keys.iter().filter(|note| note.state == KeyState::InDoubt || note.settled.as_ref() == Some(&settling.settlement));
-    let Some(pass) = decided_keys.next().map(|note| note.pass) else {
-        warn!(run = run.id, line = settling.line, "nothing of this row is in doubt any more: the decision is dropped");
+    keys.retain(|note| note.state == KeyState::InDoubt || note.settled.as_ref() == Some(&settling.settlement));
+    let Some(pass) = keys.first().map(|note| note.pass) else {
+        warn!(run = run.id, line = settling.line, "this add is not in doubt any more: the decision is dropped");
         return Ok(road.ledger.answer_settling(road.fence, settling)?);
     };
-    let doubtful: Vec<_> = keys.iter().filter(|note| note.state == KeyState::InDoubt).collect();
+    let row = match row_of(&*road.ledger, &run.id, settling.line)? {
+        Some(row) if row.outcome.is_some() => row,
+        // The decision waits until the row has ended, so that what follows from it is not lost.
+        Some(_) => return Ok(()),
+        None => {
+            warn!(run = run.id, line = settling.line, "the row of this add is gone: the decision is dropped, and the add stays in doubt");
+            return Ok(road.ledger.answer_settling(road.fence, settling)?);
+        }
+    };
     let decision = settling.settlement.decision;
     let state = if decision == Decision::Applied { KeyState::Applied } else { KeyState::NotApplied };
-    let states: Vec<_> = doubtful.iter().map(|note| (note.key, state)).collect();
-    let row = row_of(&*road.ledger, &run.id, settling.line)?;
-    let end = row.as_ref().filter(|row| row.outcome == Some(Outcome::InDoubt)).map(|row| decided(row, settling));
+    let doubtful = keys.iter().filter(|note| note.state == KeyState::InDoubt);
+    let states: Vec<_> = doubtful.map(|note| (note.key, state)).collect();
+    let end = Some(decided(&row, settling)).filter(|_| row.outcome == Some(Outcome::InDoubt));
     if !states.is_empty() {
         road.ledger.settle(road.fence, settling, &run.account, &states, end.as_ref())?;
     }
-    info!(run = run.id, line = settling.line, decision = decision.as_str(), by = settling.settlement.by, "settled");
+    for note in &keys {
+        info!(run = run.id, key = %note.key, decision = decision.as_str(), by = settling.settlement.by, "settled");
+    }
     if run.state == State::DoneInDoubt || (run.state.is_over() && run.detail.tally.get(Outcome::InDoubt) > 0) {
         // A new report says what is decided; the earlier one stays beside it.
-        run.detail.reports.clear();
+        let earlier = std::mem::take(&mut run.detail.reports);
+        run.detail.earlier_reports.extend(earlier);
         run.state = State::Reporting;
         road.save(&run)?;
     }
     let mut again = Vec::new();
-    if decision == Decision::Resend
-        && let Some(row) = &row
-    {
-        again.push((run.id.clone(), BTreeSet::from([row.record])));
-    }
+    // While another add of the pass is in doubt nothing would be sent.
     if road.ledger.doubtful(&run.account, pass)?.is_none() {
         road.dispatch(&run.account)?.settled(pass);
         take_up(road, &run.account, pass, &mut again)?;
@@ -89,16 +96,20 @@ fn not_yet_requested(road: &Road, parent: &Run, mut records: BTreeSet<u64>) -> a
     Ok(records)
 }
 
-/// The row with an add in doubt, or the one that this decision has ended already.
-fn row_of(ledger: &dyn Ledger, run: &str, line: u64) -> anyhow::Result<Option<Row>> {
+/// A run's row that begins in this line, whether it has ended or not. Those in doubt are few and are looked through first.
+pub fn row_of(ledger: &dyn Ledger, run: &str, line: u64) -> anyhow::Result<Option<Row>> {
     let mut found = None;
-    ledger.rows(run, &[Outcome::InDoubt, Outcome::NotAttempted], &mut |row| {
-        let decided = row.outcome == Some(Outcome::InDoubt) || row.detail.codes().contains(&Code::SettledResend);
-        if row.line == line && decided {
-            found = Some(row);
+    for outcomes in [&[Outcome::InDoubt][..], &[]] {
+        ledger.rows(run, outcomes, &mut |row| {
+            if row.line == line {
+                found = Some(row);
+            }
+            Ok(())
+        })?;
+        if found.is_some() {
+            break;
         }
-        Ok(())
-    })?;
+    }
     Ok(found)
 }
 
@@ -111,7 +122,8 @@ fn decided(row: &Row, settling: &Settling) -> RowEnd {
         Decision::Resend => (Outcome::NotAttempted, Some(Code::SettledResend)),
     };
     let mut operations = row.detail.operations.clone();
-    for note in operations.iter_mut().filter(|note| note.outcome == Outcome::InDoubt) {
+    let is_meant = |note: &OperationNote| settling.key.is_none_or(|key| note.operation == key.kind.as_str());
+    for note in operations.iter_mut().filter(|note| note.outcome == Outcome::InDoubt && is_meant(note)) {
         note.outcome = outcome;
         note.code = code;
         note.message = format!("settled by {}: {}; before: {}", settlement.by, settlement.reason, note.message);
@@ -128,8 +140,8 @@ fn decided(row: &Row, settling: &Settling) -> RowEnd {
     }
 }
 
-/// Rows of the pass, of any run that is over, that ended because they came after an add in doubt, and that nobody has taken up yet.
-/// Runs in the order in which they came.
+/// Rows of the pass, of any run, that are to be sent again or ended because they came after an add in doubt, and that nobody has taken up
+/// yet. Runs in the order in which they came.
 fn take_up(road: &Road, account: &str, pass: PassKey, again: &mut Vec<(String, BTreeSet<u64>)>) -> anyhow::Result<()> {
     let touches = road.ledger.touches(account, pass, WAITING_MAX)?;
     let mut taken: BTreeSet<(String, u64)> = BTreeSet::new();
@@ -139,8 +151,12 @@ fn take_up(road: &Road, account: &str, pass: PassKey, again: &mut Vec<(String, B
         }
     }
     for touch in touches.into_iter().rev() {
-        let waits = touch.row.outcome == Some(Outcome::NotAttempted)
-            && touch.row.detail.codes().iter().any(|code| matches!(code, Code::PassInDoubt | Code::AddInDoubt));
+        let codes = touch.row.detail.codes();
+        let waited = codes.iter().any(|code| matches!(code, Code::PassInDoubt | Code::AddInDoubt));
+        let waits = match touch.row.outcome {
+            None | Some(Outcome::InDoubt) => false,
+            Some(outcome) => codes.contains(&Code::SettledResend) || (waited && outcome == Outcome::NotAttempted),
+        };
         if waits && !taken.contains(&(touch.run.clone(), touch.row.record)) {
             match again.iter_mut().find(|(run, _)| *run == touch.run) {
                 Some((_, records)) => drop(records.insert(touch.row.record)),

@@ -118,6 +118,9 @@ impl Bench {
             force: false,
             pending: &PendingPasses::default(),
             sent: &Sent::default(),
+            declines: false,
+            forgotten: false,
+            meet: None,
             stale: None,
         };
         let diffed = diff(&validated, &duplicated, &against, &pool, &mut |more| {

@@ -10,6 +10,10 @@ use super::{RawAnswer, Verdict};
 /// How a web page in place of an answer is called; `apply` knows it again.
 pub(super) const WEB_PAGE: &str = "a web page instead of an answer";
 
+/// Around words that are not ours.
+const QUOTE: char = '“';
+const UNQUOTE: char = '”';
+
 /// Clocks this far apart are worth a word when a token is refused.
 const SKEW_MIN: Duration = Duration::from_secs(5);
 
@@ -57,11 +61,11 @@ pub(super) fn again(answer: &RawAnswer<'_>) -> Verdict {
 
 /// The account as a whole is refused.
 pub(super) fn forbidden(names: &Names<'_>, body: &[u8]) -> String {
-    format!("{} refuses every request (403: {}); check the key's rights", names.platform, message(body))
+    format!("{} refuses every request (403: {}); check the key's rights", names.platform, quoted(body))
 }
 
 fn words(answer: &RawAnswer<'_>, page: bool) -> String {
-    if page || answer.body.is_empty() { String::new() } else { format!(": {}", message(answer.body)) }
+    if page || answer.body.is_empty() { String::new() } else { format!(": {}", quoted(answer.body)) }
 }
 
 fn redirect(answer: &RawAnswer<'_>) -> String {
@@ -72,7 +76,7 @@ fn redirect(answer: &RawAnswer<'_>) -> String {
 }
 
 fn unauthorized(names: &Names<'_>, answer: &RawAnswer<'_>, now: SystemTime) -> String {
-    let mut reason = format!("{} does not accept our token (401: {})", names.platform, message(answer.body));
+    let mut reason = format!("{} does not accept our token (401: {})", names.platform, quoted(answer.body));
     let theirs = answer.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| httpdate::parse_http_date(date).ok());
     let (skew, direction) = match theirs.map(|theirs| now.duration_since(theirs)) {
         Some(Ok(ahead)) => (ahead, "ahead of"),
@@ -112,6 +116,28 @@ pub(super) fn message(body: &[u8]) -> String {
         text(json.get("message")).or_else(|| text(error)).or_else(|| text(error.and_then(|error| error.get("message"))))
     });
     clean(&found.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(2000)]).into_owned()))
+}
+
+/// The platform's words as part of our own: marked, because they may repeat what they were sent.
+pub(super) fn quoted(body: &[u8]) -> String {
+    quote(&message(body))
+}
+
+/// Text from outside as part of our own.
+pub(super) fn quote(text: &str) -> String {
+    format!("{QUOTE}{}{UNQUOTE}", text.replace([QUOTE, UNQUOTE], "\""))
+}
+
+/// A reason as a log may have it: without what is quoted in it. Reports and `status` have all of it.
+pub(crate) fn for_log(reason: &str) -> String {
+    let (mut told, mut rest) = (String::with_capacity(reason.len()), reason);
+    while let Some((before, quoted)) = rest.split_once(QUOTE) {
+        told.push_str(before);
+        told.push('…');
+        // What was cut short is quoted to its end.
+        rest = quoted.split_once(UNQUOTE).map_or("", |(_, after)| after);
+    }
+    told + rest
 }
 
 /// Text from outside, fit for a report: no control characters, at most 300 characters.
@@ -177,6 +203,20 @@ mod tests {
         assert!(reason("Sun, 01 Mar 2026 12:00:20 GMT").contains("20 s behind"));
         assert!(reason("Sun, 01 Mar 2026 12:00:01 GMT").contains("check the key"));
         assert!(reason("Sun, 01 Mar 2026 12:00:01 GMT").contains("Token used before issued"));
+    }
+
+    #[test]
+    fn a_log_has_no_words_of_the_platform() {
+        let body = "{\"message\":\"member ann@x.example: ”deadlock“ on bob\"}";
+        for status in [401, 500] {
+            let (Verdict::Again { reason } | Verdict::Reauthorize { reason }) = judged(status, &[], body) else { panic!("{status}") };
+            let told = for_log(&reason);
+            assert!(reason.contains("ann@x.example") && told.contains(&status.to_string()), "{told}");
+            assert!(!["ann", "deadlock", "bob"].iter().any(|word| told.contains(word)), "{told}");
+        }
+        assert_eq!(for_log(&forbidden(&NAMES, b"cut")), "PassKit refuses every request (403: …); check the key's rights");
+        assert_eq!(for_log("status 500: “cut in the mid"), "status 500: …");
+        assert_eq!(for_log("ours alone"), "ours alone");
     }
 
     #[test]

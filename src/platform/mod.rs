@@ -23,6 +23,8 @@ use crate::row::{Addition, Change, Found, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
+pub(crate) use judge::for_log;
+
 /// Airship Wallet as a description that [`http`] reads.
 pub const AIRSHIP: &str = include_str!("http/described/airship.toml");
 
@@ -127,7 +129,12 @@ pub enum Answer {
     /// An HTTP answer that was judged [`Verdict::Final`].
     Http { status: u16, body: Bytes },
     /// Repeating did not help, while other requests of the account succeeded.
-    Exhausted { tries: u32, message: String },
+    Exhausted {
+        tries: u32,
+        message: String,
+        /// The credentials were refused, or there are none.
+        denied: bool,
+    },
     /// It was sent, its answer is unknown, and it may not be repeated.
     Lost { message: String },
     /// The run is being stopped; this request was not sent, or was sent and its answer is unknown.
@@ -147,6 +154,11 @@ pub enum Verdict {
     Reauthorize { reason: String },
     /// Nothing can succeed until a person or time changes something (credentials, TLS, name resolution). The run pauses.
     Outage { reason: String },
+    /// As an outage, and it is certain that the request did nothing: the account is refused as a whole.
+    Barred { reason: String },
+    /// Refused without any effect, and it is not known yet whether that is about the request or about the account. It is tried again; where
+    /// it stays so and others are taken, the answer is the request's own.
+    Undecided { reason: String },
 }
 
 /// A raw answer, for judging.
@@ -241,6 +253,8 @@ pub enum Proof {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
     pub ok: bool,
+    /// It is the credentials that are refused, or that cannot be used.
+    pub denied: bool,
     /// One line for a person: what was proved, or what is wrong and what to do.
     pub message: String,
 }

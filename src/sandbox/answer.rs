@@ -1,22 +1,56 @@
-//! Answers and errors in the platform's shapes (contract sections 2 and 3).
+//! Answers and errors before they take a platform's shape.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use super::faults::ErrorShape;
+pub(super) const JSON: &str = "application/json";
 
-/// What a call answers with status 200.
-pub(super) enum Reply {
-    Json(String),
-    /// Members to stream, by place.
-    Members(Vec<usize>),
+/// What a call answers when it is not refused.
+pub(super) struct Reply {
+    pub status: u16,
+    /// None when empty.
+    pub content_type: Cow<'static, str>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    pub content: Content,
+}
+
+pub(super) enum Content {
+    Text(String),
+    /// Rows to stream, by place.
+    Places(Vec<usize>),
     /// Lines to stream, each a JSON text.
     Lines(Vec<String>),
 }
 
 impl Reply {
+    pub fn of(status: u16, content_type: impl Into<Cow<'static, str>>, content: impl Into<String>) -> Reply {
+        Reply { status, content_type: content_type.into(), headers: Vec::new(), content: Content::Text(content.into()) }
+    }
+
+    /// 200 with JSON.
     pub fn json(value: &impl Serialize) -> Result<Reply, Failure> {
-        serde_json::to_string(value).map(Reply::Json).map_err(|problem| Failure::new(500, problem.to_string()))
+        serde_json::to_string(value).map(|text| Reply::of(200, JSON, text)).map_err(|problem| Failure::new(500, problem.to_string()))
+    }
+
+    /// A status and nothing else.
+    pub fn empty(status: u16) -> Reply {
+        Reply::of(status, "", "")
+    }
+
+    pub fn places(places: Vec<usize>) -> Reply {
+        Reply { content: Content::Places(places), ..Reply::of(200, JSON, "") }
+    }
+
+    pub fn lines(lines: Vec<String>) -> Reply {
+        Reply { content: Content::Lines(lines), ..Reply::of(200, JSON, "") }
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
     }
 }
 
@@ -25,11 +59,18 @@ impl Reply {
 pub(super) struct Failure {
     pub status: u16,
     pub message: String,
+    /// A platform's word for it, where it has one; empty otherwise.
+    pub reason: &'static str,
 }
 
 impl Failure {
     pub fn new(status: u16, message: impl Into<String>) -> Failure {
-        Failure { status, message: message.into() }
+        Failure { status, message: message.into(), reason: "" }
+    }
+
+    #[must_use]
+    pub fn because(self, reason: &'static str) -> Failure {
+        Failure { reason, ..self }
     }
 
     /// Wrong input (400).
@@ -40,36 +81,5 @@ impl Failure {
     /// An object that is not there (404), e.g. `member with id[x] does not exist`.
     pub fn missing(what: &str, field: &str, id: &str) -> Failure {
         Failure::new(404, format!("{what} with {field}[{id}] does not exist"))
-    }
-
-    /// The error body of contract section 3.2.
-    pub fn body(&self, shape: ErrorShape) -> String {
-        let (code, message) = (grpc_code(self.status), &self.message);
-        let details: [Value; 0] = [];
-        match shape {
-            ErrorShape::Gateway => json!({"code": code, "message": message, "details": details}),
-            ErrorShape::Text => json!({"error": message}),
-            ErrorShape::Both => json!({"error": message, "code": code, "message": message, "details": details}),
-            ErrorShape::Nested => json!({"error": {"code": code, "message": message, "details": details}}),
-        }
-        .to_string()
-    }
-}
-
-/// The table of contract section 3.1, read from the right.
-fn grpc_code(status: u16) -> u8 {
-    match status {
-        400 => 3,
-        401 => 16,
-        403 => 7,
-        404 => 5,
-        409 => 6,
-        429 => 8,
-        499 => 1,
-        501 => 12,
-        500 => 13,
-        503 => 14,
-        504 => 4,
-        _ => 2,
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::log::Stats;
-use super::member::Issue;
-use super::{Faults, Shared};
+use super::stand_in::StandIn;
+use super::{Faults, Issue, Shared};
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -20,8 +20,13 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/requests", get(requests).delete(forget_requests))
         .route("/members", post(issue))
         .route("/members/{external_id}", get(member))
+        .route("/passes/{platform}", post(seed))
+        .route("/passes/{platform}/{name}", get(pass))
         .route("/effects", get(effects))
         .route("/alerts", get(alerts))
+        .route("/google-key", get(google_key))
+        .route("/notices", get(notices))
+        .route("/tokens", delete(revoke_tokens))
         .route("/stats", get(stats))
         .layer(DefaultBodyLimit::disable())
 }
@@ -79,7 +84,7 @@ async fn forget_requests(State(shared): State<Arc<Shared>>) -> StatusCode {
 async fn issue(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let lines = serde_json::Deserializer::from_slice(&body).into_iter::<Issue>().collect::<Result<Vec<_>, _>>();
     let issued = match lines {
-        Ok(members) => shared.store.issue(members.into_iter(), &shared.settings.program, &shared.settings.tiers),
+        Ok(members) => shared.passkit.issue(members.into_iter()),
         Err(problem) => Err(problem.into()),
     };
     match issued {
@@ -89,12 +94,31 @@ async fn issue(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
 }
 
 async fn member(State(shared): State<Arc<Shared>>, Path(external_id): Path<String>) -> Response {
-    let state = shared.store.lock();
-    let member = state.place_of_external_id(&external_id).and_then(|place| state.at(place));
-    match member.and_then(|member| serde_json::to_string(member).ok()) {
-        Some(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+    match shared.passkit.pass(&external_id) {
+        Some(member) => Json(member).into_response(),
         None => (StatusCode::NOT_FOUND, format!("no member has the external ID {external_id:?}\n")).into_response(),
     }
+}
+
+async fn seed(State(shared): State<Arc<Shared>>, Path(platform): Path<String>, body: Bytes) -> Response {
+    let Some(stand_in) = shared.named(&platform) else { return nobody(&platform) };
+    let lines = serde_json::Deserializer::from_slice(&body).into_iter().collect::<Result<Vec<_>, _>>();
+    match lines.map_err(anyhow::Error::from).and_then(|passes| stand_in.seed(passes)) {
+        Ok(issued) => Json(serde_json::json!({ "issued": issued })).into_response(),
+        Err(problem) => (StatusCode::BAD_REQUEST, format!("cannot issue: {problem:#}\n")).into_response(),
+    }
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, Path((platform, name)): Path<(String, String)>) -> Response {
+    let Some(stand_in) = shared.named(&platform) else { return nobody(&platform) };
+    match stand_in.pass(&name) {
+        Some(pass) => Json(pass).into_response(),
+        None => (StatusCode::NOT_FOUND, format!("no pass is named {name:?}\n")).into_response(),
+    }
+}
+
+fn nobody(platform: &str) -> Response {
+    (StatusCode::NOT_FOUND, format!("the sandbox has no platform {platform:?}\n")).into_response()
 }
 
 /// Whose effects or alerts to show; all members' without one.
@@ -113,15 +137,31 @@ impl Whose {
 }
 
 async fn effects(State(shared): State<Arc<Shared>>, Query(whose): Query<Whose>) -> Response {
-    let mut effects = shared.store.lock().effects.all();
+    let mut effects = shared.effects();
     effects.retain(|effect| whose.is(&effect.external_id) && effect.times > whose.more_than);
     Json(effects).into_response()
 }
 
 async fn alerts(State(shared): State<Arc<Shared>>, Query(whose): Query<Whose>) -> Response {
-    let mut alerts = shared.store.lock().effects.alerts();
+    let mut alerts = shared.passkit.alerts();
     alerts.retain(|alert| whose.is(&alert.external_id));
     Json(alerts).into_response()
+}
+
+async fn google_key(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.google_wallet.key_file() {
+        Ok(key) => ([(header::CONTENT_TYPE, "application/json")], key).into_response(),
+        Err(problem) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{problem:#}\n")).into_response(),
+    }
+}
+
+async fn notices(State(shared): State<Arc<Shared>>) -> Response {
+    Json(shared.google_wallet.notices()).into_response()
+}
+
+async fn revoke_tokens(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.all().for_each(|stand_in| stand_in.revoke_tokens());
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Serialize)]
@@ -132,6 +172,6 @@ struct Summary {
 }
 
 async fn stats(State(shared): State<Arc<Shared>>) -> Json<Summary> {
-    let members = shared.store.lock().count();
+    let members = shared.passkit.count();
     Json(Summary { members, requests: shared.log.stats() })
 }

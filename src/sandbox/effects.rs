@@ -1,27 +1,24 @@
-//! What changes came to: how often each took effect, and which texts holders were shown.
+//! What changes came to: how often each took effect.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-
-use super::member::{Event, Member, Texts};
 
 pub const EARN: &str = "/members/member/points/earn";
 pub const BURN: &str = "/members/member/points/burn";
 /// Stands for the route of another writer's changes.
 pub const BY_ANOTHER: &str = "another writer";
+/// Routes of which a second time is wrong.
+const ADDS: &[&str] = &[EARN, BURN, super::google_wallet::ADD_MESSAGE, super::thewalletcrew::CREATE];
 
-/// How many alerts are remembered.
-const ALERTS: usize = 100_000;
-
-/// All calls by one route on one member under one `externalEventId`, since the start.
+/// All calls by one route on one pass under one name of the caller's, since the start.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Effect {
     pub route: &'static str,
-    /// The member's.
+    /// The pass's.
     pub external_id: String,
-    /// The caller's `externalEventId`; empty when none was sent. It counts here whether or not the sandbox keeps it.
+    /// What the caller named it, e.g. PassKit's `externalEventId`; empty when it did not. It counts here whether or not the sandbox keeps it.
     pub event: String,
     /// How often it was applied.
     pub times: u64,
@@ -32,50 +29,19 @@ pub struct Effect {
 impl Effect {
     /// Whether it adds or takes, so that a second time is wrong.
     pub fn is_add(&self) -> bool {
-        matches!(self.route, EARN | BURN)
+        ADDS.contains(&self.route)
     }
 }
 
-/// A text of a member's `metaData` that changed by an update: what a holder's phone shows (contract section 7).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Alert {
-    pub external_id: String,
-    pub key: String,
-    pub value: String,
-}
-
-impl Alert {
-    pub(super) fn between(member: &Member, before: &Texts) -> Vec<Alert> {
-        let changed = member.meta_data.iter().filter(|(key, value)| before.get(*key) != Some(value));
-        let alert = |(key, value): (&String, &serde_json::Value)| Alert {
-            external_id: member.external_id.clone(),
-            key: key.clone(),
-            value: value.as_str().unwrap_or_default().to_owned(),
-        };
-        changed.map(alert).collect()
-    }
-}
-
+/// Times and points by route, pass and event.
 #[derive(Default)]
-pub(super) struct Effects {
-    /// Times and points by route, member and event.
-    counts: BTreeMap<(&'static str, String, String), (u64, f64)>,
-    alerts: VecDeque<Alert>,
-}
+pub(super) struct Effects(BTreeMap<(&'static str, String, String), (u64, f64)>);
 
 impl Effects {
-    pub fn count(&mut self, route: &'static str, event: &Event) {
-        let key = (route, event.member.external_id.clone(), event.external_id.clone());
-        let (times, points) = self.counts.entry(key).or_default();
+    pub fn count(&mut self, route: &'static str, external_id: &str, event: &str, points: f64) {
+        let (times, sum) = self.0.entry((route, external_id.to_owned(), event.to_owned())).or_default();
         *times += 1;
-        *points += f64::from(event.points);
-    }
-
-    pub fn alert(&mut self, alerts: Vec<Alert>) {
-        self.alerts.extend(alerts);
-        let surplus = self.alerts.len().saturating_sub(ALERTS);
-        self.alerts.drain(..surplus);
+        *sum += points;
     }
 
     pub fn all(&self) -> Vec<Effect> {
@@ -86,10 +52,6 @@ impl Effects {
             times: *times,
             points: *points,
         };
-        self.counts.iter().map(effect).collect()
-    }
-
-    pub fn alerts(&self) -> Vec<Alert> {
-        self.alerts.iter().cloned().collect()
+        self.0.iter().map(effect).collect()
     }
 }

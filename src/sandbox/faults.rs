@@ -8,13 +8,14 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::state::Lag;
+use super::passkit::ErrorShape;
 use super::trouble::{About, Rule, Trouble};
 
 /// How long a request stays refused once it met [`Trouble::Unavailable`] (contract section 3.1).
 pub const UNAVAILABLE_FOR: Duration = Duration::from_millis(250);
 
-/// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off.
+/// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off. Those without a platform's name that no request of
+/// another platform could meet are PassKit's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
@@ -53,6 +54,8 @@ pub struct Faults {
     pub no_balances: bool,
     /// No page of a list holds more rows, whatever its `limit` says (contract section 3.3: no maximum is documented).
     pub page_max: Option<usize>,
+    pub google_wallet: super::google_wallet::Knobs,
+    pub thewalletcrew: super::thewalletcrew::Knobs,
 }
 
 /// Time added before a request is handled.
@@ -135,21 +138,6 @@ pub enum Outage {
     Unauthorized,
 }
 
-/// The four error bodies of contract section 3.2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorShape {
-    /// `{"code","message","details"}`
-    #[default]
-    Gateway,
-    /// `{"error"}`
-    Text,
-    /// `{"error","code","message","details"}`
-    Both,
-    /// `{"error":{"code","message","details"}}`
-    Nested,
-}
-
 /// Read and change the knobs of a running server.
 #[derive(Clone)]
 pub struct FaultsHandle(Arc<Mutex<Engine>>);
@@ -191,6 +179,11 @@ impl FaultsHandle {
         self.lock().decide(about)
     }
 
+    /// What rules do to a part of a batch; the batch itself has met the rest.
+    pub(super) fn befall(&self, about: &About<'_>) -> Vec<Trouble> {
+        self.lock().troubles(about)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Engine> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,7 +202,8 @@ pub(super) struct Decision {
     pub outage: Option<Outage>,
     pub throttled: Option<Throttled>,
     pub troubles: Vec<Trouble>,
-    pub switches: Switches,
+    /// The knobs as they were; its `next` counts are of no meaning.
+    pub knobs: Arc<Faults>,
 }
 
 /// Refused by the token bucket.
@@ -218,27 +212,9 @@ pub(super) struct Throttled {
     pub retry_after: Option<String>,
 }
 
-/// The knobs that change what the contract leaves open.
-#[derive(Clone, Copy)]
-#[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
-pub(super) struct Switches {
-    pub error_shape: ErrorShape,
-    pub reject_unknown_fields: bool,
-    pub strict_expiry: bool,
-    pub keep_deleted: bool,
-    pub overdraw: bool,
-    pub replace_person: bool,
-    pub skewed: bool,
-    pub lag: Lag,
-    pub no_events: bool,
-    pub no_event_ids: bool,
-    pub event_lists: Option<u16>,
-    pub no_balances: bool,
-    pub page_max: Option<usize>,
-}
-
 struct Engine {
     faults: Faults,
+    knobs: Arc<Faults>,
     random: StdRng,
     tokens: f64,
     filled: Instant,
@@ -252,6 +228,7 @@ impl Engine {
             tokens: faults.throttle.map_or(0.0, |throttle| throttle.burst),
             filled: Instant::now(),
             unavailable: HashMap::new(),
+            knobs: Arc::new(faults.clone()),
             faults,
         }
     }
@@ -268,24 +245,7 @@ impl Engine {
             outage: self.faults.outage,
             throttled: self.throttle(clock),
             troubles: self.troubles(about),
-            switches: Switches {
-                error_shape: self.faults.error_shape,
-                reject_unknown_fields: self.faults.reject_unknown_fields,
-                strict_expiry: self.faults.strict_expiry,
-                keep_deleted: self.faults.keep_deleted,
-                overdraw: self.faults.overdraw,
-                replace_person: self.faults.replace_person,
-                skewed: self.faults.clock_skew_seconds != 0,
-                lag: Lag {
-                    members: Duration::from_millis(self.faults.members_lag_ms),
-                    events: Duration::from_millis(self.faults.events_lag_ms),
-                },
-                no_events: self.faults.no_events,
-                no_event_ids: self.faults.no_event_ids,
-                event_lists: self.faults.event_lists,
-                no_balances: self.faults.no_balances,
-                page_max: self.faults.page_max,
-            },
+            knobs: Arc::clone(&self.knobs),
         }
     }
 

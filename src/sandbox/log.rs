@@ -39,13 +39,19 @@ pub struct Entry {
     pub status: Option<u16>,
     /// Absent when bodies are not logged.
     pub body: Option<String>,
+    /// The sequence number of the batch this was a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<u64>,
 }
 
 /// Counters since the start or the last [`RequestLog::clear`].
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Stats {
     pub requests: u64,
-    /// By `METHOD route`.
+    /// Parts of batches, which are not requests of their own.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub parts: u64,
+    /// By `METHOD route`, parts too.
     pub routes: BTreeMap<String, u64>,
     /// By status; `0` counts connections closed without an answer.
     pub statuses: BTreeMap<u16, u64>,
@@ -53,6 +59,11 @@ pub struct Stats {
     pub max_in_flight: u64,
     /// Arrivals in each second after the start.
     pub per_second: Vec<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Answers questions about the requests so far; cheap to clone.
@@ -77,6 +88,7 @@ pub(super) struct Arrival<'a> {
     pub external_id: Option<&'a str>,
     pub credentials: bool,
     pub body: &'a [u8],
+    pub part_of: Option<u64>,
 }
 
 impl RequestLog {
@@ -103,14 +115,18 @@ impl RequestLog {
         let sequence = inner.next;
         inner.next += 1;
         let stats = &mut inner.stats;
-        stats.requests += 1;
-        stats.in_flight += 1;
-        stats.max_in_flight = stats.max_in_flight.max(stats.in_flight);
-        let second = (at_ms / 1000) as usize;
-        if stats.per_second.len() <= second {
-            stats.per_second.resize(second + 1, 0);
+        if arrival.part_of.is_some() {
+            stats.parts += 1;
+        } else {
+            stats.requests += 1;
+            stats.in_flight += 1;
+            stats.max_in_flight = stats.max_in_flight.max(stats.in_flight);
+            let second = (at_ms / 1000) as usize;
+            if stats.per_second.len() <= second {
+                stats.per_second.resize(second + 1, 0);
+            }
+            stats.per_second[second] += 1;
         }
-        stats.per_second[second] += 1;
         *inner.routes.entry((arrival.method.to_owned(), arrival.route)).or_default() += 1;
         if inner.kept.len() == KEPT {
             inner.kept.pop_front();
@@ -127,18 +143,22 @@ impl RequestLog {
             credentials: arrival.credentials,
             status: None,
             body,
+            part_of: arrival.part_of,
         });
         sequence
     }
 
-    /// Notes how a request ended; no status means that its connection was closed.
-    pub(super) fn leave(&self, sequence: u64, status: Option<u16>) {
+    /// Notes how a request, or a part of one, ended; no status means that its connection was closed.
+    pub(super) fn leave(&self, sequence: u64, status: Option<u16>, part: bool) {
         let mut inner = self.lock();
-        inner.stats.in_flight = inner.stats.in_flight.saturating_sub(1);
-        *inner.stats.statuses.entry(status.unwrap_or(0)).or_default() += 1;
-        let Inner { kept, file, .. } = &mut *inner;
-        let Some(first) = kept.front().map(|entry| entry.sequence) else { return };
-        let Some(entry) = sequence.checked_sub(first).and_then(|index| kept.get_mut(index as usize)) else { return };
+        let Inner { kept, file, stats, .. } = &mut *inner;
+        let first = kept.front().map_or(u64::MAX, |entry| entry.sequence);
+        let entry = sequence.checked_sub(first).and_then(|index| kept.get_mut(index as usize));
+        if !part {
+            stats.in_flight = stats.in_flight.saturating_sub(1);
+            *stats.statuses.entry(status.unwrap_or(0)).or_default() += 1;
+        }
+        let Some(entry) = entry else { return };
         entry.status = status;
         if let Some(file) = file {
             let line = serde_json::to_writer(&mut *file, entry).map_err(std::io::Error::from);

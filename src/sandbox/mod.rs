@@ -1,26 +1,23 @@
-//! The sandbox: a stand-in for the PassKit REST API (members) that speaks real HTTP on this machine and can make trouble on request.
+//! The sandbox: stand-ins for pass platforms that speak real HTTP on this machine and can make trouble on request.
 //!
-//! It is written from the platform's contract alone and shares no code with the adapter, so that the one can find the other's mistakes.
-//! Where the contract leaves something open, a knob of [`Faults`] chooses. Everything under `/sandbox/` is its own and needs no token.
+//! Each is written from its platform's contract alone and shares no code with the adapter, so that the one can find the other's mistakes.
+//! Where a contract leaves something open, a knob of [`Faults`] chooses. PassKit's paths begin at the root, those of the others under the
+//! platform's name. Everything under `/sandbox/` is the sandbox's own and needs no token.
 
 mod answer;
-mod auth;
-mod calls;
+mod bearer;
 mod control;
 mod door;
 mod effects;
 mod faults;
-mod list;
+pub mod google_wallet;
 mod listener;
 mod log;
-mod member;
-mod members;
-mod points;
-mod shape;
-mod state;
+mod passkit;
+mod shelf;
+mod stand_in;
 mod stream;
-#[cfg(test)]
-mod tests;
+pub mod thewalletcrew;
 mod trouble;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,11 +30,17 @@ use anyhow::Context;
 use axum::Router;
 use tokio::sync::oneshot;
 
-pub use effects::{Alert, BURN, BY_ANOTHER, EARN, Effect};
-pub use faults::{ErrorShape, Faults, FaultsHandle, Latency, Outage, RetryAfter, Throttle, UNAVAILABLE_FOR};
+pub use effects::{BURN, BY_ANOTHER, EARN, Effect};
+pub use faults::{Faults, FaultsHandle, Latency, Outage, RetryAfter, Throttle, UNAVAILABLE_FOR};
 pub use log::{Entry, RequestLog, Stats};
-pub use member::Issue;
+pub use passkit::{Alert, ErrorShape, Issue};
+use stand_in::StandIn;
 pub use trouble::{Rule, Trouble};
+
+/// The platform whose paths begin at the root.
+pub const PASSKIT: &str = "passkit";
+pub const GOOGLE_WALLET: &str = "google_wallet";
+pub const THEWALLETCREW: &str = "thewalletcrew";
 
 /// How long a change may stay in memory alone.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
@@ -63,6 +66,8 @@ pub struct Settings {
     pub log_bodies: bool,
     pub faults: Faults,
     pub region: Region,
+    pub google_wallet: google_wallet::Settings,
+    pub thewalletcrew: thewalletcrew::Settings,
 }
 
 impl Default for Settings {
@@ -78,6 +83,8 @@ impl Default for Settings {
             log_bodies: true,
             faults: Faults::default(),
             region: Region::Right,
+            google_wallet: google_wallet::Settings::default(),
+            thewalletcrew: thewalletcrew::Settings::default(),
         }
     }
 }
@@ -103,12 +110,39 @@ pub struct Sandbox {
 
 /// What every request can reach.
 struct Shared {
-    settings: Settings,
-    store: state::Store,
     faults: FaultsHandle,
     log: RequestLog,
-    tokens: auth::Tokens,
-    oversized: door::Oversized,
+    passkit: Arc<passkit::Account>,
+    google_wallet: Arc<google_wallet::Issuer>,
+    /// PassKit's, whose paths begin at the root.
+    root: Arc<dyn StandIn>,
+    /// The others, by the first segment of their paths.
+    others: Vec<(&'static str, Arc<dyn StandIn>)>,
+}
+
+impl Shared {
+    /// Who answers a path, and what of it is the platform's own.
+    fn stand_in<'a>(&self, path: &'a str) -> (&Arc<dyn StandIn>, &'a str) {
+        let own = |prefix: &str| {
+            let rest = path.strip_prefix('/')?.strip_prefix(prefix)?;
+            if rest.is_empty() { Some("/") } else { rest.starts_with(['/', '?']).then_some(rest) }
+        };
+        self.others.iter().find_map(|(prefix, stand_in)| Some((stand_in, own(prefix)?))).unwrap_or((&self.root, path))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<dyn StandIn>> {
+        std::iter::once(&self.root).chain(self.others.iter().map(|(_, stand_in)| stand_in))
+    }
+
+    /// That of a platform, by the name of its kind in the configuration.
+    fn named(&self, platform: &str) -> Option<&Arc<dyn StandIn>> {
+        let other = self.others.iter().find(|(prefix, _)| *prefix == platform).map(|(_, stand_in)| stand_in);
+        other.or_else(|| (platform == PASSKIT).then_some(&self.root))
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        self.all().flat_map(|stand_in| stand_in.effects()).collect()
+    }
 }
 
 impl Sandbox {
@@ -116,21 +150,25 @@ impl Sandbox {
     /// token.
     pub fn start(settings: Settings) -> anyhow::Result<Sandbox> {
         anyhow::ensure!(settings.listen.ip().is_loopback(), "the sandbox listens on loopback only, not on {}", settings.listen);
-        anyhow::ensure!(!settings.tiers.is_empty(), "the sandbox needs at least one tier");
-        let store = state::Store::open(settings.database.as_deref())?;
+        let passkit = Arc::new(passkit::Account::open(&settings)?);
         let log = RequestLog::open(settings.log.as_deref(), settings.log_bodies)?;
-        let shared = Arc::new(Shared {
-            store,
-            log,
-            faults: FaultsHandle::new(settings.faults.clone()),
-            tokens: auth::Tokens::new(&settings.key, &settings.secret)?,
-            oversized: door::Oversized::default(),
-            settings,
-        });
-        let listen = shared.settings.listen;
+        let listen = settings.listen;
         let listener = std::net::TcpListener::bind(listen).with_context(|| format!("the sandbox cannot listen on {listen}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        let cellar = shelf::Cellar::open(settings.database.as_deref())?;
+        let base_url = |platform: &str| format!("http://{address}/{platform}");
+        let google_wallet = google_wallet::Issuer::open(&settings.google_wallet, &cellar, &base_url(GOOGLE_WALLET))?;
+        let google_wallet = Arc::new(google_wallet);
+        let thewalletcrew = thewalletcrew::Tenant::open(&settings.thewalletcrew, &cellar)?;
+        let shared = Arc::new(Shared {
+            root: Arc::clone(&passkit) as Arc<dyn StandIn>,
+            others: vec![(GOOGLE_WALLET, Arc::clone(&google_wallet) as Arc<dyn StandIn>), (THEWALLETCREW, Arc::new(thewalletcrew))],
+            passkit,
+            google_wallet,
+            log,
+            faults: FaultsHandle::new(settings.faults),
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let server = {
@@ -154,6 +192,27 @@ impl Sandbox {
         format!("http://{}", self.address)
     }
 
+    /// The address a platform's paths begin at, by the name of its kind in the configuration, without a slash at the end.
+    pub fn base_url_of(&self, platform: &str) -> String {
+        if platform == PASSKIT { self.base_url() } else { format!("{}/{platform}", self.base_url()) }
+    }
+
+    /// Puts passes on a platform, each in the form that its own calls show it, and answers how many are new.
+    pub fn seed(&self, platform: &str, passes: impl IntoIterator<Item = serde_json::Value>) -> anyhow::Result<u64> {
+        let stand_in = self.shared.named(platform).with_context(|| format!("the sandbox has no platform {platform:?}"))?;
+        stand_in.seed(passes.into_iter().collect())
+    }
+
+    /// A pass as a platform keeps it, by the name its callers know it by: an object id, an external ID.
+    pub fn pass(&self, platform: &str, name: &str) -> Option<serde_json::Value> {
+        self.shared.named(platform)?.pass(name)
+    }
+
+    /// How many passes a platform has.
+    pub fn count(&self, platform: &str) -> u64 {
+        self.shared.named(platform).map_or(0, |stand_in| stand_in.count())
+    }
+
     pub fn faults(&self) -> FaultsHandle {
         self.shared.faults.clone()
     }
@@ -161,46 +220,57 @@ impl Sandbox {
     /// Issues members in one transaction and answers how many are new; one whose external ID is taken is left as it is. Fails on a
     /// member without external ID or of an unknown tier.
     pub fn issue(&self, members: impl Iterator<Item = Issue>) -> anyhow::Result<u64> {
-        self.shared.store.issue(members, &self.shared.settings.program, &self.shared.settings.tiers)
+        self.shared.passkit.issue(members)
     }
 
     /// A member as a read would answer it.
     pub fn member(&self, external_id: &str) -> Option<serde_json::Value> {
-        let state = self.shared.store.lock();
-        let member = state.at(state.place_of_external_id(external_id)?)?;
-        serde_json::from_str(&serde_json::to_string(member).ok()?).ok()
+        self.shared.passkit.pass(external_id)
     }
 
     /// How many members there are, without deleted ones.
     pub fn members(&self) -> u64 {
-        self.shared.store.lock().count()
+        self.shared.passkit.count()
     }
 
     /// The `externalId`s of a member's events, oldest first: what was sent as `externalEventId`.
     pub fn events(&self, external_id: &str) -> Vec<String> {
-        let state = self.shared.store.lock();
-        let place = state.place_of_external_id(external_id);
-        place.map(|place| state.events_of(place).map(|event| event.external_id.clone()).collect()).unwrap_or_default()
+        self.shared.passkit.events(external_id)
+    }
+
+    /// The key file of Google Wallet's service account, as JSON.
+    pub fn google_key(&self) -> anyhow::Result<String> {
+        self.shared.google_wallet.key_file()
+    }
+
+    /// What holders of Google Wallet passes were notified of, oldest first.
+    pub fn notices(&self) -> Vec<google_wallet::Notice> {
+        self.shared.google_wallet.notices()
+    }
+
+    /// Every token given out by any platform is good for nothing from now on.
+    pub fn revoke_tokens(&self) {
+        self.shared.all().for_each(|stand_in| stand_in.revoke_tokens());
     }
 
     /// Takes another API secret, at once: requests signed with the one before are refused.
     pub fn rotate_secret(&self, secret: &str) -> anyhow::Result<()> {
-        self.shared.tokens.rotate(secret)
+        self.shared.passkit.rotate_secret(secret)
     }
 
-    /// How often each change took effect, by route, member and `externalEventId`.
+    /// How often each change took effect, by route, pass and the caller's name of it (PassKit's `externalEventId`).
     pub fn effects(&self) -> Vec<Effect> {
-        self.shared.store.lock().effects.all()
+        self.shared.effects()
     }
 
-    /// Earnings and burnings that took effect more than once under one `externalEventId`, or under none at all.
+    /// Changes that add or take (PassKit's earnings and burnings) and took effect more than once under one name, or under none at all.
     pub fn double_effects(&self) -> Vec<Effect> {
         self.effects().into_iter().filter(|effect| effect.is_add() && (effect.times > 1 || effect.event.is_empty())).collect()
     }
 
     /// The values that one text of a member's `metaData` changed to by updates, oldest first; only the newest 100 000 of all members.
     pub fn alerts(&self, external_id: &str, key: &str) -> Vec<String> {
-        let alerts = self.shared.store.lock().effects.alerts();
+        let alerts = self.shared.passkit.alerts();
         alerts.into_iter().filter(|alert| alert.external_id == external_id && alert.key == key).map(|alert| alert.value).collect()
     }
 
@@ -245,8 +315,10 @@ fn save_often(shared: &Shared, stopped: &mpsc::Receiver<()>) {
 }
 
 fn save(shared: &Shared) {
-    if let Err(problem) = shared.store.save() {
-        tracing::warn!("{problem:#}");
+    for stand_in in shared.all() {
+        if let Err(problem) = stand_in.save() {
+            tracing::warn!("{problem:#}");
+        }
     }
     shared.log.flush();
 }

@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::stream;
+use rand::distr::{Alphanumeric, SampleString};
+use serde_json::{Value, json};
 
-use super::answer::{Failure, Reply};
-use super::faults::ErrorShape;
-use super::state::{Store, new_id};
+use super::answer::{Content, Reply};
+use super::stand_in::StandIn;
 
 /// Members read under one lock; small enough that writers need not wait for a long list.
 const ROWS_AT_ONCE: usize = 256;
@@ -28,20 +30,24 @@ pub(super) enum Ending {
     Cut(usize),
 }
 
-/// Turns a reply into a response.
-pub(super) fn respond(store: Store, reply: Reply, ending: Ending, drip: Option<(usize, Duration)>) -> Response {
-    let (rows, length) = match reply {
-        Reply::Json(text) if ending == Ending::Whole && drip.is_none() => return json(Body::from(text), None),
-        Reply::Json(text) => {
+/// Turns what a reply holds into a response.
+pub(super) fn respond(stand_in: Arc<dyn StandIn>, content: Content, ending: Ending, drip: Option<(usize, Duration)>) -> Response {
+    let (rows, length) = match content {
+        Content::Text(text) if ending == Ending::Whole && drip.is_none() => return Response::new(Body::from(text)),
+        Content::Text(text) => {
             let length = text.len();
             (Rows::ready([text]), Some(length))
         }
-        Reply::Lines(lines) => (Rows::ready(lines.into_iter().map(|line| framed(&line))), None),
-        Reply::Members(places) => (Rows { ready: VecDeque::new(), places: places.into(), store: Some(store) }, None),
+        Content::Lines(lines) => (Rows::ready(lines.into_iter().map(|line| framed(&line))), None),
+        Content::Places(places) => (Rows { ready: VecDeque::new(), places: places.into(), stand_in: Some(stand_in) }, None),
     };
     let source = Source { rows, ending, sent: 0, done: false, cut: false, drip, left: Bytes::new() };
     let chunks = stream::unfold(source, |mut source| async move { source.next().await.map(|chunk| (chunk, source)) });
-    json(Body::from_stream(chunks), length)
+    let mut response = Response::new(Body::from_stream(chunks));
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    response
 }
 
 /// What a huge body is made of at a time.
@@ -60,18 +66,9 @@ pub(super) fn huge(bytes: u64, gzip: bool) -> Response {
         let piece = piece.clone();
         async move { (left > 0).then(|| (Ok::<_, io::Error>(piece), left.saturating_sub(worth))) }
     });
-    let mut response = json(Body::from_stream(chunks), None);
+    let mut response = Response::new(Body::from_stream(chunks));
     if gzip {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    response
-}
-
-fn json(body: Body, length: Option<usize>) -> Response {
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Some(length) = length {
-        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
     response
 }
@@ -81,41 +78,46 @@ fn framed(row: &str) -> String {
 }
 
 /// Replaces the ids of an answer by ones nobody has.
-pub(super) fn with_other_id(reply: Reply) -> Reply {
-    match reply {
-        Reply::Json(text) => match serde_json::from_str::<serde_json::Value>(&text) {
-            Ok(mut answer) if answer.get("id").is_some() => {
-                answer["id"] = new_id().into();
-                if answer.get("externalId").is_some() {
-                    answer["externalId"] = new_id().into();
+pub(super) fn with_other_id(mut reply: Reply) -> Reply {
+    if let Content::Text(text) = &mut reply.content
+        && let Ok(mut answer) = serde_json::from_str::<Value>(text)
+    {
+        let passes: Vec<&mut Value> = match &mut answer {
+            Value::Array(passes) => passes.iter_mut().collect(),
+            one => vec![one],
+        };
+        for pass in passes {
+            if pass.get("id").is_some() {
+                for name in ["id", "externalId"] {
+                    if let Some(id) = pass.get_mut(name) {
+                        *id = Alphanumeric.sample_string(&mut rand::rng(), 22).into();
+                    }
                 }
-                Reply::Json(answer.to_string())
             }
-            _ => Reply::Json(text),
-        },
-        rows => rows,
+        }
+        *text = answer.to_string();
     }
+    reply
 }
 
 /// Rows still to send; those of members are read when their turn comes.
 struct Rows {
     ready: VecDeque<String>,
     places: VecDeque<usize>,
-    store: Option<Store>,
+    stand_in: Option<Arc<dyn StandIn>>,
 }
 
 impl Rows {
     fn ready(rows: impl IntoIterator<Item = String>) -> Rows {
-        Rows { ready: rows.into_iter().collect(), places: VecDeque::new(), store: None }
+        Rows { ready: rows.into_iter().collect(), places: VecDeque::new(), stand_in: None }
     }
 
     fn next(&mut self) -> Option<String> {
         while self.ready.is_empty() && !self.places.is_empty() {
-            let Some(store) = &self.store else { break };
-            let state = store.lock();
+            let Some(stand_in) = &self.stand_in else { break };
             let count = self.places.len().min(ROWS_AT_ONCE);
-            let members = self.places.drain(..count).filter_map(|place| state.seen(place));
-            self.ready.extend(members.filter_map(|member| serde_json::to_string(member).ok()).map(|row| framed(&row)));
+            let places: Vec<usize> = self.places.drain(..count).collect();
+            self.ready.extend(stand_in.rows(&places).iter().map(|row| framed(row)));
         }
         self.ready.pop_front()
     }
@@ -160,7 +162,7 @@ impl Source {
         for _ in 0..ROWS_AT_ONCE {
             match self.ending {
                 Ending::Error(rows) if self.sent == rows => {
-                    made.push_str(&Failure::new(500, "the list broke").body(ErrorShape::Nested));
+                    made.push_str(&json!({"error": {"code": 13, "message": "the list broke", "details": []}}).to_string());
                     made.push('\n');
                     self.done = true;
                     return made;

@@ -85,6 +85,8 @@ pub enum Trouble {
     Unavailable,
     /// 502 with a proxy's HTML page, before.
     BadGatewayHtml,
+    /// A page of HTML with this status, before: a firewall in front of the platform.
+    Blocked { code: u16 },
     /// The connection is closed without an answer, before.
     DropBefore,
     /// The connection is closed without an answer, after.

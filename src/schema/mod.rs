@@ -36,6 +36,31 @@ pub use field::{Empty, Field, FieldType};
 pub use header::{Columns, FieldsMatch, HeaderFault};
 pub use temporal::{strict_date, strict_datetime};
 
+/// A descriptor is written by people: more than this is another file under its name.
+const DESCRIPTOR_BYTES_MAX: u64 = 8 << 20;
+
+/// Reads a descriptor's text. Neither a device nor a pipe is waited for, and no file is read beyond what a descriptor can be.
+pub fn read_descriptor(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind, Read};
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut text = String::new();
+    if metadata.len() <= DESCRIPTOR_BYTES_MAX {
+        file.take(DESCRIPTOR_BYTES_MAX + 1).read_to_string(&mut text)?;
+    }
+    if metadata.len().max(text.len() as u64) > DESCRIPTOR_BYTES_MAX {
+        return Err(Error::new(
+            ErrorKind::FileTooLarge,
+            format!("it is larger than {} MiB, which no schema is", DESCRIPTOR_BYTES_MAX >> 20),
+        ));
+    }
+    Ok(text)
+}
+
 /// Something wrong with a descriptor. Nothing is read by a faulty one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaFault {

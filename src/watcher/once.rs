@@ -189,10 +189,8 @@ fn give_up_on_outages(road: &Road, over: &Stop, stop: &Stop, patience: Duration)
             .filter_map(|name| road.dispatch(name).ok())
             .any(|dispatch| matches!(dispatch.health(), Health::Out { since, .. } if since > patience));
         if out || stop.is_draining() {
+            // Again and again: a run may begin after this.
             road.stop_all(stop.is_now());
-            if out {
-                return;
-            }
         }
         road.heed_wishes().unwrap_or_default();
     }

@@ -313,3 +313,28 @@ fn a_reader_that_goes_away_is_no_error() {
     let status = Command::new("bash").args(["-c", &script]).stdout(Stdio::null()).status().unwrap();
     assert_eq!(status.code(), Some(0));
 }
+
+#[test]
+fn refused_credentials_are_told_from_a_platform_that_is_away() {
+    use passferry::sandbox::{Faults, Outage};
+    let rig = Rig::start();
+    for (outage, exit) in [(Outage::Unauthorized, 77), (Outage::Unavailable, 69), (Outage::Close, 69)] {
+        rig.sandbox.faults().set(Faults { outage: Some(outage), ..Faults::default() });
+        rig.run(&["check", "--reach"]).exits(exit);
+    }
+    rig.sandbox.faults().clear();
+    rig.run(&["check", "--reach"]).exits(0);
+    rig.change_config(|text| text.replace("secret = ", "secret = { env = \"NOBODY_SET_THIS\" } # "));
+    let told = rig.run(&["check", "--reach"]).exits(77);
+    assert!(told.out.contains("NOBODY_SET_THIS"), "{}{}", told.out, told.err);
+}
+
+#[test]
+fn what_is_not_there_ends_with_66() {
+    let rig = Rig::start();
+    let told = rig.run(&["runs", "--feed", "pionts"]).exits(66).err;
+    assert!(told.contains("points"), "{told}");
+    rig.run(&["runs", "--feed", "points"]).exits(0);
+    rig.file("clean.csv", "id,points\nC-1,1\n");
+    rig.run(&["validate", "clean.csv", "--schema", "nowhere.json"]).exits(66);
+}

@@ -9,6 +9,7 @@ use crate::config::value::{choices, instead, quoted};
 use crate::config::written::{self, TextOr};
 use crate::mapping::template_columns;
 use crate::row::Verb;
+use crate::schema::read_descriptor;
 
 /// Fields a feed may map: the ledger counts them in a byte and keeps a bit of each.
 const FIELDS_MAX: usize = 64;
@@ -23,8 +24,7 @@ impl Check<'_> {
         let written =
             self.required(&here, feed.schema.as_ref(), "schema = \"PATH\", a Table Schema (passferry guess FILE proposes one)")?;
         let path = self.path(&here, &written);
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", quoted(&path.display().to_string())));
+        let text = read_descriptor(&path).map_err(|error| format!("{} cannot be read: {error}", quoted(&path.display().to_string())));
         let text = self.good(&here, text)?;
         let columns = schema_fields(&text).map_err(|faults| {
             for fault in faults {

@@ -19,6 +19,19 @@ pub(super) fn environment(written: Option<written::Environment>) -> Environment 
     }
 }
 
+/// Deadline of a request where none is written: no kind has a shorter one.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Does the address lead nowhere else? Stand-ins for platforms run here.
+fn is_this_machine(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// Keys that every kind has.
 const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
 
@@ -70,6 +83,16 @@ impl Check<'_> {
             .settling
             .as_ref()
             .and_then(|text| self.good(&key.child("settling"), value::duration(&text.0, Duration::from_millis(10))));
+        let remote = !platform.base_url.as_ref().and_then(|text| url::Url::parse(text).ok()).is_some_and(|url| is_this_machine(&url));
+        let deadline = timeout.unwrap_or(TIMEOUT);
+        if settling.is_some_and(|settling| remote && settling < deadline) {
+            let message = format!(
+                "is less than the deadline of a request (timeout, {}), so that a look would say of an add that may still be applied that it \
+                 was not; write more than that, the platform's own request limit on top",
+                humantime::format_duration(deadline)
+            );
+            self.fault(&key.child("settling"), message);
+        }
         let ca_file = platform.ca_file.as_ref().map(|path| self.path(&key.child("ca_file"), path));
         // Of a kind that is not known nothing else can be said.
         let kind = match kind? {
@@ -100,12 +123,7 @@ impl Check<'_> {
             self.fault(here, "has a login in it; write the address alone and give credentials their own places".into());
             return None;
         }
-        let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
+        let loopback = is_this_machine(&url);
         let message = match url.scheme() {
             "https" | "http" if url.query().is_some() || url.fragment().is_some() => "has a query; write the address alone",
             "https" => return Some(url.as_str().trim_end_matches('/').to_owned()),

@@ -63,6 +63,8 @@ pub struct Passkit {
     /// `Authorization: Bearer <jwt>` (default) or the bare token.
     pub bearer: bool,
     pub read_back: ReadBack,
+    /// Nobody else writes to passes of this program.
+    pub sole_writer: bool,
 }
 
 /// What may be believed of an add whose answer was lost. PassKit does not say whether it keeps our identifiers of events (contract 4.2, M7).
@@ -71,7 +73,7 @@ pub enum ReadBack {
     /// An event with our identifier proves that the add was applied; that there is none proves nothing.
     #[default]
     Presence,
-    /// As said by the configuration, events carry our identifiers: that there is none proves that the add was not applied.
+    /// As said by the configuration, events carry our identifiers: that there is none proves that points were neither given nor taken.
     Events,
     /// Nobody else changes balances, so that they prove what was applied.
     Balance,

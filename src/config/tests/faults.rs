@@ -152,6 +152,16 @@ fn faults_of_platforms() {
     }
     one("secret = { env = \"S\" }", "", "platform.loyalty.secret is missing");
     one("program = \"abc\"", "program = \"a b\"", "platform.loyalty.program \"a b\" is not an identifier");
+    let settling = |more: &str| format!("program = \"abc\"\nsettling = {more}");
+    one("program = \"abc\"", &settling("\"9s\""), "platform.loyalty.settling is less than the deadline of a request (timeout, 10s)");
+    one(
+        "program = \"abc\"",
+        &settling("\"9s\"\ntimeout = \"1m\""),
+        "platform.loyalty.settling is less than the deadline of a request (timeout, 1m)",
+    );
+    assert_eq!(faults("program = \"abc\"", &settling("\"9s\"\ntimeout = \"8s\"")), [""; 0]);
+    let here = "base_url = \"http://127.0.0.1:8480\"\nsettling = \"10ms\"";
+    assert_eq!(faults("region = \"pub2\"", here), [""; 0], "a stand-in for a platform waits as long as a test likes");
     one("program = \"abc\"", "program = \"abc\"\ntries = 0", "platform.loyalty.tries is 0");
     one("program = \"abc\"", "program = \"abc\"\nallowance = \"20/d\"", "platform.loyalty.allowance \"20/d\" is not an allowance");
     one(

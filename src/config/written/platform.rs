@@ -49,7 +49,7 @@ pub struct Platform {
     pub bearer: Option<bool>,
     /// What proves that an add whose answer was lost was applied or not. Default `"presence"`.
     pub read_back: Option<ReadBack>,
-    /// Nobody but passferry changes balances of this program. Needed for `read_back = "balance"`. Default false.
+    /// Nobody but passferry changes balances and fields of this program's passes. Needed for `read_back = "balance"`. Default false.
     pub sole_writer: Option<bool>,
 
     // http

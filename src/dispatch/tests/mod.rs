@@ -191,7 +191,7 @@ fn a_row_that_fails_alone_is_refused_and_holds_up_nobody() {
     assert_eq!(outcomes(&results, Outcome::Applied), 99);
     let refused = &results[&3].operations[0];
     assert_eq!((refused.outcome, refused.code), (Outcome::Refused, Some(Code::RetriesExhausted)));
-    assert_eq!(refused.message, "status 500: broken  record");
+    assert_eq!(refused.message, "status 500: “broken  record”");
 }
 
 #[test]

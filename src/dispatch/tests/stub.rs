@@ -241,6 +241,7 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
         tier: None,
         bearer: false,
         read_back: meant::ReadBack::Events,
+        sole_writer: false,
     };
     let mut limits = Limits {
         per_second: 1e6,

@@ -64,7 +64,7 @@ impl Keeping for Sqlite {
             let removed = work
                 .execute(
                     "DELETE FROM add_key WHERE (row_key, kind) IN
-                     (SELECT row_key, kind FROM add_key WHERE julianday(at) < julianday(?1) AND state IN ('applied', 'not-applied') LIMIT ?2)",
+                     (SELECT row_key, kind FROM add_key WHERE julianday(coalesce(met, at)) < julianday(?1) AND state IN ('applied', 'not-applied') LIMIT ?2)",
                     params![before.to_rfc3339(), limit as i64],
                 )
                 .map_err(storage)?;

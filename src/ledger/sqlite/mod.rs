@@ -22,11 +22,11 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{
-    Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, Result, Row, RowDetail, RowEnd, Run, RunFilter,
-    Settlement, Settling, SourceNote, Touch, Wish,
+    Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, PendingPass, Result, Row, RowDetail, RowEnd, Run,
+    RunFilter, Settlement, Settling, SourceNote, Touch, Wish,
 };
 use crate::outcome::{Outcome, Problem, Tally};
-use crate::row::{AddKey, PassKey, Verb};
+use crate::row::{AddKey, PassKey};
 use crate::space::{Reserve, Trouble};
 
 pub struct Sqlite {
@@ -207,6 +207,18 @@ impl Ledger for Sqlite {
 
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()> {
         self.write(fence, |work| {
+            // What was sent must be told for ever, whatever became of its file.
+            let kept: bool = work
+                .query_row(
+                    "SELECT EXISTS (SELECT 1 FROM add_key WHERE run = ?1)
+                         OR EXISTS (SELECT 1 FROM row JOIN run ON run.seq = row.run WHERE run.id = ?1 AND outcome IN ('applied', 'created'))",
+                    [id],
+                    |row| row.get(0),
+                )
+                .map_err(storage)?;
+            if kept {
+                return Err(LedgerError::Sent(id.to_owned()));
+            }
             work.execute("DELETE FROM run WHERE id = ?1", [id]).map_err(storage)?;
             Ok(())
         })
@@ -349,12 +361,8 @@ impl Ledger for Sqlite {
         rows::count_pending(&reader, runs::seq(&reader, run)?)
     }
 
-    fn pending_passes(&self, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()> {
-        rows::pending_passes(&*self.reader()?, account, run, each)
-    }
-
-    fn pending_of(&self, runs: &[String]) -> Result<u64> {
-        rows::pending_of(&*self.reader()?, runs)
+    fn pending_passes(&self, runs: &[String], each: &mut dyn FnMut(PendingPass<'_>)) -> Result<()> {
+        rows::pending_passes(&*self.reader()?, runs, each)
     }
 
     fn end_rows(&self, fence: Fence, run: &str, account: &str, ends: &[RowEnd], keys: &[KeyEnd]) -> Result<()> {
@@ -386,6 +394,10 @@ impl Ledger for Sqlite {
         })
     }
 
+    fn meet_keys(&self, fence: Fence, keys: &[AddKey]) -> Result<()> {
+        self.write(fence, |work| keys::meet(work, keys))
+    }
+
     fn keys(&self, wanted: &[AddKey]) -> Result<Vec<Option<KeyNote>>> {
         let reader = self.reader()?;
         wanted.iter().map(|&key| keys::one(&reader, key)).collect()
@@ -403,8 +415,8 @@ impl Ledger for Sqlite {
         keys::doubtful(&*self.reader()?, account, pass)
     }
 
-    fn ask_to_settle(&self, run: &str, line: u64, settlement: &Settlement) -> Result<()> {
-        self.write_unfenced(|work| keys::ask(work, run, line, settlement))
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()> {
+        self.write_unfenced(|work| keys::ask(work, run, line, key, settlement))
     }
 
     fn to_settle(&self) -> Result<Vec<Settling>> {

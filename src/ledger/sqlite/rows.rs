@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::super::{Ended, Result, Row, RowDetail, RowEnd, Touch};
+use super::super::{Ended, PendingPass, Result, Row, RowDetail, RowEnd, Touch};
 use super::{pass_key, signed, storage};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
@@ -81,37 +81,25 @@ pub fn count_pending(connection: &Connection, run: i64) -> Result<u64> {
     Ok(count as u64)
 }
 
-pub fn pending_passes(connection: &Connection, account: &str, run: &str, each: &mut dyn FnMut(&str, PassKey, Verb, u64)) -> Result<()> {
-    let mut runs = connection
-        .prepare_cached("SELECT seq, feed FROM run WHERE account = ?1 AND id <> ?2 AND state IN ('checked', 'applying', 'paused')")
-        .map_err(storage)?;
-    let runs: Vec<(i64, String)> =
-        runs.query_map(params![account, run], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect).map_err(storage)?;
+pub fn pending_passes(connection: &Connection, runs: &[String], each: &mut dyn FnMut(PendingPass<'_>)) -> Result<()> {
     let mut passes = connection
         .prepare_cached("SELECT pass_high, pass_low, verb, mask FROM row WHERE run = ?1 AND outcome IS NULL AND pass_high IS NOT NULL")
         .map_err(storage)?;
-    for (seq, feed) in runs {
-        let mut rows = passes.query([seq]).map_err(storage)?;
+    for id in runs {
+        let Some(run) = super::runs::by_id(connection, id)? else { continue };
+        let mut rows = passes.query([run.detail.order as i64]).map_err(storage)?;
         while let Some(row) = rows.next().map_err(storage)? {
-            let pass = pass_key(row.get(0).map_err(storage)?, row.get(1).map_err(storage)?);
             let verb: String = row.get(2).map_err(storage)?;
-            let mask: i64 = row.get(3).map_err(storage)?;
-            each(&feed, pass, Verb::parse(&verb).unwrap_or(Verb::Update), mask as u64);
+            each(PendingPass {
+                feed: &run.feed,
+                fingerprint: &run.detail.fingerprint,
+                pass: pass_key(row.get(0).map_err(storage)?, row.get(1).map_err(storage)?),
+                verb: Verb::parse(&verb).unwrap_or(Verb::Update),
+                mask: row.get::<_, i64>(3).map_err(storage)? as u64,
+            });
         }
     }
     Ok(())
-}
-
-pub fn pending_of(connection: &Connection, runs: &[String]) -> Result<u64> {
-    let names = serde_json::to_string(runs).unwrap_or_default();
-    let count: i64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM row WHERE outcome IS NULL AND run IN
-             (SELECT seq FROM run WHERE id IN (SELECT value FROM json_each(?1)) AND state IN ('checked', 'applying', 'paused'))",
-        )
-        .and_then(|mut select| select.query_row([names], |row| row.get(0)))
-        .map_err(storage)?;
-    Ok(count as u64)
 }
 
 pub fn tally(connection: &Connection, run: i64) -> Result<Tally> {

@@ -161,7 +161,7 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<Result<Run>> {
     }))
 }
 
-fn kind_text(kind: RunKind) -> &'static str {
+pub(super) fn kind_text(kind: RunKind) -> &'static str {
     match kind {
         RunKind::File => "file",
         RunKind::Correction => "correction",

@@ -153,6 +153,10 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (account, clock, pass_high, pass_low)
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- When a later file had the same add again: a key is kept as long as exports repeat it.
+    ALTER TABLE add_key ADD COLUMN met TEXT;
+",
 ];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted

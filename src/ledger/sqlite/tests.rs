@@ -1,4 +1,5 @@
 use super::*;
+use crate::ledger::key::Decision;
 use crate::ledger::run::{Detail, RunKind, State, WishKind};
 use crate::ledger::{Ended, FieldState, Keeping, Mark};
 use crate::row::Verb;
@@ -95,7 +96,7 @@ fn passes_that_may_have_been_sent_are_distrusted() {
     let second = ledger.open_run(fence, run("b.csv")).unwrap();
     ledger.add_rows(fence, &second.id, &[row(0, 2)]).unwrap();
     let mut pending = Vec::new();
-    ledger.pending_passes("loyalty", &first.id, &mut |feed, pass, verb, mask| pending.push((feed.to_owned(), pass, verb, mask))).unwrap();
+    ledger.pending_passes(&[second.id.clone()], &mut |row| pending.push((row.feed.to_owned(), row.pass, row.verb, row.mask))).unwrap();
     assert_eq!(pending, vec![("points".to_owned(), PassKey(2), Verb::Update, 1 << 63 | 1)]);
     assert_eq!(ledger.distrust_pending(fence, &second.id, "loyalty").unwrap(), 1);
     assert_eq!(ledger.baseline_count("loyalty").unwrap(), 1);
@@ -198,4 +199,38 @@ fn what_is_removed_leaves_the_file() {
     assert_eq!(left, 1);
     let log = std::fs::read(folder.path().join("ledger.sqlite-wal")).unwrap_or_default();
     assert_eq!(memchr::memmem::find_iter(&log, b"PRIVATE-").count(), 0);
+}
+
+#[test]
+fn a_decision_outlives_the_try_that_it_asked_for() {
+    let (_folder, ledger, fence) = ledger();
+    let run = ledger.open_run(fence, run("a.csv")).unwrap();
+    let key = AddKey { row: crate::row::RowKey(7), kind: crate::row::AddKind::Earn };
+    let intent = Intent { key, pass: PassKey(1), line: 2, amount: "points 5".into(), print: 3, before: None, earlier: Vec::new() };
+    let write_down = || ledger.intend(fence, "loyalty", &run.id, std::slice::from_ref(&intent)).unwrap();
+    assert_eq!(write_down(), [Intended::Send]);
+    let doubt = KeyEnd { key, state: KeyState::InDoubt, evidence: "lost".into() };
+    ledger.end_rows(fence, &run.id, "loyalty", &[], &[doubt]).unwrap();
+    let settlement = |decision| Settlement { decision, by: "pat".into(), reason: "seen".into(), at: chrono::Utc::now() };
+    let settle = |decision, state| {
+        let settlement = settlement(decision);
+        ledger.ask_to_settle(&run.id, 2, key, &settlement).unwrap();
+        let asked = ledger.to_settle().unwrap().pop().unwrap();
+        assert_eq!((asked.key, &asked.settlement), (Some(key), &settlement));
+        ledger.settle(fence, &asked, "loyalty", &[(key, state)], None).unwrap();
+        ledger.answer_settling(fence, &asked).unwrap();
+    };
+    let note = || ledger.keys(&[key]).unwrap().remove(0).unwrap();
+    settle(Decision::NotApplied, KeyState::NotApplied);
+    assert!(note().is_declined());
+    settle(Decision::Resend, KeyState::NotApplied);
+    assert!(!note().is_declined());
+    assert_eq!(write_down(), [Intended::Send]);
+    assert_eq!(note().settled.map(|settled| (settled.decision, settled.reason)), Some((Decision::Resend, "seen".into())));
+    // What an earlier version asked for is about all adds of the row.
+    let old = serde_json::to_string(&settlement(Decision::Applied)).unwrap();
+    ledger
+        .write_unfenced(|work| Ok(work.execute("INSERT INTO settling(run, line, settlement) VALUES ('x', 2, ?1)", [&old]).unwrap()))
+        .unwrap();
+    assert_eq!(ledger.to_settle().unwrap().pop().unwrap().key, None);
 }

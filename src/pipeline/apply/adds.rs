@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::way::OnItsWay;
 use super::{Todo, Work};
-use crate::ledger::{Intended, Intent};
+use crate::ledger::{Intended, Intent, KeyState};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::diff::waits_for;
 use crate::platform::Finding;
@@ -15,6 +15,14 @@ use crate::row::{AddKind, Addition, PassKey};
 
 /// Rows with adds that are written down together. So many may be in doubt after a crash, where the platform helps nobody.
 pub(super) const GROUP: usize = 32;
+
+/// Where a row stands.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Line {
+    pub here: u64,
+    /// In the file that this one corrects.
+    pub corrected: Option<u64>,
+}
 
 /// Which notifications may be sent now.
 pub(super) enum Notifications {
@@ -54,7 +62,7 @@ pub(super) fn split(todos: Vec<Todo>, alone: bool) -> Vec<Vec<Todo>> {
 /// Reads the passes' state before, for proofs that need it. Rows whose pass cannot be read end here.
 pub(super) fn read_before(work: &Work<'_>, todos: &mut [Todo]) {
     let targets = todos.iter().filter_map(|todo| todo.adds.first()).map(|add| add.target.clone()).collect();
-    let mut findings = work.dispatch.find(targets, work.stop).into_iter();
+    let mut findings = work.dispatch.find(targets).into_iter();
     for todo in todos.iter_mut().filter(|todo| !todo.adds.is_empty()) {
         let ended = match findings.next() {
             Some(Finding::Found(found)) => {
@@ -80,7 +88,7 @@ pub(super) fn intend(
     work: &Work<'_>,
     rows: &mut HashMap<u64, OnItsWay>,
     adds: Vec<Addition>,
-    lines: &HashMap<u64, u64>,
+    lines: &HashMap<u64, Line>,
 ) -> anyhow::Result<(Vec<Addition>, bool)> {
     let now = Utc::now();
     let mut again = false;
@@ -98,7 +106,7 @@ pub(super) fn intend(
     }
     for (mut add, answer) in adds.into_iter().zip(work.ledger.intend(work.fence, &work.feed.platform.name, work.run, &intents)?) {
         let Some(way) = rows.get_mut(&add.row) else { continue };
-        let line = lines.get(&add.row).copied().unwrap_or_default();
+        let line = lines.get(&add.row).copied().unwrap_or_default().here;
         match answer {
             Intended::Send => sendable.push(add),
             Intended::PerhapsSent { before, at } => {
@@ -123,6 +131,14 @@ pub(super) fn intend(
             }
             Intended::InDoubt(note) => way.note(add.key, Outcome::NotAttempted, Some(Code::AddInDoubt), &waits_for(&note)),
             Intended::After(note) => way.note(add.key, Outcome::NotAttempted, Some(Code::PassInDoubt), &waits_for(&note)),
+            Intended::Turned(note) => {
+                let (kind, done) = (note.key.kind, if note.state == KeyState::Applied { "is applied" } else { "may be applied" });
+                let words = format!(
+                    "this row's {kind} (run {} line {}) {done}: it cannot become a {}; deliver what is to be done besides in a file of its own",
+                    note.run, note.line, add.key.kind
+                );
+                way.note(add.key, Outcome::Refused, Some(Code::KeyConflict), &words);
+            }
             Intended::Conflict(note) => {
                 let words = format!("run {} line {} has the same transaction with another amount, pass or text", note.run, note.line);
                 way.note(add.key, Outcome::Refused, Some(Code::KeyConflict), &words);
@@ -137,18 +153,14 @@ fn is_late(work: &Work<'_>, now: DateTime<Utc>) -> bool {
     expires.and_then(|span| chrono::TimeDelta::from_std(span).ok()).is_some_and(|span| now - work.seen_at > span)
 }
 
-fn intent(work: &Work<'_>, add: &Addition, rows: &HashMap<u64, OnItsWay>, lines: &HashMap<u64, u64>) -> Intent {
+fn intent(work: &Work<'_>, add: &Addition, rows: &HashMap<u64, OnItsWay>, lines: &HashMap<u64, Line>) -> Intent {
+    let line = lines.get(&add.row).copied().unwrap_or_default();
+    let mut earlier: Vec<(String, Option<u64>)> = work.retried.iter().map(|run| (run.clone(), Some(line.here))).collect();
+    earlier.extend(work.rules.correction.map(|correction| (correction.parent.clone(), line.corrected)));
     let pass = rows.get(&add.row).and_then(|way| way.pass).unwrap_or_else(|| add.target.key());
     // What a person needs to find the add at the platform, as far as it is not personal.
     let fields = work.mapping.fields();
     let shown = add.amounts.iter().filter(|(name, _)| fields.iter().any(|field| field.name == *name && !field.personal));
     let amount = shown.map(|(name, amount)| format!("{name} {}", amount.normalize())).collect::<Vec<_>>().join(", ");
-    Intent {
-        key: add.key,
-        pass,
-        line: lines.get(&add.row).copied().unwrap_or_default(),
-        amount,
-        print: add.print,
-        before: add.before.as_ref().map(ToString::to_string),
-    }
+    Intent { key: add.key, pass, line: line.here, earlier, amount, print: add.print, before: add.before.as_ref().map(ToString::to_string) }
 }

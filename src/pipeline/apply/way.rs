@@ -5,7 +5,7 @@ use crate::dispatch::AddFate;
 use crate::ledger::{Ended, FieldState, KeyEnd, KeyState, Mark, OperationNote, RowDetail, RowEnd};
 use crate::outcome::{Code, Outcome};
 use crate::platform::OperationResult;
-use crate::row::{AddKey, PassKey};
+use crate::row::{AddKey, AddKind, PassKey};
 
 /// What is remembered of a row on its way.
 pub(super) struct OnItsWay {
@@ -82,13 +82,18 @@ impl OnItsWay {
         let (known, mut unknown) = self.baseline(work);
         unknown.extend(&self.moved);
         let plain = self.notes.is_empty() && self.results.len() == 1 && matches!(worst, Outcome::Applied | Outcome::Created);
-        let operations =
+        let mut operations: Vec<OperationNote> =
             if plain && self.left == 0 { Vec::new() } else { self.notes.iter().cloned().chain(self.results.iter().map(note)).collect() };
+        // A row with an add in doubt, or behind one, ends at once: a person must see it now, and takes up what is left of it by settling.
+        let waits = operations.iter().any(|note| matches!(note.code, Some(Code::AddInDoubt | Code::PassInDoubt)));
+        if waits && self.left & AddKind::Notify.bit() != 0 {
+            operations.push(after_doubt(AddKind::Notify));
+        }
         let gone = worst == Outcome::Unresolved
             || self.results.iter().any(|result| matches!(result.operation, "void" | "expire") && result.outcome == Outcome::Applied);
         Some(RowEnd {
             number: row,
-            outcome: if self.left == 0 || worst == Outcome::Unresolved { Ended::As(worst) } else { Ended::AddsLeft(self.left) },
+            outcome: if self.left == 0 || waits || worst == Outcome::Unresolved { Ended::As(worst) } else { Ended::AddsLeft(self.left) },
             detail: RowDetail { problems: Vec::new(), operations },
             pass: self.pass,
             known,
@@ -120,6 +125,16 @@ impl OnItsWay {
         unknown.extend(known.iter().filter(|state| failed(state)).map(|state| state.field));
         known.retain(|state| !failed(state));
         (known, unknown)
+    }
+}
+
+/// An add that is left behind one in doubt.
+fn after_doubt(kind: AddKind) -> OperationNote {
+    OperationNote {
+        operation: kind.as_str().to_owned(),
+        outcome: Outcome::NotAttempted,
+        code: Some(Code::PassInDoubt),
+        message: "an earlier add of this pass is in doubt".to_owned(),
     }
 }
 

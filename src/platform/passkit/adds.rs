@@ -14,7 +14,7 @@ use super::find::READS;
 use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_lines, send};
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{clean, message};
+use crate::platform::judge::{clean, message, quote, quoted};
 use crate::platform::strict;
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step};
 use crate::row::{AddKind, Addition, FieldChange, Target};
@@ -58,7 +58,7 @@ impl Give {
             404 => refused(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier"),
             410 => refused(Outcome::Unresolved, Code::PassGone, &message(&body)),
             _ if self.giving => {
-                lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", message(&body)))
+                lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", quoted(&body)))
             }
             _ => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
         }
@@ -147,11 +147,19 @@ impl Conversation<AddEnd> for Give {
     }
 }
 
+/// What counts as proof.
+#[derive(Clone, Copy)]
+pub(super) struct Evidence {
+    pub read_back: ReadBack,
+    /// Nobody else writes to these passes.
+    pub sole_writer: bool,
+}
+
 /// Looks whether an add was applied.
 pub(super) struct Look {
     scope: Arc<Scope>,
     add: Addition,
-    read_back: ReadBack,
+    evidence: Evidence,
     /// The pass's identifier, once read; the list of events is asked by it.
     pass_id: Option<String>,
     offset: usize,
@@ -161,8 +169,8 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn new(scope: Arc<Scope>, add: Addition, read_back: ReadBack) -> Look {
-        Look { scope, add, read_back, pass_id: None, offset: 0, first: None, unread: 0 }
+    pub(super) fn new(scope: Arc<Scope>, add: Addition, evidence: Evidence) -> Look {
+        Look { scope, add, evidence, pass_id: None, offset: 0, first: None, unread: 0 }
     }
 
     fn ask(&self) -> Request {
@@ -182,11 +190,11 @@ impl Look {
             200..=299 if self.pass_id.is_none() => self.read(&body),
             200..=299 => self.search(&body),
             // A pass that is not there has no event of ours either; sent again, the add is refused.
-            404 | 410 if self.pass_id.is_none() && self.read_back == ReadBack::Events => {
+            404 | 410 if self.pass_id.is_none() && self.evidence.read_back == ReadBack::Events => {
                 Step::Done(Proof::NotApplied("no pass has this identifier".to_owned()))
             }
             404 | 410 if self.pass_id.is_none() => unknown("the pass is not there any more"),
-            _ => unknown(&format!("the look is refused ({status}): {}", message(&body))),
+            _ => unknown(&format!("the look is refused ({status}): {}", quoted(&body))),
         }
     }
 
@@ -196,13 +204,17 @@ impl Look {
         };
         self.unread = 0;
         if let Some((field, text)) = &self.add.notification {
+            let words = "the pass does not show the text";
             return if shown(&Known::from_member(&member), field) == Some(text.as_str()) {
                 Step::Done(Proof::Applied("the pass shows the text".to_owned()))
+            } else if self.evidence.sole_writer {
+                Step::Done(Proof::NotApplied(words.to_owned()))
             } else {
-                self.absent("the pass does not show the text")
+                // A notification has no event, and whoever writes the field after us takes its only trace away.
+                unknown(&format!("{words}, which proves nothing unless sole_writer is true"))
             };
         }
-        if self.read_back == ReadBack::Balance {
+        if self.evidence.read_back == ReadBack::Balance {
             return self.compare(&member);
         }
         self.pass_id = Some(member.id().to_owned());
@@ -213,7 +225,7 @@ impl Look {
     fn search(&mut self, body: &Bytes) -> Step<Proof> {
         let events = match parse_lines(body) {
             Ok(events) => events,
-            Err(BrokenList::Told(words)) => return self.again(&format!("the list of events broke off: {words}")),
+            Err(BrokenList::Told(words)) => return self.again(&format!("the list of events broke off: {}", quote(&words))),
             Err(BrokenList::Cut) => return self.again("the list of events was cut short"),
         };
         self.unread = 0;
@@ -238,7 +250,7 @@ impl Look {
 
     /// That nothing is there proves something only where the configuration says so.
     fn absent(&self, words: &str) -> Step<Proof> {
-        match self.read_back {
+        match self.evidence.read_back {
             ReadBack::Events | ReadBack::Balance => Step::Done(Proof::NotApplied(words.to_owned())),
             ReadBack::Presence | ReadBack::Nothing => unknown(&format!("{words}, which proves nothing while read_back is \"presence\"")),
         }

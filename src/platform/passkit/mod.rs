@@ -14,8 +14,8 @@ mod tests;
 mod token;
 mod wire;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -29,8 +29,8 @@ use crate::row::{AddKind, Addition, Change, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
-/// So many answers of 403 before the first success mean the account, not the rows (failure model D10).
-const FORBIDDEN_MAX: u32 = 20;
+/// So many requests answered with 403 before the first success mean the account, not the rows (failure model D10).
+const FORBIDDEN_MAX: usize = 20;
 
 const NAMES: judge::Names =
     judge::Names { platform: "PassKit", credentials: "the key and the secret, and that they belong to this region" };
@@ -40,9 +40,9 @@ pub struct Passkit {
     base_url: String,
     token: token::Signer,
     scope: Arc<Scope>,
-    read_back: ReadBack,
-    /// Answers of 403 to reads and to writes so far; [`u32::MAX`] once one of the kind succeeded: a key may read and not write.
-    forbidden: [AtomicU32; 2],
+    evidence: adds::Evidence,
+    /// Digests of the reads and of the writes that were answered with 403; none once one of the kind succeeded: a key may read and not write.
+    forbidden: [Mutex<Option<HashSet<u64>>>; 2],
 }
 
 /// What the conversations need to address a member.
@@ -60,8 +60,8 @@ impl Passkit {
             token: token::Signer::new(settings.key.clone(), settings.secret.clone(), settings.bearer),
             scope: Arc::new(Scope { base_url: base_url.clone(), program: settings.program.clone(), tier: settings.tier.clone() }),
             base_url,
-            read_back: settings.read_back,
-            forbidden: Default::default(),
+            evidence: adds::Evidence { read_back: settings.read_back, sole_writer: settings.sole_writer },
+            forbidden: [(); 2].map(|()| Mutex::new(Some(HashSet::new()))),
         }
     }
 }
@@ -115,18 +115,25 @@ impl Platform for Passkit {
 
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
         let now = SystemTime::now();
-        let forbidden = &self.forbidden[usize::from(wire::is_write(request))];
+        let mut forbidden = self.forbidden[usize::from(wire::is_write(request))].lock().unwrap_or_else(PoisonError::into_inner);
         match answer.status {
-            200..=299 => forbidden.store(u32::MAX, Ordering::Relaxed),
+            200..=299 => *forbidden = None,
             401 => self.token.forget(now),
-            403 if forbidden.load(Ordering::Relaxed) < FORBIDDEN_MAX => {
-                forbidden.fetch_add(1, Ordering::Relaxed);
-            }
-            403 if forbidden.load(Ordering::Relaxed) != u32::MAX => {
-                return Verdict::Outage { reason: judge::forbidden(&NAMES, answer.body) };
+            403 => {
+                let verdict = judge::judge(&NAMES, answer, now);
+                let (Verdict::Final, Some(refused)) = (&verdict, &mut *forbidden) else { return verdict };
+                let mut digest = xxhash_rust::xxh3::Xxh3::new();
+                digest.update(request.path.as_bytes());
+                digest.update(request.body.as_deref().unwrap_or_default());
+                if refused.len() < FORBIDDEN_MAX {
+                    refused.insert(digest.digest());
+                }
+                let reason = judge::forbidden(&NAMES, answer.body);
+                return if refused.len() < FORBIDDEN_MAX { Verdict::Undecided { reason } } else { Verdict::Barred { reason } };
             }
             _ => {}
         }
+        drop(forbidden);
         judge::judge(&NAMES, answer, now)
     }
 
@@ -163,7 +170,7 @@ impl Platform for Passkit {
     }
 
     fn adds_need_state(&self) -> bool {
-        self.read_back == ReadBack::Balance
+        self.evidence.read_back == ReadBack::Balance
     }
 
     fn add(&self, add: &Addition) -> Box<dyn Conversation<AddEnd>> {
@@ -171,8 +178,8 @@ impl Platform for Passkit {
     }
 
     fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>> {
-        let lacking = self.read_back == ReadBack::Nothing || add.key.kind == AddKind::Redeem;
-        (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone(), self.read_back)) as Box<dyn Conversation<Proof>>)
+        let lacking = self.evidence.read_back == ReadBack::Nothing || add.key.kind == AddKind::Redeem;
+        (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone(), self.evidence)) as Box<dyn Conversation<Proof>>)
     }
 
     fn requests(&self, change: &Change) -> u32 {

@@ -28,13 +28,13 @@ impl Probe {
 
     fn end(&self, status: u16, body: &[u8]) -> Reach {
         let Scope { base_url, program, .. } = &*self.scope;
-        let no = |message: String| Reach { ok: false, message };
+        let no = |message: String| Reach { ok: false, denied: status == 403, message };
         match (self.asked, status) {
             (2, 200..=299) => match serde_json::from_slice::<Json>(body) {
                 Ok(Json::Object(found)) => {
                     let name = found.get("name").and_then(Json::as_str).map(judge::clean).filter(|name| !name.is_empty());
                     let name = name.unwrap_or_else(|| program.clone());
-                    Reach { ok: true, message: format!("{base_url} accepts the key and knows the program {name}") }
+                    Reach { ok: true, denied: false, message: format!("{base_url} accepts the key and knows the program {name}") }
                 }
                 _ => no(format!("{base_url} answers, but not as PassKit does; check base_url and what stands between")),
             },
@@ -53,10 +53,15 @@ impl Conversation<Reach> for Probe {
             Some(Answer::Http { status: 200..=299, .. }) if self.asked == 1 => {}
             None => {}
             Some(Answer::Http { status, body }) => return Step::Done(self.end(status, &body)),
-            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => {
-                return Step::Done(Reach { ok: false, message: format!("{}: {message}", self.scope.base_url) });
+            Some(Answer::Exhausted { message, denied, .. }) => {
+                return Step::Done(Reach { ok: false, denied, message: format!("{}: {message}", self.scope.base_url) });
             }
-            Some(Answer::Stopped { .. }) => return Step::Done(Reach { ok: false, message: "stopped before an answer came".to_owned() }),
+            Some(Answer::Lost { message }) => {
+                return Step::Done(Reach { ok: false, denied: false, message: format!("{}: {message}", self.scope.base_url) });
+            }
+            Some(Answer::Stopped { .. }) => {
+                return Step::Done(Reach { ok: false, denied: false, message: "stopped before an answer came".to_owned() });
+            }
         }
         self.asked += 1;
         Step::Send(if self.asked == 1 { Scope::profile() } else { self.scope.program() })

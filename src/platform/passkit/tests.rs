@@ -24,6 +24,7 @@ fn passkit() -> Passkit {
         tier: Some("base".to_owned()),
         bearer: true,
         read_back: meant::ReadBack::Events,
+        sole_writer: false,
     })
 }
 
@@ -310,7 +311,7 @@ fn long_lists_stay_within_the_limit_of_a_body() {
 #[test]
 fn the_probe_tells_a_wrong_region_from_a_wrong_key() {
     let ok = play(passkit().probe(), &[(200, json!({})), (200, json!({ "name": "Club" }))]).1;
-    assert_eq!(ok, Reach { ok: true, message: "https://api.example accepts the key and knows the program Club".to_owned() });
+    assert_eq!(ok, Reach { ok: true, denied: false, message: "https://api.example accepts the key and knows the program Club".to_owned() });
     let region = play(passkit().probe(), &[(200, json!({})), (404, json!({}))]).1;
     assert!(!region.ok && region.message.contains("the region"));
 }
@@ -337,9 +338,15 @@ fn many_refusals_before_the_first_success_are_about_the_account() {
     let passkit = passkit();
     let request = Request::new(reqwest::Method::GET, "/".to_owned());
     let headers = HeaderMap::new();
-    let judge = |status| passkit.judge(&request, &RawAnswer { status, headers: &headers, body: b"{}" });
-    assert!((0..FORBIDDEN_MAX).all(|_| judge(403) == Verdict::Final));
-    assert!(matches!(judge(403), Verdict::Outage { .. }));
-    judge(200);
-    assert_eq!(judge(403), Verdict::Final);
+    let judge = |number: usize, status| {
+        let request = Request { path: format!("/{number}"), ..request.clone() };
+        passkit.judge(&request, &RawAnswer { status, headers: &headers, body: b"{}" })
+    };
+    for number in (1..FORBIDDEN_MAX).chain(1..FORBIDDEN_MAX) {
+        assert!(matches!(judge(number, 403), Verdict::Undecided { .. }), "the same request again says nothing more");
+    }
+    assert!(matches!(judge(FORBIDDEN_MAX, 403), Verdict::Barred { .. }));
+    assert!(matches!(judge(1, 403), Verdict::Barred { .. }));
+    judge(0, 200);
+    assert_eq!(judge(1, 403), Verdict::Final);
 }

@@ -44,6 +44,7 @@ pub fn target(data: &[u8]) {
         program: PROGRAM.to_owned(),
         tier: asked.contains(&"tier").then(|| "base".to_owned()),
         bearer: true,
+        sole_writer: asked.contains(&"sole"),
         read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
     }));
     let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
@@ -178,7 +179,7 @@ impl Talk<'_> {
         let (head, body) = text.split_once('\n').unwrap_or((text, ""));
         let mut head = head.split('|');
         let status = match head.next().unwrap_or_default().trim() {
-            "exhausted" => return (Answer::Exhausted { tries: 5, message: body.to_owned() }, Heard::Nothing),
+            "exhausted" => return (Answer::Exhausted { tries: 5, message: body.to_owned(), denied: false }, Heard::Nothing),
             "lost" if !request.repeatable => return (Answer::Lost { message: body.to_owned() }, Heard::Nothing),
             "lost" => return self.stop(true),
             text => match text.parse::<u16>() {
@@ -199,11 +200,12 @@ impl Talk<'_> {
         let verdict = self.account.judge(request, &RawAnswer { status, headers: &headers, body: &body });
         check_verdict(status, &body, &verdict);
         match verdict {
-            Verdict::Final => (Answer::Http { status, body: body.clone() }, Heard::Final(status, body)),
+            // What stays undecided is the request's own in the end.
+            Verdict::Final | Verdict::Undecided { .. } => (Answer::Http { status, body: body.clone() }, Heard::Final(status, body)),
             // What may not be repeated is given up as lost.
             Verdict::Again { reason } if !request.repeatable => (Answer::Lost { message: reason }, Heard::Nothing),
-            Verdict::Again { reason } => (Answer::Exhausted { tries: 5, message: reason }, Heard::Nothing),
-            Verdict::SlowDown { .. } | Verdict::Reauthorize { .. } | Verdict::Outage { .. } => self.stop(true),
+            Verdict::Again { reason } => (Answer::Exhausted { tries: 5, message: reason, denied: false }, Heard::Nothing),
+            Verdict::SlowDown { .. } | Verdict::Reauthorize { .. } | Verdict::Outage { .. } | Verdict::Barred { .. } => self.stop(true),
         }
     }
 
@@ -221,7 +223,7 @@ fn check_verdict(status: u16, body: &[u8], verdict: &Verdict) {
         (200..=299, Verdict::Again { .. })
         | (300..=399 | 407, Verdict::Outage { .. })
         | (401, Verdict::Reauthorize { .. })
-        | (403, Verdict::Final | Verdict::Outage { .. })
+        | (403, Verdict::Final | Verdict::Outage { .. } | Verdict::Undecided { .. } | Verdict::Barred { .. })
         | (408 | 425 | 499 | 500..=599, Verdict::Again { .. })
         | (429, Verdict::SlowDown { .. })
         // The call is not there, whenever it is tried.
@@ -230,7 +232,11 @@ fn check_verdict(status: u16, body: &[u8], verdict: &Verdict) {
         (_, other) => assert_eq!(*other, Verdict::Final, "{status}"),
     }
     match verdict {
-        Verdict::Again { reason } | Verdict::Reauthorize { reason } | Verdict::Outage { reason } => {
+        Verdict::Again { reason }
+        | Verdict::Reauthorize { reason }
+        | Verdict::Outage { reason }
+        | Verdict::Undecided { reason }
+        | Verdict::Barred { reason } => {
             assert!(!reason.chars().any(char::is_control), "{reason:?}");
             assert!(reason.chars().count() <= MESSAGE_MAX + 200, "{reason:?}");
         }

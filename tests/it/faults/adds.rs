@@ -209,6 +209,64 @@ fn a_correction_cannot_become_another_transaction() {
     check_promises(&harbour);
 }
 
+/// The error report of a file, as its text.
+fn errors_text(harbour: &Harbour, name: &str) -> String {
+    let name = harbour.run_of(name).detail.reports.iter().find(|report| report.name.ends_with("errors.csv")).unwrap().name.clone();
+    String::from_utf8(harbour.read(&format!("reports/{name}"))).unwrap()
+}
+
+/// Section 6, 1. An add that may have an effect stays what it was: its correction cannot make another operation of it, not even after
+/// somebody settled that it was applied.
+#[test]
+fn a_correction_makes_no_other_add_of_one_that_may_have_been_applied() {
+    let harbour = movements()
+        .platform("read_back", "\"nothing\"")
+        .feed("fields.\"metaData.store\"", "\"store\"")
+        .faults(only(vec![
+            points_calls(Trouble::DropAfter).id("C-1").next(1),
+            Rule::new(Trouble::Status { code: 422, message: None }).path("/members/member").id("C-2").method("PUT").next(1),
+        ]))
+        .start();
+    // In doubt, and applied with a field that was refused.
+    harbour.deliver("a.csv", "txn,id,move,points,store\nT-1,C-1,earn,50,\nT-2,C-2,earn,50,Lyon\nT-3,C-3,earn,50,\n");
+    harbour.once().exits(1);
+    assert_eq!(harbour.report("a")["rows"], json!({ "applied": 1, "in-doubt": 1, "refused": 1 }), "{}", harbour.said());
+    let held = || (1..=3).map(|n| harbour.points(&format!("C-{n}"))).collect::<Vec<_>>();
+    assert_eq!(held(), [50.0, 50.0, 50.0]);
+    let errors = errors_text(&harbour, "a.csv");
+    let turned = errors.replace("T-1,C-1,earn,50", "T-1,C-1,burn,20").replace("T-2,C-2,earn,50", "T-2,C-2,burn,20");
+    harbour.deliver("turned.errors.csv", &turned);
+    harbour.once().exits(1);
+    let run = harbour.run_of("turned.errors.csv");
+    assert_eq!(run.detail.problems.get("key-conflict"), Some(&2), "{:?}", run.detail.problems);
+    assert!(errors_text(&harbour, "turned.errors.csv").contains("it cannot become a burn"));
+    harbour.run(&["settle", "a.csv:2", "applied", "--reason", "seen in the portal"]).exits(0);
+    harbour.once();
+    harbour.deliver("turned-again.errors.csv", turned + "\n");
+    harbour.once();
+    assert_eq!(held(), [50.0, 50.0, 50.0]);
+    assert_eq!(harbour.sandbox.effects().len(), 3);
+    check_promises(&harbour);
+}
+
+/// Section 6, 1. What a correction made of a refused add is what the row is from then on: the first report, dropped back once more,
+/// does not carry the refused one out as well. Another row of the same transaction has nothing to do with that.
+#[test]
+fn a_row_that_was_corrected_into_another_add_is_not_carried_out_as_both() {
+    let harbour = movements().start();
+    harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,burn,50\nT-2,C-2,earn,5\nT-2,C-2,burn,50\n");
+    harbour.once().exits(1);
+    let errors = errors_text(&harbour, "a.csv");
+    let corrected = errors.replace("T-1,C-1,burn", "T-1,C-1,earn").replace("T-2,C-2,burn,50", "T-2,C-2,burn,4");
+    harbour.deliver("fixed.errors.csv", &corrected);
+    harbour.once().exits(0);
+    assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (50.0, 1.0), "{}", harbour.said());
+    harbour.deliver("back.errors.csv", errors.replace("burn,50", "burn,5"));
+    harbour.once().exits(1);
+    assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (50.0, 1.0), "{}", harbour.said());
+    check_promises(&harbour);
+}
+
 /// The weaker identity: the file's content and the record's number. A correction keeps the key of the row it corrects.
 #[test]
 fn without_transactions_the_file_is_the_identity() {
@@ -409,6 +467,11 @@ fn telling() -> Plan {
         .feed("notify.kind", "\"marketing\"")
 }
 
+/// A feed that tells holders and does nothing else.
+fn only_telling() -> Plan {
+    telling().feed("fields.\"metaData.store\"", "").feed("consent", "").feed("notify.kind", "\"transactional\"")
+}
+
 fn shown(harbour: &Harbour, pass: &str, key: &str) -> String {
     harbour.sandbox.member(pass).unwrap()["metaData"][key].as_str().unwrap_or_default().to_owned()
 }
@@ -441,8 +504,7 @@ fn without_consent_nothing_is_told_and_the_rest_is_applied() {
 fn a_notification_whose_answer_was_lost_is_not_told_twice() {
     let update = |trouble, pass: &str| Rule::new(trouble).method("PUT").path("/members/member").id(pass).next(1);
     let faults = only(vec![update(Trouble::DropAfter, "C-1"), update(Trouble::DropBefore, "C-2")]);
-    let harbour =
-        telling().feed("fields.\"metaData.store\"", "").feed("consent", "").feed("notify.kind", "\"transactional\"").faults(faults).start();
+    let harbour = only_telling().platform("sole_writer", "true").faults(faults).start();
     harbour.deliver("a.csv", "txn,id,news\nN-1,C-1,One\nN-2,C-2,Two\n");
     harbour.once().exits(0);
     assert_eq!(harbour.report("a")["rows"], json!({ "applied": 2 }));
@@ -450,6 +512,31 @@ fn a_notification_whose_answer_was_lost_is_not_told_twice() {
         (harbour.sandbox.alerts("C-1", "news"), harbour.sandbox.alerts("C-2", "news")),
         (vec!["One".to_owned()], vec!["Two".to_owned()])
     );
+    check_promises(&harbour);
+}
+
+/// D24. A notification leaves no event: that the pass shows another text proves nothing where others write, and nobody is told twice.
+#[test]
+fn a_text_that_somebody_wrote_over_is_no_proof_that_nobody_was_told() {
+    let lost = Rule::new(Trouble::DropAfter).method("PUT").path("/members/member").id("C-1").next(1);
+    let harbour = only_telling().platform("settling", "\"60s\"").faults(only(vec![lost])).start();
+    harbour.deliver("a.csv", "txn,id,news\nN-1,C-1,hello\n");
+    let daemon = harbour.start(&["run"]);
+    wait_until("the holder is told", || !harbour.sandbox.alerts("C-1", "news").is_empty());
+    daemon.kill();
+    // The till writes its receipt into the same field.
+    let config = std::fs::read_to_string(harbour.home.path().join("passferry.toml")).unwrap();
+    let (head, _) = config.split_once("[feed.points]").unwrap();
+    let feed = "[feed.till]\nsource = \"port\"\ninbox = \"till\"\npattern = \"*.csv\"\ncontent = \"delta\"\nschema = \"schema.json\"\nplatform = \"cards\"\nenvironment = \"test\"\npass = { external_id = \"id\" }\nquiet = \"20ms\"\nguard = { first_file = false }\nfields = { \"metaData.news\" = \"news\" }\n";
+    std::fs::write(harbour.home.path().join("till.toml"), head.replace("state = \"state\"", "state = \"till\"") + feed).unwrap();
+    std::fs::create_dir_all(harbour.root.join("till")).unwrap();
+    std::fs::write(harbour.root.join("till/o.csv"), "txn,id,news\nX,C-1,your receipt\n").unwrap();
+    harbour.run(&["once", "-c", "till.toml"]).exits(0);
+    std::fs::remove_dir_all(harbour.root.join("till")).unwrap();
+    harbour.change_config(|text| text.replace("settling = \"60s\"", "settling = \"200ms\""));
+    harbour.once().exits(1);
+    assert_eq!(harbour.sandbox.alerts("C-1", "news"), ["hello", "your receipt"], "{}", harbour.said());
+    assert_eq!(harbour.report("a")["rows"], json!({ "in-doubt": 1 }));
     check_promises(&harbour);
 }
 
@@ -543,5 +630,82 @@ fn what_is_in_doubt_is_seen_everywhere() {
     let key = harbour.errors("a")[0]["_key"].clone();
     assert!(row.contains(&key) && row.contains("points 10") && row.contains("in-doubt"), "{row}");
     assert!(said(&["explain", "C-1"]).contains(&key));
+    check_promises(&harbour);
+}
+
+fn lost(pass: &str) -> Rule {
+    points_calls(Trouble::DropBefore).id(pass).next(1)
+}
+
+/// G2. Each decision is told in a report of its own, however many a run has; the earlier ones stay as they are.
+#[test]
+fn every_decision_about_a_run_is_told_in_a_report_of_its_own() {
+    let faults = only(vec![lost("C-1"), lost("C-2"), lost("C-3")]);
+    let harbour = movements().platform("read_back", "\"nothing\"").faults(faults).start();
+    harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,10\nT-2,C-2,earn,10\nT-3,C-3,earn,10\n");
+    harbour.once().exits(1);
+    let is_report = |name: &String| name.starts_with("reports/") && name.ends_with(".report.json");
+    let reports = || -> std::collections::BTreeMap<String, Vec<u8>> {
+        harbour.tree().into_iter().filter(is_report).map(|name| (name.clone(), harbour.read(&name))).collect()
+    };
+    for (line, left) in [(2, 2), (3, 1), (4, 0)] {
+        let before = reports();
+        harbour.run(&["settle", &format!("a.csv:{line}"), "applied", "--reason", "seen in the portal"]).exits(0);
+        harbour.once();
+        let after = reports();
+        assert_eq!(after.len(), before.len() + 1, "{:?}", after.keys());
+        assert!(before.iter().all(|(name, text)| after.get(name) == Some(text)), "an earlier report was changed");
+        let newest = after.iter().find(|(name, _)| !before.contains_key(*name)).unwrap().1;
+        let newest: serde_json::Value = serde_json::from_slice(newest).unwrap();
+        assert_eq!(newest["rows"]["in-doubt"].as_u64().unwrap_or_default(), left, "{newest}");
+    }
+    assert_eq!(harbour.state_of("a.csv"), Some(State::Done));
+    check_promises(&harbour);
+}
+
+/// G1, G3. Killed anywhere while a decision is carried out: it is carried out once, and what it asks to be sent is sent once.
+#[test]
+fn killed_while_a_decision_is_carried_out_it_is_carried_out_once() {
+    use crate::rig::crash::{Mode, Moment, crash};
+    let decided = || {
+        let harbour = movements().platform("read_back", "\"nothing\"").faults(only(vec![lost("C-1")])).start();
+        harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,10\nT-2,C-1,earn,1\n");
+        harbour.once().exits(1);
+        harbour.run(&["settle", "a.csv:2", "resend", "--reason", "not in the portal"]).exits(0);
+        harbour
+    };
+    let whole = crash(&decided(), &["once"], &Moment::any(Mode::Count, 0)).calls;
+    // Up to the first request: what comes later is the road of any retry.
+    let calls = whole.iter().position(|call| call.line.contains("PUT ")).unwrap_or(whole.len()) as u64;
+    assert!(calls > 5, "{calls} calls");
+    let step = if std::env::var_os("PASSFERRY_LONG").is_some() { 1 } else { (calls as usize / 8).max(1) };
+    for nth in (1..=calls).step_by(step) {
+        let harbour = decided();
+        let crashed = crash(&harbour, &["once"], &Moment::any(Mode::Before, nth));
+        harbour.once();
+        let at = crashed.calls.last().map(|call| call.line.clone());
+        assert_eq!(harbour.points("C-1"), 11.0, "killed before call {nth}: {at:?}\n{}", harbour.said());
+        assert_eq!((harbour.sandbox.effects().len(), harbour.sandbox.double_effects().len()), (2, 0), "{nth}: {at:?}");
+        assert_eq!((keys(&harbour, KeyState::InDoubt), harbour.ledger().to_settle().unwrap().len()), (0, 0));
+        check_promises(&harbour);
+    }
+}
+
+/// What a correction would set is stale once a later file set it; what it adds was added by nobody else.
+#[test]
+fn a_late_correction_of_a_row_that_adds_still_adds_and_sets_nothing() {
+    let harbour = movements().feed("fields.\"metaData.store\"", "\"store\"").start();
+    harbour.deliver("a.csv", "txn,id,move,points,store\nT-1,C-1,burn,50,Paris\n");
+    harbour.once().exits(1);
+    harbour.deliver("b.csv", "txn,id,move,points,store\nT-2,C-1,earn,60,Nice\n");
+    harbour.once().exits(0);
+    harbour.deliver("fixed.errors.csv", errors_text(&harbour, "a.csv") + "\n");
+    harbour.once();
+    let run = harbour.run_of("fixed.errors.csv");
+    assert_eq!(harbour.points("C-1"), 10.0, "{}", harbour.said());
+    assert_eq!(harbour.sandbox.member("C-1").unwrap()["metaData"]["store"], "Nice", "what came later stays");
+    let told = |operation: &str, outcome| run.detail.operations.get(operation).map(|tally| tally.get(outcome));
+    assert_eq!(told("burn", passferry::outcome::Outcome::Applied), Some(1), "{:?}", run.detail.operations);
+    assert_eq!(told("fields", passferry::outcome::Outcome::Stale), Some(1), "{:?}", run.detail.operations);
     check_promises(&harbour);
 }

@@ -113,3 +113,57 @@ fn a_file_that_fails_in_the_middle_leaves_no_add_undecided() {
     assert_eq!(rows.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 3, "{rows}");
     check_promises(&harbour);
 }
+
+/// Loses the copies that the spool holds.
+fn lose_copies(harbour: &Harbour) {
+    for entry in std::fs::read_dir(harbour.state().join("spool")).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        std::fs::remove_file(entry.path()).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_changed_after_its_copy_was_lost_in_the_middle_ends_with_what_was_sent() {
+    for same_size in [false, true] {
+        let harbour = slow().start();
+        harbour.deliver("points.csv", "id,points\nC-1,1\nC-2,2\nC-3,3\nC-4,4\nC-5,5\nC-6,6\n");
+        let applied = killed_at(&harbour, "PUT ", 4);
+        assert!((1..=4).contains(&applied), "{applied} are known to be applied");
+        let first = harbour.run_of("points.csv").id;
+        lose_copies(&harbour);
+        let path = harbour.inbox().join("points.csv");
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let other = "id,points\nC-6,9\nC-5,9\nC-4,9\nC-3,9\nC-2,9\nC-1,9\n";
+        std::fs::write(&path, if same_size { other.to_owned() } else { other.to_owned() + "C-7,9\n" }).unwrap();
+        if same_size {
+            std::fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+        }
+        harbour.once().exits(65).says("changed");
+        let ledger = harbour.ledger();
+        let run = ledger.run(&first).unwrap().unwrap_or_else(|| panic!("the run is forgotten\n{}", harbour.said()));
+        assert_eq!(run.state, State::Failed);
+        let count = |outcome| run.detail.tally.get(outcome);
+        assert_eq!(count(passferry::outcome::Outcome::Applied), applied);
+        assert_eq!(run.detail.tally.total(), 6);
+        // What is there now is another delivery.
+        harbour.once();
+        let newest = harbour.run_of("points.csv");
+        assert!(newest.id != first && newest.state == State::Done, "{}", harbour.said());
+        assert_eq!(harbour.points("C-1"), 9.0);
+    }
+}
+
+#[test]
+fn a_file_that_was_touched_after_its_copy_was_lost_goes_on() {
+    let harbour = slow().start();
+    harbour.deliver("points.csv", "id,points\nC-1,1\nC-2,2\nC-3,3\nC-4,4\nC-5,5\nC-6,6\n");
+    killed_at(&harbour, "PUT ", 4);
+    let first = harbour.run_of("points.csv").id;
+    lose_copies(&harbour);
+    let file = std::fs::File::options().append(true).open(harbour.inbox().join("points.csv")).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_hours(1)).unwrap();
+    harbour.once().exits(0);
+    assert_eq!(harbour.runs().len(), 1);
+    assert_eq!((harbour.run_of("points.csv").id, harbour.state_of("points.csv")), (first, Some(State::Done)));
+    assert_eq!(harbour.report("points")["rows"], serde_json::json!({ "applied": 6 }));
+    check_promises(&harbour);
+}

@@ -297,3 +297,62 @@ fn a_file_that_kills_its_sender_three_times_is_put_away_with_its_rows_in_the_rep
     assert_eq!(harbour.points("C-1"), 101.0);
     check_promises(&harbour);
 }
+
+/// A15.
+#[test]
+fn a_file_that_kills_its_fetcher_three_times_is_put_away_and_others_go_on() {
+    let harbour = plan().feed("order", "\"name\"").start();
+    harbour.deliver("a.csv", snapshot(1..=3, 10));
+    harbour.deliver("b.csv", snapshot(1..=3, 100));
+    for _ in 0..3 {
+        killed(&harbour, Mode::Half, "write *spool/*.part");
+        assert_eq!(harbour.state_of("a.csv"), Some(State::Complete));
+    }
+    harbour.once().exits(65);
+    let report = harbour.report("a");
+    assert_eq!((report["state"].as_str(), report["fault"]["code"].as_str()), (Some("failed"), Some("source-error")));
+    assert!(harbour.inbox().join(".error/a.csv").exists());
+    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
+    assert_eq!(harbour.points("C-1"), 101.0);
+    check_promises(&harbour);
+}
+
+/// A15. Rows that cannot be written are left out of the report; what became of them is in the ledger.
+#[test]
+fn a_file_whose_report_kills_its_writer_three_times_is_reported_without_rows_and_others_go_on() {
+    let harbour = plan().feed("order", "\"name\"").start();
+    harbour.deliver("a.csv", snapshot(1..=3, 10) + "C-1,none\n");
+    harbour.deliver("b.csv", snapshot(1..=3, 100));
+    for _ in 0..3 {
+        killed(&harbour, Mode::Before, "write *spool/*.errors.csv");
+        assert_eq!(harbour.state_of("a.csv"), Some(State::Reporting));
+    }
+    harbour.once().exits(1).says("stopped unexpectedly");
+    let report = harbour.report("a");
+    assert_eq!(report["rows"], serde_json::json!({ "applied": 3, "rejected": 1 }));
+    assert!(report["warnings"].to_string().contains("stopped unexpectedly"), "{report}");
+    assert!(!harbour.tree().iter().any(|name| name.contains("a.errors.csv")), "{:?}", harbour.tree());
+    assert!(harbour.inbox().join(".error/a.csv").exists());
+    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
+    assert_eq!(harbour.writes().len(), 6);
+}
+
+/// A15. A move that kills is not tried for ever: the file waits for a person, and is not taken again.
+#[test]
+fn a_file_whose_move_kills_three_times_stays_where_it_is_and_others_go_on() {
+    let harbour = plan().feed("order", "\"name\"").start();
+    harbour.deliver("a.csv", snapshot(1..=3, 10));
+    harbour.deliver("b.csv", snapshot(1..=3, 100));
+    for _ in 0..3 {
+        killed(&harbour, Mode::Before, "in/a.csv -> */.processed/a.csv");
+        assert_eq!(harbour.state_of("a.csv"), Some(State::Reporting));
+    }
+    harbour.once().exits(75).says("stopped unexpectedly");
+    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
+    assert_eq!(harbour.report("a")["rows"], serde_json::json!({ "applied": 3 }));
+    assert_eq!(harbour.writes().len(), 6, "nothing is sent twice");
+    // Whoever takes it away ends it.
+    fs::remove_file(harbour.inbox().join("a.csv")).unwrap();
+    harbour.once();
+    assert_eq!((harbour.state_of("a.csv"), harbour.writes().len()), (Some(State::Done), 6));
+}

@@ -392,3 +392,64 @@ fn a_corrected_report_may_come_back_with_columns_of_its_own() {
         check_promises(&harbour);
     }
 }
+
+/// E14. Labels are cells too, and a correction finds its columns by them all the same.
+#[test]
+fn a_label_that_a_spreadsheet_would_carry_out_is_protected_and_known_again() {
+    let schema = r#"{ "fieldsMatch": "superset", "fields": [ { "name": "id" }, { "name": "=points", "type": "integer" },
+        { "name": "@tier" }, { "name": "+1" }, { "name": "-x" } ] }"#;
+    let plan = harbour().schema(schema).feed("fields.points", "\"=points\"").feed("fields.\"metaData.tier\"", "\"@tier\"");
+    let harbour = plan.feed("fields.\"person.emailAddress\"", "").start();
+    harbour.deliver("points.csv", "id,=points,@tier,+1,-x\nC-1,bad,gold,a,b\nC-2,2,silver,a,b\n");
+    harbour.once().exits(1);
+    let report = String::from_utf8(harbour.read("reports/points.errors.csv")).unwrap();
+    let labels: Vec<&str> = report.lines().next().unwrap().split(',').take(5).collect();
+    assert_eq!(labels, ["id", "'=points", "'@tier", "+1", "'-x"]);
+    let problems = String::from_utf8(harbour.read("reports/points.problems.csv")).unwrap();
+    assert!(problems.contains("'=points") && !problems.contains(",=points"), "{problems}");
+    harbour.deliver("points.errors.csv", report.replace(",bad,", ",7,"));
+    harbour.once().exits(0);
+    assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (7.0, 2.0));
+    assert_eq!(harbour.sandbox.member("C-1").unwrap()["metaData"]["tier"], "gold");
+    check_promises(&harbour);
+}
+
+/// Section 5. A clean file is answered with all of its reports; those of rows have a header alone, and dropped back they do nothing.
+#[test]
+fn a_clean_file_has_reports_without_rows() {
+    let harbour = harbour().points_only().start();
+    harbour.deliver("points.csv", snapshot(1..=3, 10));
+    harbour.once().exits(0);
+    let text = |name: &str| String::from_utf8(harbour.read(&format!("reports/points.{name}.csv"))).unwrap();
+    assert_eq!(text("errors"), "id,points,_run,_line,_record,_outcome,_codes,_problems,_retryable,_key\n");
+    assert_eq!(text("problems").lines().count(), 1, "{}", text("problems"));
+    assert_eq!(harbour.report("points")["rows"], json!({ "applied": 3 }));
+    let asked = harbour.sandbox.requests().total();
+    harbour.deliver("back.errors.csv", text("errors"));
+    harbour.once();
+    assert_eq!(harbour.sandbox.requests().total(), asked);
+    check_promises(&harbour);
+}
+
+/// C7, C18. Names at the limit of what a file system takes: the report's is cut, and its correction finds its way back.
+#[test]
+fn a_file_with_the_longest_name_has_reports_with_names_that_fit() {
+    let harbour = harbour().points_only().start();
+    for name in ["n".repeat(251) + ".csv", "é".repeat(125) + ".csv"] {
+        let name = name.as_str();
+        harbour.deliver(name, "id,points\nC-1,bad\nC-2,2\n");
+        harbour.once().exits(1);
+        let run = harbour.run_of(name);
+        assert_eq!((run.state, run.detail.reports.len()), (State::Done, 3), "{}", harbour.said());
+        assert!(harbour.inbox().join(".processed").join(name).exists(), "{:?}", harbour.tree());
+        let errors = run.detail.reports.iter().find(|report| report.name.ends_with(".errors.csv")).unwrap().name.clone();
+        assert!(errors.len() <= 255 && name.starts_with(&errors[..20]), "{errors}");
+        let fixed = String::from_utf8(harbour.read(&format!("reports/{errors}"))).unwrap().replace("bad", "7");
+        harbour.deliver(&errors, fixed);
+        harbour.once().exits(0);
+        assert_eq!(harbour.points("C-1"), 7.0);
+        harbour.deliver("zero.csv", "id,points\nC-1,1\n");
+        harbour.once().exits(0);
+    }
+    check_promises(&harbour);
+}

@@ -253,3 +253,35 @@ fn a_complete_file_waits_for_an_earlier_one_that_is_still_coming() {
     harbour.quiet_after.set(false);
     check_promises(&harbour);
 }
+
+/// E2. A correction that waits behind the rows of the file that it corrects is compared with what those rows brought.
+#[test]
+fn a_correction_that_waited_for_another_file_undoes_nothing_newer() {
+    let more = "[feed.other]\nsource = \"port\"\ninbox = \"other\"\npattern = \"*.csv\"\ncontent = \"snapshot\"\nschema = \"schema.json\"\nplatform = \"cards\"\n\
+                environment = \"test\"\npass = { external_id = \"id\" }\nquiet = \"10ms\"\nguard.first_file = false\nfields.points = \"points\"\n";
+    let plan = timed(r#""type": "integer""#).folder().feed("guard.rejects", "\"20%\"").feed("guard.floor", "1");
+    let plan = plan.feed("fields.\"metaData.tier\"", "").feed("quiet", "\"10ms\"").platform("in_flight", "1").members(12).more(more);
+    let harbour = plan.start();
+    std::fs::create_dir_all(harbour.root.join("other")).unwrap();
+    let rows = |cell: &dyn Fn(u32) -> String, changed: u32| (1..=12).map(|n| format!("C-{n},{},{changed}\n", cell(n))).collect::<String>();
+    let (old, new) = (rows(&|_| "bad".to_owned(), 10), rows(&|n| (3000 + n).to_string(), 30));
+    harbour.deliver("points.csv", format!("id,points,changed\n{old}{new}"));
+    harbour.once().exits(1);
+    assert_eq!(harbour.state_of("points.csv"), Some(State::Held));
+    harbour.sandbox.faults().set(Faults { latency: Latency::Fixed { ms: 160 }, ..Faults::default() });
+    harbour.run(&["approve", "points.csv"]).exits(0);
+    let daemon = harbour.start(&["run"]);
+    wait_until("the file applies", || harbour.writes().len() >= 2);
+    let errors = String::from_utf8(harbour.read("reports/points.held.errors.csv")).unwrap();
+    harbour.deliver_to("other", "back.errors.csv", errors.replace(",bad,", ",7,"));
+    wait_until("the correction is over", || harbour.state_of("back.errors.csv").is_some_and(State::is_over));
+    wait_until("the file is over", || harbour.state_of("points.csv") == Some(State::Done));
+    assert_eq!(daemon.terminate(), 0);
+    harbour.sandbox.faults().clear();
+    assert!(harbour.run_of("back.errors.csv").parent.is_some(), "{}", harbour.said());
+    for n in 1..=12 {
+        assert_eq!(harbour.points(&format!("C-{n}")), f64::from(3000 + n), "what is newer stays\n{}", harbour.said());
+    }
+    assert_eq!(harbour.run_of("back.errors.csv").detail.tally.get(passferry::outcome::Outcome::Stale), 12);
+    assert_eq!(harbour.writes().len(), 12);
+}

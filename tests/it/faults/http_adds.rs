@@ -305,6 +305,20 @@ fn an_add_that_the_platform_refuses_comes_back_with_its_reason_and_no_effect() {
     check_promises(&harbour);
 }
 
+/// D10. A key that may not write leaves no add refused and none in doubt.
+#[test]
+fn adds_that_are_all_answered_with_403_wait_and_none_is_in_doubt() {
+    let harbour = rich(movements("nothing"), 30);
+    harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 403, message: Some("no right to write".into()) }).path("/points/"));
+    harbour.deliver("points.csv", file("monday", 1..=30));
+    harbour.run(&["once", "--patience", "1500ms"]).exits(75).says("no right to write");
+    harbour.sandbox.faults().clear();
+    harbour.once().exits(0);
+    assert!(effects_agree(&harbour, "points", 30).is_empty());
+    assert_eq!(harbour.report("points")["rows"], json!({ "applied": 30 }));
+    check_promises(&harbour);
+}
+
 /// D17. An add that is redirected is not followed; it waits until the platform is itself again, and is looked for before it is sent.
 #[test]
 fn a_redirected_add_is_sent_once_when_the_platform_is_itself_again() {

@@ -92,10 +92,31 @@ fn twenty_writes_refused_with_403_pause_the_run_although_reading_works() {
     harbour.deliver("points.csv", format!("id,tier\n{rows}"));
     gives_up(&harbour, "no right to write");
     assert!(harbour.writes().len() < 40, "{}", harbour.writes().len());
-    harbour.sandbox.faults().clear();
+    ends_applied(&harbour, 60);
+}
+
+/// D10. However few requests are sent at a time.
+#[test]
+fn no_row_is_refused_when_every_write_is_answered_with_403() {
+    let harbour = harbour().points_only().members(60).platform("in_flight", "1").start();
+    harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 403, message: Some("no right to write".into()) }).method("PUT"));
+    harbour.deliver("points.csv", snapshot(1..=60, 10));
+    harbour.run(&["once", "--patience", "3s"]).exits(75).says("no right to write");
+    assert!(harbour.runs().iter().all(|run| !run.state.is_over()));
+    assert!(harbour.writes().len() < 40, "{}", harbour.writes().len());
+    ends_applied(&harbour, 60);
+}
+
+/// D10. Of fewer rows than that, each is refused for itself: nothing says that it is not about them.
+#[test]
+fn a_403_to_each_of_a_few_rows_refuses_them() {
+    let harbour = harbour().points_only().platform("tries", "2").start();
+    harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 403, message: Some("not yours".into()) }).method("PUT"));
+    harbour.deliver("points.csv", snapshot(1..=3, 10));
     harbour.once().exits(1);
-    let rows = harbour.report("points")["rows"].clone();
-    assert_eq!(rows, json!({ "applied": 40, "refused": 20 }), "the first twenty were taken for rows of their own");
+    assert_eq!(harbour.report("points")["rows"], json!({ "refused": 3 }));
+    assert!(harbour.errors("points").iter().all(|line| line["_codes"] == "update-rejected" && line["_problems"].contains("not yours")));
+    harbour.sandbox.faults().clear();
     check_promises(&harbour);
 }
 
@@ -149,6 +170,12 @@ fn a_429_with_ten_years_pauses_the_run_and_refuses_no_row() {
         harbour.deliver("points.csv", snapshot(1..=60, 10));
         gives_up(&harbour, "429");
         assert!(harbour.sandbox.requests().total() <= 8, "nobody asks again: {}", harbour.sandbox.requests().total());
+        // Nor the next process, until it is asked to look.
+        let asked = harbour.sandbox.requests().total();
+        harbour.sandbox.faults().clear();
+        gives_up(&harbour, "429");
+        assert_eq!(harbour.sandbox.requests().total(), asked, "{word}");
+        harbour.run(&["check", "--reach"]).exits(0);
         ends_applied(&harbour, 60);
     }
 }
@@ -319,4 +346,25 @@ fn trouble_with_a_proxy_pauses_the_run_and_refuses_no_row() {
     }
     harbour.change_config(|text| text.replace("https://platform.invalid", &address));
     ends_applied(&harbour, 9);
+}
+
+/// D3. What a platform asks of the account, it asks of the next process too: one that crashes again and again, or that cron starts.
+#[test]
+fn a_pause_that_the_platform_asked_for_is_kept_by_the_next_process() {
+    let harbour = harbour().points_only().start();
+    harbour.sandbox.faults().add(Rule::new(Trouble::TooMany { retry_after: Some("4".to_owned()) }).next(1));
+    harbour.deliver("points.csv", snapshot(1..=9, 10));
+    let daemon = harbour.start(&["run"]);
+    wait_until("the platform asked for a pause", || harbour.sandbox.requests().all().iter().any(|entry| entry.status == Some(429)));
+    wait_until("it is written down", || harbour.said().contains("pause") || harbour.state().join("paused-platform-cards.json").exists());
+    daemon.kill();
+    harbour.once().exits(0);
+    let asked = harbour.sandbox.requests().all();
+    let refused = asked.iter().position(|entry| entry.status == Some(429)).unwrap();
+    let refused_at = asked[refused].at_ms;
+    // Requests that were on their way together were not told yet.
+    let early: Vec<_> =
+        asked[refused + 1..].iter().map(|entry| entry.at_ms - refused_at).filter(|&after| (200..3900).contains(&after)).collect();
+    assert!(early.is_empty(), "asked again after {early:?} ms");
+    ends_well(&harbour, 9);
 }

@@ -233,3 +233,61 @@ fn what_is_in_doubt_is_kept_until_it_is_settled() {
     assert_eq!(exit, 0, "{said}");
     check_promises(&harbour);
 }
+
+/// Section 6, 1. A correction of a row whose key is kept no longer adds nothing: nothing would tell what it added before.
+#[test]
+fn a_correction_older_than_the_keys_adds_nothing_and_sets_what_it_sets() {
+    let harbour = super::adds::movements()
+        .feed("fields.\"metaData.store\"", "\"store\"")
+        .feed("notify.message", "\"news\"")
+        .feed("notify.field", "\"metaData.news\"")
+        .feed("notify.kind", "\"transactional\"")
+        .start();
+    let refuse = Rule::new(Trouble::Status { code: 400, message: Some("no".into()) }).method("GET").id("C-2");
+    harbour.sandbox.faults().set(Faults { rules: vec![refuse], ..Faults::default() });
+    harbour.deliver("a.csv", "txn,id,move,points,store,news\nT-1,C-1,earn,5,,hello\nT-2,C-2,earn,7,,hello\n");
+    harbour.once().exits(1);
+    harbour.sandbox.faults().clear();
+    assert_eq!(harbour.points("C-2"), 7.0);
+    let name = harbour.run_of("a.csv").detail.reports.iter().find(|report| report.name.ends_with("errors.csv")).unwrap().name.clone();
+    let errors = String::from_utf8(harbour.read(&format!("reports/{name}"))).unwrap();
+    // A year and a half goes by.
+    let long_ago = "2020-02-02T00:00:00Z";
+    sql(&harbour, &format!("UPDATE add_key SET at = '{long_ago}'; UPDATE run SET detail = json_set(detail, '$.seen_at', '{long_ago}')"));
+    harbour.change_config(|text| format!("retention = \"31d\"\n{text}"));
+    harbour.once();
+    assert_eq!(keys(&harbour), 0);
+    harbour.deliver("fixed.errors.csv", errors.replace("earn,7,,hello", "earn,7,Lyon,hello again"));
+    harbour.once().exits(1);
+    assert_eq!(harbour.points("C-2"), 7.0, "{}", harbour.said());
+    let run = harbour.run_of("fixed.errors.csv");
+    assert_eq!(run.detail.operations["earn"].get(Outcome::Refused), 1, "{:?}", run.detail.operations);
+    assert_eq!(harbour.sandbox.member("C-2").unwrap()["metaData"]["store"], "Lyon");
+    nothing_was_added_twice(&harbour);
+}
+
+fn keys(harbour: &Harbour) -> i64 {
+    let ledger = rusqlite::Connection::open(harbour.state().join("ledger.sqlite")).unwrap();
+    ledger.query_row("SELECT count(*) FROM add_key", [], |row| row.get(0)).unwrap()
+}
+
+/// An export that repeats all of its history every night keeps the keys of that history.
+#[test]
+fn a_key_that_files_repeat_is_kept() {
+    let harbour = earning().start();
+    harbour.deliver("monday.csv", earned(1..=3, 10));
+    harbour.once().exits(0);
+    sql(&harbour, "UPDATE add_key SET at = '2020-02-02T00:00:00Z' WHERE line < 4");
+    harbour.deliver("tuesday.csv", earned(1..=4, 10));
+    harbour.once().exits(0);
+    assert_eq!(harbour.report("tuesday")["rows"], serde_json::json!({ "applied": 1, "duplicate": 3 }));
+    harbour.change_config(|text| format!("retention = \"31d\"\n{text}"));
+    harbour.once();
+    assert_eq!(keys(&harbour), 4, "{}", harbour.said());
+    harbour.deliver("wednesday.csv", earned(1..=5, 10));
+    harbour.once().exits(0);
+    for pass in 1..=5 {
+        assert_eq!(harbour.points(&format!("C-{pass}")), 10.0, "C-{pass}");
+    }
+    check_promises(&harbour);
+}

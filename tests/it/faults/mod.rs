@@ -5,6 +5,7 @@
 
 mod adds;
 mod content;
+mod crash_places;
 mod crash_points;
 mod crash_recheck;
 mod crash_stations;
@@ -34,6 +35,7 @@ mod places;
 mod platform;
 mod privacy;
 mod samples;
+mod settle;
 mod sftp_claim;
 mod sftp_hostile;
 mod sftp_inbox;

@@ -308,14 +308,16 @@ fn a_stopped_run_leaves_its_rest_unattempted() {
     check_promises(&harbour);
 }
 
+/// A second feed on the same account, from an inbox of its own.
+const OTHER: &str = "[feed.other]\nsource = \"port\"\ninbox = \"other\"\npattern = \"*.csv\"\ncontent = \"snapshot\"\nschema = \"schema.json\"\nplatform = \"cards\"\n\
+                     environment = \"test\"\npass = { external_id = \"id\" }\noperation = \"update\"\nquiet = \"150ms\"\nguard.first_file = false\n\
+                     [feed.other.fields]\npoints = \"points\"\n";
+
 #[test]
 fn two_feeds_that_touch_the_same_passes_keep_the_order_of_arrival() {
     const PASSES: u32 = 400;
-    let more = "[feed.other]\nsource = \"port\"\ninbox = \"other\"\npattern = \"*.csv\"\ncontent = \"snapshot\"\nschema = \"schema.json\"\nplatform = \"cards\"\n\
-                environment = \"test\"\npass = { external_id = \"id\" }\noperation = \"update\"\nquiet = \"150ms\"\nguard.first_file = false\n\
-                [feed.other.fields]\npoints = \"points\"\n";
     let slow = Faults { latency: Latency::Fixed { ms: 150 }, ..Faults::default() };
-    let harbour = harbour().points_only().members(PASSES).faults(slow).more(more).start();
+    let harbour = harbour().points_only().members(PASSES).faults(slow).more(OTHER).start();
     std::fs::create_dir_all(harbour.root.join("other")).unwrap();
     harbour.deliver("first.csv", snapshot(1..=PASSES, 1000));
     let daemon = harbour.start(&["run"]);
@@ -359,5 +361,44 @@ fn rows_tried_again_are_those_that_failed_and_no_others() {
     assert_eq!(harbour.points("C-7"), 17.0);
     assert_eq!(harbour.writes().len(), before + 1);
     // A person's word: what the pass holds no longer follows from the file's own run alone.
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_run_counts_the_requests_that_it_sent_itself() {
+    let slow = Faults { latency: Latency::Fixed { ms: 100 }, ..Faults::default() };
+    let harbour = harbour().folder().points_only().members(330).faults(slow).more(OTHER).start();
+    std::fs::create_dir_all(harbour.root.join("other")).unwrap();
+    harbour.deliver("first.csv", snapshot(1..=300, 1000));
+    let daemon = harbour.start(&["run"]);
+    wait_until("the first feed applies", || harbour.writes().len() >= 10);
+    harbour.deliver_to("other", "second.csv", snapshot(301..=330, 1000));
+    wait_until("both are done", || ["first.csv", "second.csv"].iter().all(|name| harbour.state_of(name) == Some(State::Done)));
+    assert_eq!(daemon.terminate(), 0);
+    let counted = |name: &str| harbour.run_of(name).detail.requests;
+    assert_eq!((counted("first.csv"), counted("second.csv")), (300, 30), "one request a row");
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_then_a_part_of_b_then_a_ends_as_a() {
+    let harbour = harbour().folder().points_only().platform("in_flight", "1").start();
+    harbour.deliver("1.csv", snapshot(1..=9, 100));
+    harbour.once().exits(0);
+    harbour.sandbox.faults().set(Faults { latency: Latency::Fixed { ms: 150 }, ..Faults::default() });
+    harbour.deliver("2.csv", snapshot(1..=9, 200));
+    let daemon = harbour.start(&["run"]);
+    let applied = || (1..=9).filter(|n| harbour.points(&format!("C-{n}")) > 200.0).count();
+    wait_until("some of it is applied", || applied() >= 3);
+    daemon.kill();
+    harbour.sandbox.faults().clear();
+    harbour.run(&["stop", "2.csv"]).exits(0);
+    harbour.once();
+    assert_eq!(harbour.state_of("2.csv"), Some(State::Stopped));
+    harbour.deliver("3.csv", snapshot(1..=9, 100));
+    harbour.once().exits(0);
+    for n in 1..=9 {
+        assert_eq!(harbour.points(&format!("C-{n}")), f64::from(100 + n), "{}", harbour.report("3")["rows"]);
+    }
     check_promises(&harbour);
 }

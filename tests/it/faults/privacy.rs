@@ -58,3 +58,27 @@ fn process_arguments_and_the_state_directory_are_closed_to_others() {
     }
     check_promises(&harbour);
 }
+
+/// I7. What a platform repeats of an add in its error is in the report and not in the log, whatever becomes of the add and the account.
+#[test]
+fn words_of_the_platform_about_an_add_stay_out_of_the_log() {
+    let echo = |code| Trouble::Status { code, message: Some("member jane.doe: deadlock".into()) };
+    let harbour = super::adds::movements().platform("read_back", "\"presence\"").platform("tries", "2").start();
+    harbour.sandbox.faults().set(Faults { rules: vec![Rule::new(echo(500)).path("/points/").id("C-1")], ..Faults::default() });
+    harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,50\n");
+    harbour.run(&["once", "--log-level", "trace"]).exits(1);
+    let key = harbour.errors("a")[0]["_key"].clone();
+    assert!(harbour.errors("a")[0]["_problems"].contains("jane.doe"), "the report has the platform's words");
+    // An outage of the whole account.
+    harbour.sandbox.faults().set(Faults { rules: vec![Rule::new(echo(403))], ..Faults::default() });
+    let rows: String = (2..=60).map(|n| format!("T-{n},C-{},earn,1\n", n % 7 + 2)).collect();
+    harbour.deliver("b.csv", "txn,id,move,points\n".to_owned() + &rows);
+    harbour.run(&["once", "--patience", "2s"]);
+    harbour.sandbox.faults().clear();
+    harbour.once();
+    let said = harbour.said();
+    assert!(said.contains("an add is in doubt") && said.contains(&key) && said.contains("status 500"), "{said}");
+    assert!(said.contains("the platform is out"), "{said}");
+    assert!(!said.contains("jane.doe") && !said.contains("deadlock"), "{said}");
+    check_promises(&harbour);
+}

@@ -295,3 +295,43 @@ fn names_of_files_and_columns_are_told_escaped_in_reports() {
     assert_eq!(report["rows"], json!({ "rejected": 1 }));
     check_promises(&harbour);
 }
+
+/// I8. What a template makes of a number in a cell stays small: text is not repeated as often as a cell says.
+#[test]
+fn a_template_that_repeats_text_by_a_cell_is_refused_with_the_configuration() {
+    for template in [
+        "{{ tier * points }}",
+        "{{ \"x\" * points }}",
+        "{{ points * \"x\" }}",
+        "{{ (points ~ \"\") * points }}",
+        "{% set x = [1] * points %}{{ x }}",
+    ] {
+        let harbour = harbour().folder().feed("fields.\"metaData.label\"", &format!("'{template}'")).start();
+        harbour.run(&["check"]).exits(78).says("repeat");
+    }
+    let harbour = harbour()
+        .folder()
+        .feed("fields.\"metaData.label\"", "\"{{ points * 2 }}{{ '-' * 3 }}{{ (points // 10) * points }}\"")
+        .unmodelled()
+        .start();
+    harbour.deliver("points.csv", "id,points\nC-1,21\n");
+    harbour.once().exits(0);
+    assert_eq!(harbour.sandbox.member("C-1").unwrap()["metaData"]["label"], json!("42---42"));
+    check_promises(&harbour);
+}
+
+/// I8. A schema is a small file: nothing else is read.
+#[test]
+fn a_schema_that_is_no_regular_file_or_is_too_large_is_refused() {
+    let harbour = harbour().folder().start();
+    let schema = harbour.home.path().join("schema.json");
+    std::fs::remove_file(&schema).unwrap();
+    std::fs::File::create(&schema).unwrap().set_len(10 << 30).unwrap();
+    harbour.run(&["check"]).exits(78).says("larger than");
+    std::fs::remove_file(&schema).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&schema).status().unwrap().success());
+    for args in [&["check"][..], &["once"][..]] {
+        harbour.run(args).exits(78).says("not a regular file");
+    }
+    harbour.run(&["validate", "passferry.toml", "--schema", "schema.json"]).exits(66);
+}

@@ -1,7 +1,7 @@
 //! The promises of the design, asserted from outside at the end of every test: files at the server, passes at the platform, reports,
 //! ledger and log must tell one story.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -46,6 +46,7 @@ pub fn check_promises(harbour: &Harbour) {
     assert_eq!(ledger.check().unwrap(), Vec::<String>::new(), "the ledger contradicts itself");
     verify_finds_nothing(harbour, &*ledger);
     adds_have_one_effect(harbour, &*ledger, &runs);
+    nobody_is_told_twice(harbour);
     drop(ledger);
     if harbour.modelled {
         passes_hold_what_the_last_file_says(harbour, &model);
@@ -124,12 +125,13 @@ pub fn records(content: &[u8]) -> Vec<Cells> {
     let first = content.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t', b'|'].into_iter().max_by_key(|delimiter| memchr::memchr_iter(*delimiter, first).count()).unwrap();
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(content);
-    let header: Vec<String> = reader.byte_headers().unwrap().iter().map(|label| String::from_utf8_lossy(label).into_owned()).collect();
-    let ours = header.iter().any(|label| label == RESERVED[0]);
+    let header = reader.byte_headers().unwrap().clone();
+    let ours = header.iter().any(|label| label == RESERVED[0].as_bytes());
     let text = |cell: &[u8]| {
         let cell = String::from_utf8_lossy(cell).into_owned();
         if ours { unprotect(&cell).map_or(cell.clone(), str::to_owned) } else { cell }
     };
+    let header: Vec<String> = header.iter().map(text).collect();
     let cells = |record: csv::ByteRecord| header.iter().cloned().zip(record.iter().map(text)).collect();
     // The header once more, where exports were joined, is no record.
     let is_header = |cells: &Cells| cells.iter().all(|(label, cell)| cell.strip_prefix('\u{feff}').unwrap_or(cell) == label);
@@ -289,6 +291,22 @@ fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
     }
     for effect in effects {
         assert!(known.contains(&effect.event), "an add that the ledger does not know: {effect:?}\n{}", harbour.said());
+    }
+}
+
+/// Promise 2, for notifications: holders were shown each text once at most. No test delivers a text to a pass twice on purpose.
+fn nobody_is_told_twice(harbour: &Harbour) {
+    let config = fs::read_to_string(harbour.home.path().join("passferry.toml")).unwrap_or_default();
+    let told = config.lines().filter(|line| line.trim_start().starts_with("notify.field") || line.contains("field = \"metaData."));
+    let keys: BTreeSet<&str> = told.filter_map(|line| line.split("metaData.").nth(1)?.split('"').next()).collect();
+    let delivered = harbour.delivered.borrow();
+    let cells =
+        delivered.iter().filter(|file| !keys.is_empty() && file.content.starts_with(b"txn")).flat_map(|file| records(&file.content));
+    let passes: BTreeSet<String> = cells.filter_map(|cells| cells.get("id").cloned()).collect();
+    for (pass, key) in passes.iter().flat_map(|pass| keys.iter().map(move |key| (pass, key))) {
+        let alerts = harbour.sandbox.alerts(pass, key);
+        let texts: BTreeSet<&String> = alerts.iter().collect();
+        assert_eq!(alerts.len(), texts.len(), "{pass} was told twice: {alerts:?}\n{}", harbour.said());
     }
 }
 

@@ -47,6 +47,7 @@ impl Check<'_> {
             tier: platform.tier.clone(),
             bearer: platform.bearer.unwrap_or(true),
             read_back,
+            sole_writer: platform.sole_writer == Some(true),
         })
     }
 

@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer::{Failure, Reply};
+use super::alerts::Alert;
 use super::calls::Call;
-use super::effects::Alert;
-use super::faults::Switches;
 use super::member::{DELETED, Member, PERSON};
 use super::points::{self, Change};
 use super::shape::{self, text};
 use super::state::{State, new_id, now};
-use super::{Shared, list};
+use super::switches::Switches;
+use super::{Account, list};
+use crate::sandbox::answer::{Failure, Reply};
 
 /// A call with its body, as sent and as read.
 pub(super) struct Asked<'a> {
@@ -21,10 +21,10 @@ pub(super) struct Asked<'a> {
 }
 
 /// Answers one call.
-pub(super) fn answer(shared: &Shared, asked: &Asked<'_>) -> Result<Reply, Failure> {
+pub(super) fn answer(account: &Account, asked: &Asked<'_>) -> Result<Reply, Failure> {
     let fields = |fields| shape::check(asked.raw, asked.body, fields, asked.switches.reject_unknown_fields);
-    let desk = Desk { program: &shared.settings.program, tiers: &shared.settings.tiers, switches: asked.switches };
-    let mut state = shared.store.lock();
+    let desk = Desk { program: &account.program, tiers: &account.tiers, switches: asked.switches };
+    let mut state = account.store.lock();
     state.set_lag(asked.switches.lag);
     if let (Call::Events(_) | Call::ProgramEvents(_), Some(status)) = (asked.call, asked.switches.event_lists) {
         return Err(Failure::new(status, if status == 501 { "Method Not Allowed" } else { "Not Found" }));
@@ -56,7 +56,8 @@ pub(super) fn answer(shared: &Shared, asked: &Asked<'_>) -> Result<Reply, Failur
         Call::Expiry => desk.expiry(&mut state, fields(shape::EXPIRY)?),
         Call::List(program) => {
             desk.program(program)?;
-            Ok(Reply::Members(list::Query::read(fields(shape::LIST)?, list::MEMBER_FIELDS, asked.switches.page_max)?.members(&state)))
+            let query = list::Query::read(fields(shape::LIST)?, list::MEMBER_FIELDS, asked.switches.page_max)?;
+            Ok(Reply::places(query.members(&state)))
         }
         Call::Count(program) => {
             desk.program(program)?;
@@ -159,7 +160,7 @@ impl Desk<'_> {
             (member.id.clone(), Alert::between(member, &before))
         });
         let Some((id, alerts)) = changed else { return Err(Failure::new(404, "the member is gone")) };
-        state.effects.alert(alerts);
+        state.alerts.add(alerts);
         Reply::json(&json!({"id": id}))
     }
 

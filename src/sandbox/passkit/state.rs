@@ -12,8 +12,9 @@ use chrono::{SecondsFormat, Utc};
 use rand::distr::{Alphanumeric, SampleString};
 use rusqlite::{Connection, params};
 
-use super::effects::Effects;
+use super::alerts::Alerts;
 use super::member::{Event, Issue, Member};
+use crate::sandbox::effects::Effects;
 
 const VERSION: i64 = 1;
 
@@ -41,6 +42,7 @@ pub(super) struct State {
     /// What places held, and until when; only as far back as reads lag behind.
     past: HashMap<usize, Vec<(Instant, Option<Member>)>>,
     pub effects: Effects,
+    pub alerts: Alerts,
 }
 
 impl State {

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Failure, Reply};
-use super::effects::{BURN, BY_ANOTHER, EARN};
-use super::faults::Switches;
 use super::member::{Event, EventMember, Member};
 use super::shape;
 use super::state::{State, new_id, now};
+use super::switches::Switches;
+use crate::sandbox::answer::{Failure, Reply};
+use crate::sandbox::effects::{BURN, BY_ANOTHER, EARN};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -90,7 +90,7 @@ pub(super) fn apply(
 
 /// Counts an effect, and keeps its event unless a switch says otherwise.
 pub(super) fn keep(state: &mut State, place: usize, mut event: Event, route: &'static str, switches: Switches) {
-    state.effects.count(route, &event);
+    state.effects.count(route, &event.member.external_id, &event.external_id, f64::from(event.points));
     if switches.no_event_ids {
         event.external_id.clear();
     }

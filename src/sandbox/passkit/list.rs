@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeZone, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::answer::{Failure, Reply};
 use super::member::{Event, Member};
 use super::shape::{self, text};
 use super::state::State;
+use crate::sandbox::answer::{Failure, Reply};
 
 /// Rows of a page that names no limit.
 pub(super) const DEFAULT_LIMIT: usize = 25;
@@ -252,7 +252,7 @@ fn objects<'a>(object: &'a Map<String, Value>, name: &str) -> impl Iterator<Item
 /// Rows to stream that are already at hand.
 pub(super) fn lines<'a, T: Serialize + 'a>(rows: impl Iterator<Item = &'a T>) -> Result<Reply, Failure> {
     let lines: Result<Vec<String>, _> = rows.map(serde_json::to_string).collect();
-    lines.map(Reply::Lines).map_err(|problem| Failure::new(500, problem.to_string()))
+    lines.map(Reply::lines).map_err(|problem| Failure::new(500, problem.to_string()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use openssl::{hash::MessageDigest, pkey::PKey, sign::Signer};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Faults, Issue, Rule, Sandbox, Settings, Trouble};
+use crate::sandbox::{Faults, Issue, Rule, Sandbox, Settings, Trouble};
 
 const PROGRAM: &str = "sandbox-program";
 

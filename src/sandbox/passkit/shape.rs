@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
 
-use super::answer::Failure;
+use crate::sandbox::answer::Failure;
 
 /// What a field may hold.
 pub(super) enum Kind {

@@ -1,5 +1,9 @@
 //! Which call of the platform a method and path name (contract section 4.2).
 
+use crate::sandbox::stand_in::percent_decoded;
+
+pub(super) const PROFILE: &str = "/user/profile";
+
 /// A call, with the ids its path carries, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
@@ -32,7 +36,7 @@ impl Call {
     /// Names the call and the route it came by.
     pub fn of(method: &str, path: &str) -> (Call, &'static str) {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(decode).collect();
+        let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(percent_decoded).collect();
         let Some(parts) = parts else { return (Call::Unknown, "other") };
         // The gateway matches on the decoded path, so that an encoded slash divides an id in two.
         if parts.iter().any(|part| part.contains('/') || part.is_empty()) {
@@ -40,7 +44,7 @@ impl Call {
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (wanted, call, route): (&[&str], Call, &'static str) = match parts[..] {
-            ["user", "profile"] => (&["GET"], Call::Profile, "/user/profile"),
+            ["user", "profile"] => (&["GET"], Call::Profile, PROFILE),
             ["members", "program", id] => (&["GET"], Call::Program(id.to_owned()), "/members/program/{id}"),
             ["members", "member"] => {
                 let call = match method {
@@ -72,27 +76,6 @@ impl Call {
         };
         if wanted.contains(&method) { (call, route) } else { (Call::WrongMethod, route) }
     }
-
-    /// Whether the call answers a stream of lines.
-    pub fn is_list(&self) -> bool {
-        matches!(self, Call::List(_) | Call::Events(_) | Call::ProgramEvents(_))
-    }
-}
-
-/// Percent-decodes one segment; none when it is not UTF-8 or badly encoded.
-fn decode(segment: &str) -> Option<String> {
-    let mut bytes = segment.bytes();
-    let mut decoded = Vec::with_capacity(segment.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                (digit(bytes.next())? * 16 + digit(bytes.next())?) as u8
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]

@@ -1,0 +1,151 @@
+//! What a person decides about adds in doubt: each alone, none without effect, and what waited behind it goes on.
+
+use passferry::ledger::{KeyState, State};
+use passferry::sandbox::{Faults, Rule, Trouble};
+use serde_json::json;
+
+use super::adds::{keys, movements};
+use super::keep_verify::sql;
+use crate::rig::harbour::{Harbour, Plan, wait_until};
+use crate::rig::promises::check_promises;
+
+/// Rows that earn and tell the holder of it; a platform that helps nobody.
+fn earning_and_telling() -> Plan {
+    movements()
+        .platform("read_back", "\"nothing\"")
+        .platform("timeout", "\"20s\"")
+        .feed("notify.message", "\"news\"")
+        .feed("notify.field", "\"metaData.news\"")
+        .feed("notify.kind", "\"transactional\"")
+}
+
+const FILE: &str = "txn,id,move,points,news\nT-1,C-1,earn,50,50 for you\n";
+
+fn on_points(trouble: Trouble) -> Faults {
+    Faults { rules: vec![Rule::new(trouble).path("/points/")], ..Faults::default() }
+}
+
+fn told(harbour: &Harbour) -> Vec<String> {
+    harbour.sandbox.alerts("C-1", "news")
+}
+
+/// A kill leaves one add of a row unknown, never two: the decision about the earn does not touch the notification, which goes on.
+#[test]
+fn a_kill_leaves_one_add_of_a_row_in_doubt_and_settling_it_takes_up_the_other() {
+    let harbour = earning_and_telling().faults(on_points(Trouble::AnswerLate { ms: 15_000 })).start();
+    harbour.deliver("a.csv", FILE);
+    let daemon = harbour.start(&["run"]);
+    wait_until("the earn is applied", || harbour.points("C-1") > 0.0);
+    daemon.kill();
+    harbour.sandbox.faults().clear();
+    harbour.once().exits(1);
+    assert_eq!(keys(&harbour, KeyState::InDoubt), 1, "{}", harbour.said());
+    assert_eq!((harbour.points("C-1"), told(&harbour).len()), (50.0, 0));
+    let key = harbour.errors("a")[0]["_key"].clone();
+    harbour.run(&["settle", &key, "applied", "--reason", "the portal shows 50"]).exits(0);
+    harbour.once().exits(0);
+    assert_eq!((harbour.points("C-1"), told(&harbour)), (50.0, vec!["50 for you".to_owned()]), "{}", harbour.said());
+    assert_eq!(harbour.state_of("a.csv"), Some(State::Done));
+    check_promises(&harbour);
+}
+
+/// Two adds of a row in doubt, as an earlier version left them: a line does not say which is meant, and each key is decided alone.
+#[test]
+fn of_two_adds_in_doubt_each_is_settled_by_its_key() {
+    let harbour = earning_and_telling().faults(on_points(Trouble::DropBefore)).start();
+    harbour.deliver("a.csv", FILE);
+    harbour.once().exits(1);
+    harbour.sandbox.faults().clear();
+    let run = harbour.run_of("a.csv").id;
+    let row = harbour.errors("a")[0]["_key"].clone();
+    sql(
+        &harbour,
+        "INSERT INTO add_key SELECT row_key, 'notify', account, pass_high, pass_low, run, line, '', print + 1, state, at, evidence, before, settled, met FROM add_key",
+    );
+    let doubtful = |operation: &str| json!({ "operation": operation, "outcome": "in-doubt", "code": "add-in-doubt" });
+    let both = json!({ "operations": [doubtful("earn"), doubtful("notify")] });
+    sql(&harbour, &format!("UPDATE row SET detail = '{both}'"));
+    for wanted in [format!("{run}:2"), "a.csv:2".to_owned(), row.clone()] {
+        let ran = harbour.run(&["settle", &wanted, "resend", "--reason", "neither is there"]).exits(2);
+        assert!(ran.err.contains(&format!("{row}-earn")) && ran.err.contains(&format!("{row}-notify")), "{}", ran.err);
+    }
+    harbour.run(&["settle", &format!("{row}-earn"), "resend", "--reason", "the portal shows nothing"]).exits(0);
+    harbour.once();
+    assert_eq!((harbour.points("C-1"), keys(&harbour, KeyState::InDoubt)), (0.0, 1), "nothing goes before the other is decided");
+    harbour.run(&["settle", &format!("{row}-notify"), "not-applied", "--reason", "too late to tell"]).exits(0);
+    harbour.run(&["settle", &format!("{row}-burn"), "applied", "--reason", "x"]).exits(66).says("is not in doubt");
+    harbour.once();
+    assert_eq!((harbour.points("C-1"), told(&harbour)), (50.0, vec![]), "{}", harbour.said());
+    assert_eq!((keys(&harbour, KeyState::InDoubt), harbour.state_of("a.csv")), (0, Some(State::Done)));
+    check_promises(&harbour);
+}
+
+/// While its notification waits for the window a row with an add in doubt is in doubt for all to see; what is decided about it is done,
+/// and the notification goes out in its own time.
+#[test]
+fn a_row_in_doubt_does_not_hide_behind_a_notification_that_waits_for_its_window() {
+    let now = chrono::Utc::now().time();
+    let hour = |offset: i64| (now + chrono::TimeDelta::hours(offset)).format("%H:%M").to_string();
+    let (shut, open) = (format!("\"{}..{} UTC\"", hour(2), hour(3)), format!("\"{}..{} UTC\"", hour(-1), hour(1)));
+    let harbour = earning_and_telling().feed("notify.window", &shut).faults(on_points(Trouble::DropBefore)).start();
+    harbour.deliver("a.csv", FILE);
+    harbour.once().exits(1);
+    harbour.sandbox.faults().clear();
+    assert_eq!(harbour.state_of("a.csv"), Some(State::DoneInDoubt), "{}", harbour.said());
+    assert_eq!(harbour.report("a")["operations"], json!({ "earn": { "in-doubt": 1 }, "notify": { "not-attempted": 1 } }));
+    let run = harbour.run_of("a.csv").id;
+    harbour.run(&["settle", "a.csv:2", "resend", "--reason", "the portal shows nothing"]).exits(0);
+    harbour.once().exits(75);
+    assert_eq!((harbour.points("C-1"), told(&harbour)), (50.0, vec![]), "{}", harbour.said());
+    assert_eq!(harbour.ledger().run(&run).unwrap().unwrap().state, State::Done, "nothing of it is in doubt any more");
+    harbour.change_config(|text| text.replace(&shut, &open));
+    harbour.once().exits(0);
+    assert_eq!((harbour.points("C-1"), told(&harbour)), (50.0, vec!["50 for you".to_owned()]), "{}", harbour.said());
+    check_promises(&harbour);
+}
+
+/// A decision is accepted only where there is a row that takes it in.
+#[test]
+fn no_decision_is_taken_for_a_row_that_has_not_ended_or_is_gone() {
+    let harbour = earning_and_telling().faults(on_points(Trouble::DropBefore)).start();
+    harbour.deliver("a.csv", FILE);
+    harbour.once().exits(1);
+    harbour.sandbox.faults().clear();
+    let key = harbour.errors("a")[0]["_key"].clone();
+    let settle = |exit: i32, words: &str| drop(harbour.run(&["settle", &key, "resend", "--reason", "not there"]).exits(exit).says(words));
+    sql(&harbour, "UPDATE row SET outcome = NULL");
+    settle(75, "still to be done");
+    sql(&harbour, "UPDATE row SET outcome = 'in-doubt', line = 77");
+    settle(66, "not in this ledger any more");
+    sql(&harbour, "UPDATE row SET line = 2");
+    assert_eq!(harbour.ledger().to_settle().unwrap(), []);
+    settle(0, "");
+    harbour.once().exits(0);
+    assert_eq!(harbour.points("C-1"), 50.0);
+    check_promises(&harbour);
+}
+
+/// A newer snapshot supersedes what a held one sets, not what it adds: a notification that was never sent comes back in the report.
+#[test]
+fn a_newer_snapshot_drops_no_notification_in_silence() {
+    let harbour = movements()
+        .feed("content", "\"snapshot\"")
+        .feed("operation", "\"update\"")
+        .feed("notify.message", "\"news\"")
+        .feed("notify.field", "\"metaData.news\"")
+        .feed("notify.kind", "\"transactional\"")
+        .feed("guard.rejects", "\"5%\"")
+        .feed("guard.floor", "1")
+        .start();
+    harbour.deliver("monday.csv", "txn,id,points,news\nT-1,C-1,5,your voucher 4711\nT-2,C-2,x,\nT-3,C-3,5,\n");
+    harbour.once().exits(1);
+    assert_eq!(harbour.state_of("monday.csv"), Some(State::Held));
+    harbour.deliver("tuesday.csv", "txn,id,points,news\nT-4,C-1,6,\nT-5,C-2,7,\nT-6,C-3,8,\n");
+    harbour.once().exits(1);
+    assert_eq!(harbour.state_of("monday.csv"), Some(State::Superseded));
+    assert_eq!(harbour.report("monday")["rows"], json!({ "not-attempted": 1, "rejected": 1, "superseded": 1 }));
+    let lines = harbour.errors("monday");
+    assert!(lines.iter().any(|line| line["news"] == "your voucher 4711" && line["_outcome"] == "not-attempted"), "{lines:?}");
+    assert_eq!(harbour.points("C-1"), 6.0);
+    check_promises(&harbour);
+}
