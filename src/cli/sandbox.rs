@@ -1,4 +1,4 @@
-//! `sandbox`: the stand-in platform, until stopped.
+//! `sandbox`: the stand-in platforms, until stopped.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{Exit, context, out};
-use crate::sandbox::{Faults, Sandbox, Settings};
+use crate::sandbox::{AIRSHIP, Faults, GOOGLE_WALLET, PASSENTRY, PASSKIT, PLATFORMS, Sandbox, Settings, THEWALLETCREW, google_wallet};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -36,6 +36,12 @@ pub struct Args {
     /// Program of the account
     #[arg(long, default_value = "sandbox-program")]
     program: String,
+    /// Key file of Google Wallet's service account: used when it is there, written when it is not
+    #[arg(long, value_name = "FILE")]
+    google_key: Option<PathBuf>,
+    /// Show the address and the credentials of this platform alone
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(PLATFORMS))]
+    platform: Option<String>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -49,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         None => "sandbox-secret".to_owned(),
     };
     let stop = context::stop_on_signals()?;
-    let sandbox = Sandbox::start(Settings {
+    let settings = Settings {
         listen: args.listen,
         database: args.database.clone(),
         key: args.key.clone(),
@@ -58,11 +64,44 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         log: args.requests.clone(),
         log_bodies: !args.no_bodies,
         faults,
+        google_wallet: google_wallet::Settings { key_file: args.google_key.clone(), ..google_wallet::Settings::default() },
         ..Settings::default()
-    })?;
+    };
+    let sandbox = Sandbox::start(settings.clone())?;
     let mut out = out::stdout();
-    writeln!(out, "sandbox platform at {} (program {}, key {})", sandbox.base_url(), args.program, args.key)?;
+    if args.platform.as_deref().is_none_or(|platform| platform == PASSKIT) {
+        writeln!(out, "sandbox platform at {} (program {}, key {})", sandbox.base_url(), args.program, args.key)?;
+    }
+    for platform in PLATFORMS.into_iter().filter(|platform| *platform != PASSKIT) {
+        if args.platform.as_deref().is_none_or(|wanted| wanted == platform) {
+            writeln!(out, "{platform} at {} ({})", sandbox.base_url_of(platform), credentials(platform, &settings, &sandbox))?;
+        }
+    }
     out.flush()?;
     while !stop.wait(Duration::from_hours(1)) {}
     Ok(Exit::Ok)
+}
+
+/// What opens a platform, in the words of its configuration.
+fn credentials(platform: &str, settings: &Settings, sandbox: &Sandbox) -> String {
+    match platform {
+        GOOGLE_WALLET => {
+            let key = match &settings.google_wallet.key_file {
+                Some(file) => file.display().to_string(),
+                None => format!("{}/sandbox/google-key", sandbox.base_url()),
+            };
+            format!("issuer {}, key file {key}", settings.google_wallet.issuer)
+        }
+        THEWALLETCREW => format!("tenant {}, key {}", settings.thewalletcrew.tenant, settings.thewalletcrew.key),
+        AIRSHIP => {
+            let airship = &settings.airship;
+            let templates = airship.templates.join(" and ");
+            format!("templates {templates}; client {} with secret {:?}", airship.client_id, airship.client_secret)
+        }
+        PASSENTRY => format!("key {}", settings.passentry.key),
+        _ => {
+            let tills = &settings.tills;
+            format!("key {}, secret {}, token {}", tills.key, tills.secret, tills.token)
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/requests", get(requests).delete(forget_requests))
         .route("/members", post(issue))
         .route("/members/{external_id}", get(member))
-        .route("/passes/{platform}", post(seed))
+        .route("/passes/{platform}", get(passes).post(seed))
         .route("/passes/{platform}/{name}", get(pass))
         .route("/effects", get(effects))
         .route("/alerts", get(alerts))
@@ -107,6 +107,11 @@ async fn seed(State(shared): State<Arc<Shared>>, Path(platform): Path<String>, b
         Ok(issued) => Json(serde_json::json!({ "issued": issued })).into_response(),
         Err(problem) => (StatusCode::BAD_REQUEST, format!("cannot issue: {problem:#}\n")).into_response(),
     }
+}
+
+async fn passes(State(shared): State<Arc<Shared>>, Path(platform): Path<String>) -> Response {
+    let Some(stand_in) = shared.named(&platform) else { return nobody(&platform) };
+    Json(stand_in.all()).into_response()
 }
 
 async fn pass(State(shared): State<Arc<Shared>>, Path((platform, name)): Path<(String, String)>) -> Response {

@@ -9,7 +9,16 @@ pub const BURN: &str = "/members/member/points/burn";
 /// Stands for the route of another writer's changes.
 pub const BY_ANOTHER: &str = "another writer";
 /// Routes of which a second time is wrong.
-const ADDS: &[&str] = &[EARN, BURN, super::google_wallet::ADD_MESSAGE, super::thewalletcrew::CREATE];
+const ADDS: &[&str] = &[
+    EARN,
+    BURN,
+    super::google_wallet::ADD_MESSAGE,
+    super::thewalletcrew::CREATE,
+    super::airship::LOCATIONS,
+    super::passentry::MESSAGE,
+    super::tills::CREATE,
+    super::tills::CREDIT,
+];
 
 /// All calls by one route on one pass under one name of the caller's, since the start.
 #[derive(Clone, Debug, PartialEq, Serialize)]

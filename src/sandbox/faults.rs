@@ -14,8 +14,8 @@ use super::trouble::{About, Rule, Trouble};
 /// How long a request stays refused once it met [`Trouble::Unavailable`] (contract section 3.1).
 pub const UNAVAILABLE_FOR: Duration = Duration::from_millis(250);
 
-/// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off. Those without a platform's name that no request of
-/// another platform could meet are PassKit's.
+/// All knobs. As JSON it is what `PUT /sandbox/faults` takes; absent knobs are off. Those of one platform alone stand under its name, but
+/// for PassKit's, which stand here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
@@ -56,6 +56,9 @@ pub struct Faults {
     pub page_max: Option<usize>,
     pub google_wallet: super::google_wallet::Knobs,
     pub thewalletcrew: super::thewalletcrew::Knobs,
+    pub airship: super::airship::Knobs,
+    pub passentry: super::passentry::Knobs,
+    pub tills: super::tills::Knobs,
 }
 
 /// Time added before a request is handled.

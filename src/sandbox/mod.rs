@@ -4,6 +4,7 @@
 //! Where a contract leaves something open, a knob of [`Faults`] chooses. PassKit's paths begin at the root, those of the others under the
 //! platform's name. Everything under `/sandbox/` is the sandbox's own and needs no token.
 
+pub mod airship;
 mod answer;
 mod bearer;
 mod control;
@@ -13,11 +14,16 @@ mod faults;
 pub mod google_wallet;
 mod listener;
 mod log;
+mod oauth;
+pub mod passentry;
 mod passkit;
 mod shelf;
 mod stand_in;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod thewalletcrew;
+pub mod tills;
 mod trouble;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,6 +39,7 @@ use tokio::sync::oneshot;
 pub use effects::{BURN, BY_ANOTHER, EARN, Effect};
 pub use faults::{Faults, FaultsHandle, Latency, Outage, RetryAfter, Throttle, UNAVAILABLE_FOR};
 pub use log::{Entry, RequestLog, Stats};
+pub use oauth::TokenKnobs;
 pub use passkit::{Alert, ErrorShape, Issue};
 use stand_in::StandIn;
 pub use trouble::{Rule, Trouble};
@@ -41,6 +48,12 @@ pub use trouble::{Rule, Trouble};
 pub const PASSKIT: &str = "passkit";
 pub const GOOGLE_WALLET: &str = "google_wallet";
 pub const THEWALLETCREW: &str = "thewalletcrew";
+pub const AIRSHIP: &str = "airship";
+pub const PASSENTRY: &str = "passentry";
+/// Nobody's; see [`tills`].
+pub const TILLS: &str = "tills";
+/// All of them.
+pub const PLATFORMS: [&str; 6] = [PASSKIT, GOOGLE_WALLET, THEWALLETCREW, AIRSHIP, PASSENTRY, TILLS];
 
 /// How long a change may stay in memory alone.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
@@ -68,6 +81,9 @@ pub struct Settings {
     pub region: Region,
     pub google_wallet: google_wallet::Settings,
     pub thewalletcrew: thewalletcrew::Settings,
+    pub airship: airship::Settings,
+    pub passentry: passentry::Settings,
+    pub tills: tills::Settings,
 }
 
 impl Default for Settings {
@@ -85,6 +101,9 @@ impl Default for Settings {
             region: Region::Right,
             google_wallet: google_wallet::Settings::default(),
             thewalletcrew: thewalletcrew::Settings::default(),
+            airship: airship::Settings::default(),
+            passentry: passentry::Settings::default(),
+            tills: tills::Settings::default(),
         }
     }
 }
@@ -161,9 +180,18 @@ impl Sandbox {
         let google_wallet = google_wallet::Issuer::open(&settings.google_wallet, &cellar, &base_url(GOOGLE_WALLET))?;
         let google_wallet = Arc::new(google_wallet);
         let thewalletcrew = thewalletcrew::Tenant::open(&settings.thewalletcrew, &cellar)?;
+        let airship = airship::Project::open(&settings.airship, &cellar)?;
+        let passentry = passentry::Account::open(&settings.passentry, &cellar)?;
+        let tills = tills::Shop::open(&settings.tills, &cellar)?;
         let shared = Arc::new(Shared {
             root: Arc::clone(&passkit) as Arc<dyn StandIn>,
-            others: vec![(GOOGLE_WALLET, Arc::clone(&google_wallet) as Arc<dyn StandIn>), (THEWALLETCREW, Arc::new(thewalletcrew))],
+            others: vec![
+                (GOOGLE_WALLET, Arc::clone(&google_wallet) as Arc<dyn StandIn>),
+                (THEWALLETCREW, Arc::new(thewalletcrew)),
+                (AIRSHIP, Arc::new(airship)),
+                (PASSENTRY, Arc::new(passentry)),
+                (TILLS, Arc::new(tills)),
+            ],
             passkit,
             google_wallet,
             log,

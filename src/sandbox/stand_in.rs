@@ -57,6 +57,9 @@ pub(super) trait StandIn: Send + Sync + 'static {
     /// A pass as it is kept, by the name its callers know it by.
     fn pass(&self, name: &str) -> Option<Value>;
 
+    /// Every pass as it is kept.
+    fn all(&self) -> Vec<Value>;
+
     /// How many passes there are.
     fn count(&self) -> u64;
 

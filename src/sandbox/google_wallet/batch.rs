@@ -1,5 +1,7 @@
 //! `POST /batch`: many calls in one multipart body (contract section 8).
 
+use std::fmt::Write as _;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -57,9 +59,9 @@ pub(super) fn answer(visit: &Visit<'_>, batch_max: usize) -> Result<Reply, Failu
     let boundary = format!("batch_{:016x}{:016x}", random.random::<u64>(), random.random::<u64>());
     let mut body = String::new();
     for answer in answers {
-        body.push_str(&format!("--{boundary}\r\n{answer}\r\n"));
+        let _ = write!(body, "--{boundary}\r\n{answer}\r\n");
     }
-    body.push_str(&format!("--{boundary}--\r\n"));
+    let _ = write!(body, "--{boundary}--\r\n");
     Ok(Reply::of(200, format!("multipart/mixed; boundary={boundary}"), body))
 }
 
@@ -158,17 +160,17 @@ fn written(content_id: Option<&str>, reply: &Reply) -> String {
     let mut text = "Content-Type: application/http\r\n".to_owned();
     if let Some(id) = content_id {
         let id = id.strip_prefix('<').map_or_else(|| format!("response-{id}"), |rest| format!("<response-{rest}"));
-        text.push_str(&format!("Content-ID: {id}\r\n"));
+        let _ = write!(text, "Content-ID: {id}\r\n");
     }
     let body = match &reply.content {
         Content::Text(text) => text.as_str(),
         Content::Places(_) | Content::Lines(_) => "",
     };
     let reason = axum::http::StatusCode::from_u16(reply.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("");
-    text.push_str(&format!("\r\nHTTP/1.1 {} {reason}\r\nContent-Type: {}\r\n", reply.status, reply.content_type));
+    let _ = write!(text, "\r\nHTTP/1.1 {} {reason}\r\nContent-Type: {}\r\n", reply.status, reply.content_type);
     for (name, value) in &reply.headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
-    text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    let _ = write!(text, "Content-Length: {}\r\n\r\n{body}", body.len());
     text
 }

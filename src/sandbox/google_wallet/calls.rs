@@ -1,6 +1,6 @@
 //! Which call a method and path name (contract section 4).
 
-use crate::sandbox::stand_in::Request;
+use crate::sandbox::stand_in::{Request, percent_decoded};
 
 /// One of the seven kinds of pass.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,37 +121,31 @@ impl Call {
         let path = request.path.split(['?', '#']).next().unwrap_or_default();
         // Google's own samples end a resource's path with a slash.
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let method = match (request.method.as_str(), request.header("x-http-method-override")) {
-            ("POST", Some(method)) => method,
-            (method, _) => method,
+        let overriding = request.header("x-http-method-override").filter(|_| request.method == "POST");
+        let method = overriding.unwrap_or(&request.method);
+        let known = match (method, &parts[..]) {
+            ("POST", ["token"]) => Some((Call::Token, "/token")),
+            ("POST", ["batch"]) => Some((Call::Batch, "/batch")),
+            (_, ["walletobjects", "v1", resource, rest @ ..]) => Call::on(method, resource, rest),
+            _ => None,
         };
-        match (method, &parts[..]) {
-            ("POST", ["token"]) => (Call::Token, "/token"),
-            ("POST", ["batch"]) => (Call::Batch, "/batch"),
-            (_, ["walletobjects", "v1", resource, rest @ ..]) => Call::on(method, resource, rest).unwrap_or((Call::Unknown, "other")),
-            _ => (Call::Unknown, "other"),
-        }
+        known.unwrap_or((Call::Unknown, "other"))
     }
 
     fn on(method: &str, resource: &str, rest: &[&str]) -> Option<(Call, &'static str)> {
         let (vertical, class) = Vertical::of(resource)?;
-        let decoded = |id: &str| percent_decoded(id);
         let (act, route) = match (method, rest) {
             ("GET", []) => (Act::List, "/walletobjects/v1/{resource}"),
             ("POST", []) => (Act::Insert, "/walletobjects/v1/{resource}"),
-            ("GET", [id]) => (Act::Get(decoded(id)?), "/walletobjects/v1/{resource}/{id}"),
-            ("PUT", [id]) => (Act::Update(decoded(id)?), "/walletobjects/v1/{resource}/{id}"),
-            ("PATCH", [id]) => (Act::Patch(decoded(id)?), "/walletobjects/v1/{resource}/{id}"),
-            ("POST", [id, "addMessage"]) => (Act::AddMessage(decoded(id)?), ADD_MESSAGE),
+            ("GET", [id]) => (Act::Get(percent_decoded(id)?), "/walletobjects/v1/{resource}/{id}"),
+            ("PUT", [id]) => (Act::Update(percent_decoded(id)?), "/walletobjects/v1/{resource}/{id}"),
+            ("PATCH", [id]) => (Act::Patch(percent_decoded(id)?), "/walletobjects/v1/{resource}/{id}"),
+            ("POST", [id, "addMessage"]) => (Act::AddMessage(percent_decoded(id)?), ADD_MESSAGE),
             ("POST", [id, "modifyLinkedOfferObjects"]) if matches!(vertical.object, "loyaltyObject" | "eventTicketObject") && !class => {
-                (Act::LinkOffers(decoded(id)?), "/walletobjects/v1/{resource}/{id}/modifyLinkedOfferObjects")
+                (Act::LinkOffers(percent_decoded(id)?), "/walletobjects/v1/{resource}/{id}/modifyLinkedOfferObjects")
             }
             _ => return None,
         };
         Some((Call::On(vertical, class, act), route))
     }
-}
-
-fn percent_decoded(segment: &str) -> Option<String> {
-    crate::sandbox::stand_in::percent_decoded(segment)
 }

@@ -240,9 +240,9 @@ impl Desk<'_> {
         let invalid = |_| Failure::new(400, "Invalid value of a parameter").because("invalidParameter");
         let most = number("maxResults").map_err(invalid)?.unwrap_or(usize::MAX);
         let from = number("token").map_err(invalid)?.unwrap_or(0);
-        let shelf = if self.class { &self.state.classes } else { &self.state.objects };
+        let kind = if self.class { &self.state.classes } else { &self.state.objects };
         let of_class = |kept: &&Value| self.class || kept["object"]["classId"] == wanted;
-        let mut all = shelf.iter().map(|(_, kept)| kept).filter(|kept| kept["resource"] == self.resource()).filter(of_class).skip(from);
+        let mut all = kind.iter().map(|(_, kept)| kept).filter(|kept| kept["resource"] == self.resource()).filter(of_class).skip(from);
         let page: Vec<Value> =
             all.by_ref().take(most).filter_map(|kept| kept["object"].as_object()).map(|object| self.shown(object, false)).collect();
         let mut pagination = json!({"resultsPerPage": page.len()});

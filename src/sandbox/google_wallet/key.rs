@@ -17,8 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Knobs;
-use crate::sandbox::answer::{Failure, JSON, Reply};
+use crate::sandbox::answer::{Failure, Reply};
 use crate::sandbox::bearer::Tokens;
+use crate::sandbox::oauth;
 use crate::sandbox::stand_in::{Request, seconds};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/wallet_object.issuer";
@@ -96,14 +97,14 @@ impl Account {
     /// `POST <token_uri>` (contract section 2.3).
     pub fn exchange(&self, request: &Request, now: SystemTime, knobs: &Knobs) -> Result<Reply, Failure> {
         if let Some(error) = &knobs.token_error {
-            return Err(token_failure(error, "as the sandbox was told"));
+            return Err(oauth::failure(error, "as the sandbox was told"));
         }
         let form: HashMap<String, String> = url::form_urlencoded::parse(&request.raw).into_owned().collect();
         if form.get("grant_type").map(String::as_str) != Some(GRANT) {
-            return Err(token_failure("unsupported_grant_type", "Invalid grant_type"));
+            return Err(oauth::failure("unsupported_grant_type", "Invalid grant_type"));
         }
-        let assertion = form.get("assertion").ok_or_else(|| token_failure("invalid_request", "Missing required parameter: assertion"))?;
-        self.judge(assertion, seconds(now)).map_err(|description| token_failure("invalid_grant", description))?;
+        let assertion = form.get("assertion").ok_or_else(|| oauth::failure("invalid_request", "Missing required parameter: assertion"))?;
+        self.judge(assertion, seconds(now)).map_err(|description| oauth::failure("invalid_grant", description))?;
         let lives = Duration::from_secs(knobs.token_seconds);
         let token = self.tokens.issue("ya29.c.", now, lives, knobs.token_calls);
         let expires: Value = if knobs.token_seconds_as_text { knobs.token_seconds.to_string().into() } else { knobs.token_seconds.into() };
@@ -176,21 +177,4 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     let mut standard = text.replace('-', "+").replace('_', "/");
     standard.push_str(["", "", "==", "="].get(text.len() % 4)?);
     openssl::base64::decode_block(&standard).ok()
-}
-
-/// The reason that marks an answer of the token endpoint, which has a shape of its own.
-pub(super) const TOKEN: &str = "token";
-
-fn token_failure(error: &str, description: &str) -> Failure {
-    let status = match error {
-        "internal_failure" | "server_error" => 500,
-        "temporarily_unavailable" => 503,
-        _ => 400,
-    };
-    let body = json!({"error": error, "error_description": description});
-    Failure::new(status, body.to_string()).because(TOKEN)
-}
-
-pub(super) fn refused(failure: &Failure) -> Reply {
-    Reply::of(failure.status, JSON, failure.message.clone())
 }

@@ -108,7 +108,7 @@ fn message_of(object: &Map<String, Value>, message: &'static str, path: &str) ->
 fn taken(value: &Value, kind: &Kind, place: &str) -> Result<Value, Failure> {
     let wrong = |type_: &str| Err(invalid(format!("Invalid value at '{place}' ({type_}), {value}")));
     match (kind, value) {
-        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Bool(_)) => Ok(value.clone()),
+        (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Bool(_)) | (Kind::Double, Value::Number(_)) => Ok(value.clone()),
         (Kind::Text, _) => wrong("TYPE_STRING"),
         (Kind::Flag, _) => wrong("TYPE_BOOL"),
         (Kind::Int32, _) => match whole(value).and_then(|number| i32::try_from(number).ok()) {
@@ -119,16 +119,14 @@ fn taken(value: &Value, kind: &Kind, place: &str) -> Result<Value, Failure> {
             Some(number) => Ok(number.to_string().into()),
             None => wrong("TYPE_INT64"),
         },
-        (Kind::Double, Value::Number(_)) => Ok(value.clone()),
         (Kind::Double, _) => match value.as_str().and_then(|text| text.parse::<f64>().ok()).filter(|number| number.is_finite()) {
             Some(number) => Ok(number.into()),
             None => wrong("TYPE_DOUBLE"),
         },
         (Kind::Enum(names), _) => {
-            let named =
-                |text: &str| names.iter().find(|named| named.name == text || (named.alias && camel_of_capitals(named.name) == text));
-            match value.as_str().and_then(named) {
-                Some(named) => Ok(named.name.into()),
+            let known = |text: &str| names.iter().find(|one| one.name == text || (one.alias && camel_of_capitals(one.name) == text));
+            match value.as_str().and_then(known) {
+                Some(one) => Ok(one.name.into()),
                 None => wrong("TYPE_ENUM"),
             }
         }

@@ -24,6 +24,7 @@ use super::answer::{Failure, Reply};
 use super::door::Visit;
 use super::effects::Effect;
 use super::faults::Faults;
+use super::oauth;
 use super::shelf::{Cellar, Shelf};
 use super::stand_in::{Called, Kind, Meddling, Pass, Request, StandIn};
 pub(super) use calls::ADD_MESSAGE;
@@ -293,6 +294,10 @@ impl StandIn for Issuer {
         self.lock().objects.get(&self.full(name)).map(|kept| kept["object"].clone())
     }
 
+    fn all(&self) -> Vec<Value> {
+        self.lock().objects.iter().map(|(_, kept)| kept["object"].clone()).collect()
+    }
+
     fn count(&self) -> u64 {
         self.lock().objects.len() as u64
     }
@@ -317,8 +322,8 @@ fn filling(name: &str) -> Value {
 
 /// The three shapes of contract section 10, and that of the token endpoint.
 fn refused(failure: &Failure, knobs: &Knobs) -> Reply {
-    if failure.reason == key::TOKEN {
-        return key::refused(failure);
+    if failure.reason == oauth::TOKEN {
+        return oauth::refused(failure);
     }
     let Failure { status, message, reason } = failure;
     let reason = match (*reason, status) {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
 pub struct Knobs {
     /// From the answer of an update to the moment it is seen.
     pub delay_ms: u64,

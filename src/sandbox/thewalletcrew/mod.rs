@@ -132,7 +132,7 @@ impl Tenant {
         if knobs.pass_type_required && read.id.is_none() && pass_type.is_none() {
             return Err(Failure::new(400, "The passType field is required."));
         }
-        let blocks = self.blocks(body, knobs)?;
+        let blocks = Self::blocks(body, knobs)?;
         let mut passes = self.lock();
         let mut found: Option<std::collections::BTreeSet<String>> = None;
         for (name, value) in given {
@@ -160,7 +160,7 @@ impl Tenant {
         if !self.settings.pass_types.iter().any(|known| known == pass_type) {
             return Err(Failure::new(400, format!("Unknown passType '{pass_type}'.")));
         }
-        let blocks = self.blocks(body, knobs)?;
+        let blocks = Self::blocks(body, knobs)?;
         let mut passes = self.lock();
         let identifiers = blocks.get("identifiers").and_then(Value::as_object).cloned().unwrap_or_default();
         let known = identifiers.iter().find_map(|(name, value)| passes.with(name, value.as_str()?).first().cloned());
@@ -184,7 +184,7 @@ impl Tenant {
     }
 
     /// The blocks of a body, as they will be kept.
-    fn blocks(&self, body: Option<&Value>, knobs: &Knobs) -> Result<Map<String, Value>, Failure> {
+    fn blocks(body: Option<&Value>, knobs: &Knobs) -> Result<Map<String, Value>, Failure> {
         let body = body.and_then(Value::as_object).ok_or_else(|| Failure::new(400, "The body is not a JSON object."))?;
         let mut blocks = Map::new();
         for (name, block) in body {
@@ -388,6 +388,10 @@ impl StandIn for Tenant {
     fn pass(&self, name: &str) -> Option<Value> {
         let passes = self.lock();
         passes.get(name).or_else(|| passes.with_value(name)).cloned()
+    }
+
+    fn all(&self) -> Vec<Value> {
+        self.lock().all().into_iter().cloned().collect()
     }
 
     fn count(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! Webhooks (contract section 2.8): who wants to be told, and the telling. Only endpoints on this machine are called.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -92,5 +93,8 @@ fn wants(hook: &Value, event: &str) -> bool {
 pub(super) fn signature(secret: &str, body: &[u8]) -> Option<String> {
     let key = PKey::hmac(secret.as_bytes()).ok()?;
     let bytes = Signer::new(MessageDigest::sha256(), &key).ok()?.sign_oneshot_to_vec(body).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
 }

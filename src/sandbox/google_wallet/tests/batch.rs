@@ -3,14 +3,12 @@
 use super::*;
 
 fn strict(parts: &[(&str, &str, &str)]) -> String {
-    let mut body = String::new();
-    for (number, (method, path, content)) in parts.iter().enumerate() {
-        body.push_str(&format!(
-            "--B\r\nContent-Type: application/http\r\nContent-ID: <row-{number}>\r\n\r\n{method} /walletobjects/v1/{path} HTTP/1.1\r\n"
-        ));
-        body.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{content}\r\n", content.len()));
-    }
-    body + "--B--\r\n"
+    let part = |(number, (method, path, content)): (usize, &(&str, &str, &str))| {
+        let outer = format!("--B\r\nContent-Type: application/http\r\nContent-ID: <row-{number}>\r\n\r\n");
+        let inner = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{content}\r\n", content.len());
+        format!("{outer}{method} /walletobjects/v1/{path} HTTP/1.1\r\n{inner}")
+    };
+    parts.iter().enumerate().map(part).collect::<Vec<_>>().concat() + "--B--\r\n"
 }
 
 /// The parts of an answer: content id, status, JSON.

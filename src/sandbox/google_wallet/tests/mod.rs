@@ -59,8 +59,8 @@ impl Rig {
         claims.as_object_mut().expect("an object").extend(changed.as_object().expect("an object").clone());
         let signed = format!("{}.{}", base64(head.to_string().as_bytes()), base64(claims.to_string().as_bytes()));
         let key = PKey::private_key_from_pem(file["private_key"].as_str().expect("a key").as_bytes()).expect("a key");
-        let mut signer = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
-        format!("{signed}.{}", base64(&signer.sign_oneshot_to_vec(signed.as_bytes()).expect("a signature")))
+        let mut pen = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
+        format!("{signed}.{}", base64(&pen.sign_oneshot_to_vec(signed.as_bytes()).expect("a signature")))
     }
 
     async fn exchange(&self, assertion: &str) -> (u16, Value) {

@@ -149,9 +149,9 @@ async fn a_webhook_is_told_of_an_update_once_it_is_applied() {
     }
     wire.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("answered");
     let heard = String::from_utf8(heard).expect("UTF-8");
-    let (head, body) = heard.split_once("\r\n\r\n").expect("a head");
+    let (headers, body) = heard.split_once("\r\n\r\n").expect("a head");
     let expected = super::super::webhooks::signature(hook["signatureSecret"].as_str().expect("a secret"), body.as_bytes()).expect("signed");
-    assert!(head.contains(&format!("x-neostore-signature: {expected}")), "{head}");
+    assert!(headers.contains(&format!("x-neostore-signature: {expected}")), "{headers}");
     assert_eq!(rig.sandbox.pass(THEWALLETCREW, "A").expect("the pass")["additionalData"]["balance"], "1");
 }
 
