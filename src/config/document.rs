@@ -209,6 +209,8 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
                 hidden.push(value.span());
             }
             DeValue::Table(inner) if here.0.len() < 3 => hide(inner, &here, hidden),
+            // The secret itself, where its place should be.
+            itself if account && here.is_secret() && !itself.is_table() => hidden.push(value.span()),
             DeValue::Table(inner) if account && !here.is_secret() => hide(inner, &here, hidden),
             DeValue::Table(inner) if here.is_secret() => {
                 let place = |name: &str, text: Option<&str>| match name {

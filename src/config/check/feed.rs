@@ -11,8 +11,8 @@ use super::mapping::Columns;
 use super::platform::environment;
 use super::{Check, Key};
 use crate::config::meant::{
-    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, Guard, Limits, Mode, OperationChoice, PassColumn, Platform, ReportPlace, Several, Source,
-    SourceKind,
+    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, Guard, Limits, Mode, OperationChoice, PassColumn, Platform,
+    ReportPlace, Several, Source, SourceKind,
 };
 use crate::config::value::{self, choices, instead, quoted};
 use crate::config::written::{self, TextOr};
@@ -137,7 +137,12 @@ impl Check<'_> {
         };
         for verb in verbs.iter().filter(|verb| !account.verbs().contains(verb)) {
             let known: Vec<&str> = account.verbs().iter().map(|verb| verb.as_str()).collect();
-            let message = format!("is {}, which platform {} cannot do; write {}", quoted(verb.as_str()), quoted(&feed.platform.name), choices(&known));
+            let message = format!(
+                "is {}, which platform {} cannot do; write {}",
+                quoted(verb.as_str()),
+                quoted(&feed.platform.name),
+                choices(&known)
+            );
             self.fault(&key.child("operation"), message);
         }
         let asks = Asks {

@@ -73,46 +73,93 @@ fn a_described_platform_is_read() {
 #[test]
 fn faults_of_a_description_name_what_to_write() {
     one("base_url = \"https://api.example.com\"\n", "", "platform.loyalty.base_url is missing");
-    one("\"PATCH /passes/{{ pass_id }}\"", "\"PATCH passes\"", "platform.loyalty.update.request \"PATCH passes\" has an address that does not begin");
-    one("{{ pass_id }}", "{{ passid }}", "platform.loyalty.update.request has {{ passid }}, which this request does not have; did you mean \"pass_id\"?");
-    one("\"PATCH /passes/{{ pass_id }}\"", "\"GET /passes/{{ pass_id }}\"", "platform.loyalty.update.request is a GET, which changes nothing");
-    one("\"PATCH /passes/{{ pass_id }}\"", "\"DELETE /passes/{{ pass_id }}\"\n", "platform.loyalty.update.request");
+    one(
+        "\"PATCH /passes/{{ pass_id }}\"",
+        "\"PATCH passes\"",
+        "platform.loyalty.update.request \"PATCH passes\" has an address that does not begin",
+    );
+    one(
+        "{{ pass_id }}",
+        "{{ passid }}",
+        "platform.loyalty.update.request has {{ passid }}, which this request does not have; did you mean \"pass_id\"?",
+    );
+    one(
+        "\"PATCH /passes/{{ pass_id }}\"",
+        "\"GET /passes/{{ pass_id }}\"",
+        "platform.loyalty.update.request is a GET, which changes nothing",
+    );
     one("'{ \"note\": \"{{ reference }}\" }'", "'{ \"note\": {{ reference }} }'", "platform.loyalty.update.body is not JSON");
     one("'{ \"note\": \"{{ reference }}\" }'", "'[1]'", "platform.loyalty.update.body is no JSON object");
     one("body = '{ \"note\"", "whole = \"pass\"\nbody = '{ \"note\"", "platform.loyalty.update.whole \"pass\" is no place in JSON");
     one("body = '{ \"note\"", "negative = true\nbody = '{ \"note\"", "platform.loyalty.update.negative belongs to earn and burn");
-    one("pass_id = \"/id\"\n", "pass_id = \"$.id\"\n", "platform.loyalty.find.pass_id \"$.id\" is no place in JSON: it does not begin with \"/\"; write \"/id\"");
+    one(
+        "pass_id = \"/id\"\n",
+        "pass_id = \"$.id\"\n",
+        "platform.loyalty.find.pass_id \"$.id\" is no place in JSON: it does not begin with \"/\"; write \"/id\"",
+    );
     one("\"GET /passes/{{ external_id }}\"", "\"PUT /passes/{{ external_id }}\"", "platform.loyalty.find.request changes something");
     one("\"GET /passes/{{ external_id }}\"", "\"GET /passes\"", "platform.loyalty.find.request asks for no pass in particular");
     one("{{ key }}", "fixed", "platform.loyalty.earn.headers.Idempotency-Key looks like a secret");
-    one("headers = { \"Idempotency-Key\" = \"{{ key }}\" }\n", "", "platform.loyalty.earn.key_lifetime says that the platform knows a request again");
+    one(
+        "headers = { \"Idempotency-Key\" = \"{{ key }}\" }\n",
+        "",
+        "platform.loyalty.earn.key_lifetime says that the platform knows a request again",
+    );
     one("\"24h\"", "\"5s\"", "platform.loyalty.earn.key_lifetime \"5s\" is too short");
     one(", balance = true", "", "platform.loyalty.earn moves a balance, and no field is one");
-    one("kind = \"integer\"", "kind = \"integer\", length_max = 3", "platform.loyalty.fields.points.length_max belongs to fields of kind text or json");
+    one(
+        "kind = \"integer\"",
+        "kind = \"integer\", length_max = 3",
+        "platform.loyalty.fields.points.length_max belongs to fields of kind text or json",
+    );
     one("kind = \"integer\"", "kind = \"integer\", least = 2, most = 1", "platform.loyalty.fields.points.least is above most");
     one("kind = \"integer\"", "kind = \"integer\", at = \"/metaData\"", "platform.loyalty.fields.\"metaData.label\".at stands at");
     one("\"news\" = ", "\"x.*\" = { at = \"/x\" }\n\"news\" = ", "platform.loyalty.fields.\"x.*\".at is the same place for every field");
     one("length_max = 20", "cleared = \"nil\"", "platform.loyalty.fields.\"metaData.label\".cleared \"nil\" is not JSON");
-    one("length_max = 20", "kind = \"date\", format = \"%Q\"", "platform.loyalty.fields.\"metaData.label\".format \"%Q\" is no form of a date");
+    one(
+        "length_max = 20",
+        "kind = \"date\", format = \"%Q\"",
+        "platform.loyalty.fields.\"metaData.label\".format \"%Q\" is no form of a date",
+    );
     one("not_found = 404", "not_found = \"4xx\"", "platform.loyalty.answers.not_found \"4xx\" has no statuses");
     one("not_found = 404", "retry = 302", "platform.loyalty.answers.retry \"302\" has a status whose meaning is fixed");
     one("not_found = 404", "not_found = 404\nrefused = \"400..404\"", "platform.loyalty.answers");
     one("item_id = \"/id\"\n", "", "platform.loyalty.batch.item_id is missing");
-    one("headers = { \"Api-Version\" = \"2\" }", "headers = { \"X-Api-Key\" = \"hunter2\" }", "platform.loyalty.headers.X-Api-Key looks like a secret");
+    one(
+        "headers = { \"Api-Version\" = \"2\" }",
+        "headers = { \"X-Api-Key\" = \"hunter2\" }",
+        "platform.loyalty.headers.X-Api-Key looks like a secret",
+    );
     one("headers = { \"Api-Version\" = \"2\" }", "tier = \"x\"", "platform.loyalty.tier is a key of platforms of kind \"passkit\"");
     one("{ bearer = { env = \"K\" } }", "{ bearer = { env = \"K\" }, user = \"u\" }", "platform.loyalty.auth needs the keys of one way");
     one("{ bearer = { env = \"K\" } }", "{ user = \"u\" }", "platform.loyalty.auth.password is missing");
-    one("{ bearer = { env = \"K\" } }", "{ token_url = \"http://login.example.com\", client_id = \"i\", client_secret = { env = \"S\" } }", "platform.loyalty.auth.token_url would send credentials in clear");
+    one(
+        "{ bearer = { env = \"K\" } }",
+        "{ token_url = \"http://login.example.com\", client_id = \"i\", client_secret = { env = \"S\" } }",
+        "platform.loyalty.auth.token_url would send credentials in clear",
+    );
 }
 
 /// A feed that asks what the description does not offer is told when the file is read, not when a row comes.
 #[test]
 fn a_feed_that_asks_for_more_is_told() {
-    one("\"points\" = \"points\"", "\"point\" = \"points\"", "feed.points.fields.point the platform's fields do not declare \"point\"; did you mean \"points\"?");
+    one(
+        "\"points\" = \"points\"",
+        "\"point\" = \"points\"",
+        "feed.points.fields.point the platform's fields do not declare \"point\"; did you mean \"points\"?",
+    );
     one("pass = {", "operation = \"void\"\npass = {", "feed.points.operation is \"void\", which platform \"loyalty\" cannot do");
     one("\"points\" = \"points\"", "\"news\" = \"points\"", "feed.points.fields maps \"news\", whose change alerts the holder");
-    one("{ external_id = \"id\" }", "{ pass_id = \"id\" }", "feed.points.pass names passes by pass_id, and the platform's requests need {{ external_id }}");
-    one("[platform.loyalty.find]\nrequest = \"GET /passes/{{ external_id }}\"\npass_id = \"/id\"\n", "", "feed.points.pass names passes by external_id, and the platform's requests need {{ pass_id }}");
+    one(
+        "{ external_id = \"id\" }",
+        "{ pass_id = \"id\" }",
+        "feed.points.pass names passes by pass_id, and the platform's requests need {{ external_id }}",
+    );
+    one(
+        "[platform.loyalty.find]\nrequest = \"GET /passes/{{ external_id }}\"\npass_id = \"/id\"\n",
+        "",
+        "feed.points.pass names passes by external_id, and the platform's requests need {{ pass_id }}",
+    );
 }
 
 #[test]
@@ -136,7 +183,8 @@ fn no_secret_of_a_description_is_shown() {
 
 #[test]
 fn what_a_change_means_there_is_part_of_the_fingerprint() {
-    let print = |from: &str, to: &str| load_described(from, to).unwrap_or_else(|faults| panic!("{faults}")).feeds["points"].fingerprint.clone();
+    let print =
+        |from: &str, to: &str| load_described(from, to).unwrap_or_else(|faults| panic!("{faults}")).feeds["points"].fingerprint.clone();
     let plain = print("", "");
     assert_eq!(plain, print("env = \"K\"", "env = \"K2\""), "a rotated key is not the meaning");
     assert_ne!(plain, print("PATCH", "PUT"));
@@ -148,7 +196,9 @@ fn airship_needs_little_and_says_what() {
     let section = "[platform.loyalty]\nkind = \"airship\"\nregion = \"eu\"\ntemplate = \"4711\"\nauth = { client_id = \"i\", client_secret = { env = \"S\" } }\n";
     let text = |change: &dyn Fn(&str) -> String| {
         let (before, rest) = GOOD.split_once("[platform.loyalty]").unwrap();
-        let feed = rest[rest.find("[feed.points]").unwrap()..].replace("\"points\" = ", "\"fields.points\" = ").replace("metaData.label", "headers.label");
+        let feed = rest[rest.find("[feed.points]").unwrap()..]
+            .replace("\"points\" = ", "\"fields.points\" = ")
+            .replace("metaData.label", "headers.label");
         load_text(&format!("{before}{}{feed}", change(section)), base().path())
     };
     let config = text(&str::to_owned).unwrap_or_else(|faults| panic!("{faults}"));

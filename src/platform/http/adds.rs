@@ -12,7 +12,7 @@ use super::find::PASS;
 use super::words::{OF_AMOUNT, Placed, of_pass, set_key};
 use crate::config::meant::http::{Add, Class, Http, LookUp};
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::clean;
+use crate::platform::judge::{clean, quote};
 use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step, strict};
 use crate::row::{AddKind, Addition};
 
@@ -54,9 +54,8 @@ impl Http {
         words.set_json("amounts", &Json::Object(amounts));
         // What a template puts into its place is not put into the field's own as well.
         let names = how.call.names();
-        let placed = |name: &str, word: &[&str]| {
-            !word.iter().any(|word| names.contains(*word)) || how.call.places.iter().any(|(of, _)| of == name)
-        };
+        let placed =
+            |name: &str, word: &[&str]| !word.iter().any(|word| names.contains(*word)) || how.call.places.iter().any(|(of, _)| of == name);
         let amounts = add.amounts.iter().filter(|(name, _)| placed(name, &OF_AMOUNT));
         let mut values: Vec<Placed<'_>> = amounts.map(|(name, amount)| Placed { name, json: signed(*amount) }).collect();
         if let Some((field, text)) = &add.notification {
@@ -120,9 +119,9 @@ impl Http {
                 let (outcome, code, message) = refusal(class, self.answers.message(body));
                 Heard::Refused(outcome, code.unwrap_or(Code::UpdateRejected), clean(&message))
             }
-            Class::Conflict => Heard::Open(format!("the platform reports a conflict ({status}): {}", self.answers.message(body))),
+            Class::Conflict => Heard::Open(format!("the platform reports a conflict ({status}): {}", self.answers.quoted(body))),
             Class::Retry | Class::SlowDown | Class::Unlisted => {
-                let words = self.answers.message(body);
+                let words = self.answers.quoted(body);
                 Heard::Open(format!("status {status}, of which the settings do not say whether anything changed: {words}"))
             }
         }
@@ -147,7 +146,9 @@ impl Conversation<AddEnd> for Give {
         match answer {
             None => match self.http.add_request(&self.add) {
                 Ok(request) => Step::Send(request.once()),
-                Err(message) => Step::Done(AddEnd::Refused { outcome: Outcome::Refused, code: Code::MappingError, message: clean(&message) }),
+                Err(message) => {
+                    Step::Done(AddEnd::Refused { outcome: Outcome::Refused, code: Code::MappingError, message: clean(&message) })
+                }
             },
             Some(Answer::Http { status, body }) => match self.http.hear_add(&self.add, status, &body) {
                 Heard::Applied(pass_id) => Step::Done(AddEnd::Applied { pass_id }),
@@ -197,7 +198,9 @@ impl Conversation<Proof> for Repeat {
             },
             Some(Answer::Http { status, body }) => match self.http.hear_add(&self.add, status, &body) {
                 Heard::Applied(_) => Step::Done(Proof::Applied("repeated under its key, which the platform carries out once".to_owned())),
-                Heard::Refused(_, _, message) => Step::Done(Proof::NotApplied(clean(&format!("repeated under its key, it is refused: {message}")))),
+                Heard::Refused(_, _, message) => {
+                    Step::Done(Proof::NotApplied(clean(&format!("repeated under its key, it is refused: {}", quote(&message)))))
+                }
                 Heard::Open(reason) => self.again(&reason),
             },
             Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => {
@@ -246,7 +249,7 @@ impl Look {
         match judged.class {
             Class::NotFound | Class::Gone => return self.absent("the platform knows nothing of it"),
             Class::Applied => {}
-            _ => return Step::Done(Proof::Unknown(clean(&format!("the look is refused ({status}): {}", self.http.answers.message(body))))),
+            _ => return Step::Done(Proof::Unknown(clean(&format!("the look is refused ({status}): {}", self.http.answers.quoted(body))))),
         }
         let key = self.add.key.to_string();
         let ours = |event: &Json| self.look.key.text(event).is_some_and(|text| text == key || text == self.uuid());

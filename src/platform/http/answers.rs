@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::config::meant::http::{Answers, Class, Told};
-use crate::platform::judge::{clean, message};
+use crate::platform::judge::{clean, message, quote};
 use crate::platform::strict;
 use crate::row::Target;
 
@@ -52,7 +52,12 @@ impl Answers {
         json.and_then(|json| self.words(&json)).unwrap_or_else(|| message(body))
     }
 
-    /// The same, of one item of an answer.
+    /// As [`Answers::message`], as part of our own words: marked, because it may repeat what was sent.
+    pub(super) fn quoted(&self, body: &[u8]) -> String {
+        quote(&self.message(body))
+    }
+
+    /// As [`Answers::message`], of one item of an answer.
     pub(super) fn message_of(&self, item: &Json) -> String {
         self.words(item).unwrap_or_else(|| message(item.to_string().as_bytes()))
     }
@@ -111,7 +116,11 @@ mod tests {
 
     fn answers() -> Answers {
         Answers {
-            statuses: vec![(Class::Applied, vec![200..=299]), (Class::Refused, vec![400..=400, 422..=422]), (Class::NotFound, vec![404..=404])],
+            statuses: vec![
+                (Class::Applied, vec![200..=299]),
+                (Class::Refused, vec![400..=400, 422..=422]),
+                (Class::NotFound, vec![404..=404]),
+            ],
             success: Some((at("/success"), vec!["true".to_owned(), "ok".to_owned()])),
             codes: Some((at("/error/code"), vec![(Class::NotFound, vec!["NO_PASS".to_owned()]), (Class::Retry, vec!["17".to_owned()])])),
             messages: vec![at("/error/text"), at("/reason")],

@@ -109,7 +109,10 @@ mod tests {
         let (_file, secret) = kept("open sesame");
         assert_eq!(headers(&Auth::Bearer(secret.clone()))[AUTHORIZATION], "Bearer open sesame");
         // RFC 7617, section 2.
-        assert_eq!(headers(&Auth::Basic { user: "Aladdin".to_owned(), password: secret.clone() })[AUTHORIZATION], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(
+            headers(&Auth::Basic { user: "Aladdin".to_owned(), password: secret.clone() })[AUTHORIZATION],
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
         let named = headers(&Auth::Header { name: "x-api-key".parse().unwrap(), key: secret });
         assert_eq!(named["x-api-key"], "open sesame");
         assert!(named["x-api-key"].is_sensitive());

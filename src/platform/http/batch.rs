@@ -174,7 +174,9 @@ impl Batched {
                     };
                     let judged = self.http.answers.judge(status, Some(result));
                     match judged.class {
-                        Class::Applied if judged.silent => left.push((index, unproven("the result does not say whether it was applied"), false)),
+                        Class::Applied if judged.silent => {
+                            left.push((index, unproven("the result does not say whether it was applied"), false))
+                        }
                         Class::Applied => self.end(index, (Outcome::Applied, None, String::new())),
                         class @ (Class::Retry | Class::SlowDown | Class::Conflict) => {
                             left.push((index, refusal(class, self.http.answers.message_of(result)), true));

@@ -157,7 +157,9 @@ impl Apply {
             Verb::Void => Ask::Void,
             Verb::Expire => Ask::Expire,
             // Resolve looked and found nothing, or there is nothing but the pass to see to.
-            Verb::Upsert if work.pass_id.is_none() && work.http.create.is_some() && (looked || work.change.fields.is_empty()) => Ask::Create,
+            Verb::Upsert if work.pass_id.is_none() && work.http.create.is_some() && (looked || work.change.fields.is_empty()) => {
+                Ask::Create
+            }
             Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => Ask::Update,
         };
         let todo = VecDeque::from([first]);
@@ -188,7 +190,9 @@ impl Apply {
                         place.set(&mut body, found.clone());
                         Some(body)
                     }
-                    (Some(_), None) => return Err("the pass as it stands is not known, and this platform takes it only as a whole".to_owned()),
+                    (Some(_), None) => {
+                        return Err("the pass as it stands is not known, and this platform takes it only as a whole".to_owned());
+                    }
                 };
                 work.request(&update.call, under, &work.values())
             }

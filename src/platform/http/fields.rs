@@ -75,7 +75,9 @@ impl Field {
             (Kind::Number | Kind::Integer, Value::Integer(number)) => self.check_number(Decimal::from(*number)),
             (Kind::Number | Kind::Integer, Value::Number(number)) => self.check_number(*number),
             (Kind::Number | Kind::Integer, Value::Big(_)) => fault(Code::ValueTooLarge, "the number has more than 28 digits".to_owned()),
-            (Kind::Boolean, Value::Boolean(_)) | (Kind::Date, Value::Date(_)) | (Kind::Instant, Value::DateTime(..) | Value::Date(_)) => Ok(()),
+            (Kind::Boolean, Value::Boolean(_)) | (Kind::Date, Value::Date(_)) | (Kind::Instant, Value::DateTime(..) | Value::Date(_)) => {
+                Ok(())
+            }
             (Kind::Number | Kind::Integer, _) => fault(Code::MappingError, "this field takes a number".to_owned()),
             (Kind::Boolean, _) => fault(Code::MappingError, "this field takes true or false".to_owned()),
             (Kind::Date, _) => fault(Code::MappingError, "this field takes a date".to_owned()),

@@ -39,7 +39,7 @@ impl Http {
             Class::Applied => {}
             Class::NotFound | Class::Gone => return Some(Finding::Absent),
             _ => {
-                let message = format!("the pass cannot be read ({status}): {}", self.answers.message(body));
+                let message = format!("the pass cannot be read ({status}): {}", self.answers.quoted(body));
                 return Some(Finding::Failed { code: Code::UpdateRejected, message: clean(&message) });
             }
         }
@@ -121,7 +121,8 @@ impl Finder {
                     other => other,
                 };
                 self.unread += 1;
-                let unreadable = Finding::Failed { code: Code::AnswerUnreadable, message: "the answer is not the pass asked for".to_owned() };
+                let unreadable =
+                    Finding::Failed { code: Code::AnswerUnreadable, message: "the answer is not the pass asked for".to_owned() };
                 found.or_else(|| (self.unread >= READS).then_some(unreadable))
             }
             Answer::Exhausted { message, .. } | Answer::Lost { message } => {

@@ -96,9 +96,7 @@ impl Http {
     fn needs_state(&self) -> bool {
         let found = |names: BTreeSet<String>| names.contains("found");
         let calls = [&self.expire, &self.void].into_iter().flatten();
-        found(self.update_names())
-            || calls.map(Call::names).any(found)
-            || self.adds().any(|(_, add)| found(add.call.names()))
+        found(self.update_names()) || calls.map(Call::names).any(found) || self.adds().any(|(_, add)| found(add.call.names()))
     }
 
     /// The words that a change of this verb needs.
@@ -176,7 +174,11 @@ impl Platform for Described {
         if asks.verbs.contains(&Verb::Upsert) {
             names.extend(http.create.iter().flat_map(|create| create.call.names()));
             if !asks.by_external_id {
-                faults.push(("pass", "names passes by pass_id, which only a pass that is there has, and the feed may issue passes; write external_id".to_owned()));
+                faults.push((
+                    "pass",
+                    "names passes by pass_id, which only a pass that is there has, and the feed may issue passes; write external_id"
+                        .to_owned(),
+                ));
             }
         }
         if asks.notify.is_some() {
@@ -191,12 +193,16 @@ impl Platform for Described {
         if asks.by_external_id && names.contains("pass_id") && http.find.is_none() {
             faults.push((
                 "pass",
-                "names passes by external_id, and the platform's requests need {{ pass_id }}; write [platform.NAME.find], which finds it".to_owned(),
+                "names passes by external_id, and the platform's requests need {{ pass_id }}; write [platform.NAME.find], which finds it"
+                    .to_owned(),
             ));
         }
         for name in &asks.fields {
             if http.field_named(name).is_some_and(|(field, _)| field.alert) {
-                faults.push(("fields", format!("maps \"{name}\", whose change alerts the holder (alert = true); write it as notify.field instead")));
+                faults.push((
+                    "fields",
+                    format!("maps \"{name}\", whose change alerts the holder (alert = true); write it as notify.field instead"),
+                ));
             }
         }
         for verb in &asks.verbs {
@@ -276,8 +282,7 @@ impl Platform for Described {
         match self.http.field_named(field) {
             Some((found, _)) if found.alert => Ok(()),
             _ => {
-                let known: Vec<&str> =
-                    self.http.fields.iter().filter(|field| field.alert).map(|field| field.name.text.as_str()).collect();
+                let known: Vec<&str> = self.http.fields.iter().filter(|field| field.alert).map(|field| field.name.text.as_str()).collect();
                 Err(format!("is no field that alerts a holder (alert = true); those are: {}", known.join(", ")))
             }
         }

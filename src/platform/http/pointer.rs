@@ -15,7 +15,10 @@ impl Pointer {
             return Ok(Pointer::default());
         }
         let Some(steps) = text.strip_prefix('/') else {
-            return Err(format!("is no place in JSON: it does not begin with \"/\"; write \"/{}\"", text.trim_start_matches("$.").replace('.', "/")));
+            return Err(format!(
+                "is no place in JSON: it does not begin with \"/\"; write \"/{}\"",
+                text.trim_start_matches("$.").replace('.', "/")
+            ));
         };
         let step = |text: &str| {
             let rest = text.replace("~0", "").replace("~1", "");

@@ -35,34 +35,37 @@ impl Probe {
         let base = &self.http.base_url;
         let Some(probe) = &self.http.probe else {
             let message = format!("{base} answers ({status}); its settings have no probe, so that credentials and rights are not proved");
-            return Reach { ok: true, message };
+            return Reach { ok: true, denied: false, message };
         };
         let json = strict::read(body);
         let judged = self.http.answers.judge(status, json.as_ref());
         if judged.class != Class::Applied || judged.silent {
             let words = self.http.answers.message(body);
             let message = match judged.class {
-                Class::NotFound => format!("{base} does not know the probe's address ({status}: {words}); check base_url and probe.request"),
+                Class::NotFound => {
+                    format!("{base} does not know the probe's address ({status}: {words}); check base_url and probe.request")
+                }
                 _ if status == 403 => format!("{base} refuses the credentials' rights (403: {words})"),
                 _ => format!("{base} answers the probe with {status}: {words}"),
             };
-            return Reach { ok: false, message };
+            return Reach { ok: false, denied: status == 403, message };
         }
         let name = probe.name.as_ref().and_then(|place| place.text(&json?)).map(|name| clean(&name)).filter(|name| !name.is_empty());
         match (&probe.name, name) {
-            (Some(_), Some(name)) => Reach { ok: true, message: format!("{base} accepts the credentials of {name}") },
+            (Some(_), Some(name)) => Reach { ok: true, denied: false, message: format!("{base} accepts the credentials of {name}") },
             (Some(place), None) => {
-                let message = format!("{base} answers, but not as its settings say: nothing stands at {place}; check base_url and probe.name");
-                Reach { ok: false, message }
+                let message =
+                    format!("{base} answers, but not as its settings say: nothing stands at {place}; check base_url and probe.name");
+                Reach { ok: false, denied: false, message }
             }
-            (None, _) => Reach { ok: true, message: format!("{base} accepts the credentials") },
+            (None, _) => Reach { ok: true, denied: false, message: format!("{base} accepts the credentials") },
         }
     }
 }
 
 impl Conversation<Reach> for Probe {
     fn next(&mut self, answer: Option<Answer>) -> Step<Reach> {
-        let no = |message: String| Step::Done(Reach { ok: false, message });
+        let no = |message: String| Step::Done(Reach { ok: false, denied: false, message });
         match answer {
             None if self.asked => no("no answer came".to_owned()),
             None => match self.request() {
@@ -73,7 +76,10 @@ impl Conversation<Reach> for Probe {
                 Err(message) => no(message),
             },
             Some(Answer::Http { status, body }) => Step::Done(self.end(status, &body)),
-            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => no(format!("{}: {message}", self.http.base_url)),
+            Some(Answer::Exhausted { message, denied, .. }) => {
+                Step::Done(Reach { ok: false, denied, message: format!("{}: {message}", self.http.base_url) })
+            }
+            Some(Answer::Lost { message }) => no(format!("{}: {message}", self.http.base_url)),
             Some(Answer::Stopped { .. }) => no("stopped before an answer came".to_owned()),
         }
     }

@@ -206,9 +206,9 @@ impl Line {
 
 /// Does every part of the path name something? Behind the last slash may be nothing where the configuration wrote it so.
 fn is_plain(path: &str, open: bool) -> bool {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let path = if open { path.strip_suffix('/').unwrap_or(path) } else { path };
-    (open && path.is_empty()) || path.split('/').all(is_segment)
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = if open { inner.strip_suffix('/').unwrap_or(inner) } else { inner };
+    (open && path == "/") || inner.split('/').all(is_segment)
 }
 
 impl Template {
@@ -240,7 +240,8 @@ impl Default for Body {
 impl Body {
     /// Reads JSON. The error says where it breaks off.
     pub fn parse(text: &str) -> Result<Body, String> {
-        let json: Json = serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}; values stand in quotes: \"{{{{ external_id }}}}\""))?;
+        let json: Json = serde_json::from_str(text)
+            .map_err(|error| format!("is not JSON: {error}; values stand in quotes: \"{{{{ external_id }}}}\""))?;
         Body::of(json)
     }
 

@@ -106,7 +106,14 @@ fn an_add_ends_definitely_only_by_what_is_definite() {
     assert!(matches!(end(answer(200, "{}")), AddEnd::Applied { .. }));
     assert!(matches!(end(answer(422, "{}")), AddEnd::Refused { outcome: Outcome::Refused, .. }));
     assert!(matches!(end(answer(404, "{}")), AddEnd::Refused { outcome: Outcome::Unresolved, .. }));
-    for open in [answer(200, "{"), answer(200, ""), answer(409, "{}"), answer(418, "{}"), answer(501, "{}"), Some(Answer::Lost { message: "x".into() })] {
+    for open in [
+        answer(200, "{"),
+        answer(200, ""),
+        answer(409, "{}"),
+        answer(418, "{}"),
+        answer(501, "{}"),
+        Some(Answer::Lost { message: "x".into() }),
+    ] {
         let shown = format!("{open:?}");
         assert!(matches!(end(open), AddEnd::Lost { .. }), "{shown}");
     }

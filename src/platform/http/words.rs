@@ -70,7 +70,9 @@ impl Http {
         let mut body = under.unwrap_or_else(|| Json::Object(serde_json::Map::new()));
         lay_over(&mut body, template.fill(words)?);
         for Placed { name, json } in values {
-            let Some((field, star)) = self.field_named(name) else { return Err(format!("the platform's fields do not declare \"{name}\"")) };
+            let Some((field, star)) = self.field_named(name) else {
+                return Err(format!("the platform's fields do not declare \"{name}\""));
+            };
             let own = places.iter().find(|(of, _)| of == name || *of == field.name.text).map(|(_, place)| place);
             let place = own.unwrap_or(&field.at).with_name(star);
             if !place.set(&mut body, json.clone()) {

@@ -4,9 +4,9 @@ use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::Scope;
-pub(super) use crate::platform::address::is_segment;
-use crate::platform::address::escape;
 use crate::platform::Request;
+use crate::platform::address::escape;
+pub(super) use crate::platform::address::is_segment;
 use crate::platform::strict;
 use crate::row::Target;
 

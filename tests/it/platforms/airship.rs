@@ -1,12 +1,10 @@
-//! Airship Wallet, by the description that comes with the program (contract, Airship).
+//! Airship Wallet, by the description that comes with the program, against the sandbox's stand-in (contract, Airship).
 
-use std::collections::BTreeSet;
+use passferry::sandbox::{AIRSHIP, Rule, Trouble};
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::rig::harbour::{Plan, SECRET, harbour};
+use crate::rig::harbour::{Harbour, harbour, write_private};
 use crate::rig::promises::check_promises;
-use crate::rig::vendor::{Asked, Reply, Vendor, World, reply};
 
 const SCHEMA: &str = r#"{
   "fieldsMatch": "superset",
@@ -15,105 +13,117 @@ const SCHEMA: &str = r#"{
     { "name": "tx", "type": "string" },
     { "name": "points", "type": "integer" },
     { "name": "seat", "type": "string" },
+    { "name": "until", "type": "date" },
     { "name": "places", "type": "string" },
     { "name": "message", "type": "string" }
   ]
 }
 "#;
 
-/// What the contract says of the service: version header, credentials, one PUT that lays fields over a pass.
-fn wallet(world: &mut World, asked: &Asked) -> Reply {
-    if asked.path == "/token" {
-        let form: BTreeSet<&str> = asked.raw.split('&').collect();
-        let basic = openssl_basic("acme%3A1", SECRET);
-        if asked.header("authorization") != basic || asked.header("accept") != "application/json" || !form.contains("scope=wpas") {
-            return reply(401, &json!({ "error": "invalid_client" }));
-        }
-        return reply(200, &json!({ "access_token": "wallet-token", "token_type": "Bearer", "expires_in": 3600 }));
-    }
-    if asked.header("api-revision") != "1.2" {
-        return reply(406, &json!({ "error": "Api-Revision" }));
-    }
-    let basic = openssl_basic("app-key", SECRET);
-    if asked.header("authorization") != "Bearer wallet-token" && asked.header("authorization") != basic {
-        return reply(401, &json!({ "error": "unauthorized" }));
-    }
-    let Some(id) = asked.behind("/v1/pass/template/4711/id/") else { return reply(404, &json!({})) };
-    let Some(pass) = world.pass(&id) else { return reply(404, &json!({ "error": "no such pass" })) };
-    for part in ["fields", "headers"] {
-        for (name, values) in asked.body[part].as_object().into_iter().flatten() {
-            for (of, value) in values.as_object().unwrap() {
-                pass[part][name][of] = value.clone();
-            }
-        }
-    }
-    if !asked.body["locations"].is_null() {
-        pass["locations"] = asked.body["locations"].clone();
-    }
-    reply(200, &Value::Null).text("")
-}
-
-fn openssl_basic(user: &str, password: &str) -> String {
-    format!("Basic {}", openssl::base64::encode_block(format!("{user}:{password}").as_bytes()))
-}
-
-fn plan(vendor: &Vendor, auth: &str) -> Plan {
-    vendor.world().passes.insert("C-1".to_owned(), json!({ "fields": { "Points": { "value": 1, "label": "P" } } }));
-    harbour()
+/// Passes of one template; `auth` names where the stand-in's secret is.
+fn account(template: &str, auth: &str, secret: &str, more: &[(&str, &str)]) -> Harbour {
+    let mut plan = harbour()
         .folder()
         .schema(SCHEMA)
         .platform("kind", "\"airship\"")
-        .platform("base_url", &format!("\"{}/v1\"", vendor.url()))
-        .platform("template", "\"4711\"")
+        .platform("base_url", "\"http://127.0.0.1:1/v1\"")
+        .platform("template", &format!("{template:?}"))
         .platform("key", "")
         .platform("secret", "")
         .platform("program", "")
         .platform("auth", auth)
+        .platform("settling", "\"5s\"")
         .platform("fields.\"fields.Points\"", "{ kind = \"integer\", at = \"/fields/Points/value\" }")
+        .platform("fields.\"fields.expirationDate\"", "{ kind = \"date\", at = \"/fields/expirationDate/value\" }")
         .feed("fields.points", "")
         .feed("fields.\"metaData.tier\"", "")
         .feed("fields.\"person.emailAddress\"", "")
         .feed("fields.\"fields.Points\"", "\"points\"")
+        .feed("fields.\"fields.expirationDate\"", "\"until\"")
         .feed("fields.\"headers.Seat No\"", "\"seat\"")
-        .feed("fields.locations", "\"places\"")
+        .feed("fields.locations", "\"places\"");
+    for (key, value) in more {
+        plan = plan.feed(key, value);
+    }
+    let harbour = plan.start();
+    write_private(&harbour.home.path().join("airship"), secret);
+    let base = harbour.sandbox.base_url_of(AIRSHIP);
+    harbour.change_config(|text| {
+        text.replace("http://127.0.0.1:1/v1", &format!("{base}/v1")).replace("TOKENS", &format!("{base}/oauth2/token"))
+    });
+    harbour
 }
 
+const TOKEN: &str = "{ token_url = \"TOKENS\", client_id = \"sandbox-client\", client_secret = { file = \"airship\" } }";
+const BASIC: &str = "{ user = \"sandbox-key\", password = { file = \"airship\" } }";
+
+/// The secret has letters that must be URL-encoded before they go into the Basic header of the token request.
 #[test]
 fn a_pass_is_updated_by_template_and_external_id_with_a_token() {
-    let vendor = Vendor::start(wallet);
-    let auth = format!("{{ token_url = \"{}/token\", client_id = \"acme:1\", client_secret = {{ file = \"secret\" }} }}", vendor.url());
-    let harbour = plan(&vendor, &auth).start();
-    harbour.deliver("one.csv", "id,points,seat,places\nC-1,120,12 A,\"[{\"\"latitude\"\":48.1,\"\"longitude\"\":2.2}]\"\nC-2,1,,\n");
+    let harbour = account("1002", TOKEN, "sandbox:secret+/%", &[]);
+    let kept = json!({ "Points": { "value": 1, "label": "P" } });
+    let passes = [json!({ "externalId": "C-1", "template": "1002", "fields": kept }), json!({ "externalId": "C/3 é", "template": "1002" })];
+    harbour.sandbox.seed(AIRSHIP, passes).unwrap();
+    harbour.sandbox.seed(AIRSHIP, [json!({ "externalId": "C-4", "template": "1002", "installed": false })]).unwrap();
+    harbour.sandbox.faults().change(|faults| faults.airship.token.calls = Some(2));
+    let places = "\"[{\"\"latitude\"\":48.1,\"\"longitude\"\":2.2}]\"";
+    harbour.deliver("one.csv", format!("id,points,seat,until,places\nC-1,120,12 A,2026-12-31,{places}\nC/3 é,7,,,\nC-2,1,,,\nC-4,1,,,\n"));
     harbour.once().exits(1);
     let errors = harbour.errors("one");
-    assert_eq!((errors.len(), errors[0]["_outcome"].as_str()), (1, "unresolved"), "{errors:?}");
-    let world = vendor.world();
-    let expected = json!({
-        "fields": { "Points": { "value": 120, "label": "P" } },
-        "headers": { "Seat No": { "value": "12 A" } },
-        "locations": [{ "latitude": 48.1, "longitude": 2.2 }],
-    });
-    assert_eq!(world.passes["C-1"], expected, "what an update leaves out stays");
-    drop(world);
+    let ends: Vec<(&str, &str)> = errors.iter().map(|line| (line["id"].as_str(), line["_outcome"].as_str())).collect();
+    assert_eq!(ends, [("C-2", "unresolved"), ("C-4", "unresolved")], "{errors:?}");
+    let pass = harbour.sandbox.pass(AIRSHIP, "1002/C-1").or_else(|| harbour.sandbox.pass(AIRSHIP, "C-1")).unwrap();
+    let fields = json!({ "Points": { "value": 120, "label": "P" }, "expirationDate": { "value": "2026-12-31" } });
+    assert_eq!(pass["fields"], fields, "what an update leaves out stays");
+    assert_eq!(pass["headers"], json!({ "Seat No": { "value": "12 A" } }));
+    assert_eq!(pass["locations"], json!([{ "latitude": 48.1, "longitude": 2.2 }]));
     check_promises(&harbour);
 }
 
-/// Contract, lock-screen text: it travels as a field's value, with the words in which the change is shown.
+/// Contract, lock-screen text: it travels as a field's value, with the words in which the change is shown. Nothing tells afterwards
+/// whether it was shown, so that a lost answer is in doubt.
 #[test]
 fn a_notification_is_a_changed_field_with_its_change_message_and_is_sent_once() {
-    let vendor = Vendor::start(|world, asked| {
-        let answer = wallet(world, asked);
-        if asked.raw.contains("changeMessage") { answer.cut() } else { answer }
-    });
-    let plan = plan(&vendor, "{ user = \"app-key\", password = { file = \"secret\" } }").feed("add.transaction_id", "\"tx\"");
-    let plan = plan.feed("notify.message", "\"message\"").feed("notify.field", "\"alerts.News\"").feed("notify.kind", "\"transactional\"");
-    let harbour = plan.platform("settling", "\"50ms\"").start();
-    harbour.deliver("one.csv", "id,tx,points,message\nC-1,a,5,Sale today\n");
+    let notify = [
+        ("add.transaction_id", "\"tx\""),
+        ("notify.message", "\"message\""),
+        ("notify.field", "\"alerts.News\""),
+        ("notify.kind", "\"transactional\""),
+        ("fields.locations", ""),
+    ];
+    let harbour = account("1001", BASIC, "sandbox-secret", &notify);
+    harbour.sandbox.seed(AIRSHIP, ["C-1", "C-2"].map(|id| json!({ "externalId": id }))).unwrap();
+    harbour.deliver("one.csv", "id,tx,message\nC-1,a,Sale today\n");
+    harbour.once().exits(0);
+    let news = |id: &str| {
+        harbour.sandbox.pass(AIRSHIP, &format!("1001/{id}")).or_else(|| harbour.sandbox.pass(AIRSHIP, id)).unwrap()["fields"]["News"]
+            .clone()
+    };
+    assert_eq!(news("C-1"), json!({ "changeMessage": "%@", "value": "Sale today" }));
+    harbour.sandbox.faults().change(|faults| faults.rules.push(Rule::new(Trouble::DropAfter).id("C-2").next(1)));
+    harbour.deliver("two.csv", "id,tx,message\nC-2,b,Sale today\n");
     harbour.once().exits(1);
-    assert_eq!(harbour.errors("one")[0]["_outcome"], "in-doubt", "nothing tells whether it was shown");
-    let world = vendor.world();
-    assert_eq!(world.passes["C-1"]["fields"]["News"], json!({ "changeMessage": "%@", "value": "Sale today" }));
-    assert_eq!(world.writes().iter().filter(|asked| asked.raw.contains("changeMessage")).count(), 1);
-    drop(world);
+    assert_eq!(harbour.errors("two")[0]["_outcome"], "in-doubt");
+    assert_eq!(news("C-2")["value"], "Sale today");
+    let sent = harbour.sandbox.requests().select(|entry| entry.path.contains("C-2")).len();
+    assert_eq!(sent, 1, "it was sent once");
     check_promises(&harbour);
+}
+
+#[test]
+fn check_reach_tells_wrong_credentials_from_a_wrong_address() {
+    let harbour = account("1001", TOKEN, "another", &[]);
+    let said = |words: &str| {
+        let out = harbour
+            .command(&["check", "--reach"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert!(matches!(out.status.code(), Some(69 | 77)) && text.contains(words), "{:?} {text}", out.status.code());
+    };
+    said("the token endpoint refuses us");
+    harbour.change_config(|text| text.replace("/oauth2/token", "/oauth3/token"));
+    said("the token endpoint refuses us (status 404");
 }

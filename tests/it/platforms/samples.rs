@@ -1,146 +1,94 @@
-//! The worked examples of `samples/platforms/`, as they stand but for the address: each connects a platform without code.
+//! The worked examples of `samples/platforms/`, as they stand but for address and credentials, against the sandbox's stand-ins.
 
 use std::path::Path;
 
+use passferry::sandbox::{PASSENTRY, Rule, TILLS, Trouble, tills};
 use serde_json::json;
 
-use crate::rig::harbour::{Harbour, SECRET, harbour};
+use crate::rig::harbour::{Harbour, harbour, write_private};
 use crate::rig::promises::check_promises;
-use crate::rig::vendor::{Vendor, reply};
 
-/// A harbour that runs an example with these texts of it replaced.
-fn example(name: &str, changes: &[(&str, &str)]) -> Harbour {
+/// A harbour that runs an example at a stand-in: these addresses of it become the stand-in's, and its secret is this one.
+fn example(name: &str, platform: &str, addresses: &[(&str, &str)], secret: &str) -> Harbour {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/platforms");
     let harbour = harbour().folder().unmodelled().start();
     std::fs::copy(folder.join("passes.json"), harbour.home.path().join("passes.json")).unwrap();
+    write_private(&harbour.home.path().join("example-secret"), secret);
     let mut text = std::fs::read_to_string(folder.join(name)).unwrap();
-    for (from, to) in changes {
+    for (from, behind) in addresses {
         assert!(text.contains(from), "{name} does not hold {from}");
-        text = text.replace(from, to);
+        text = text.replace(from, &format!("{}{behind}", harbour.sandbox.base_url_of(platform)));
     }
-    let quick = "quiet = \"150ms\"\nguard = { first_file = false }\npattern = ";
-    let text = text.replace("path = \"files\"", "path = \"server/in\"\npoll = \"1s\"").replace("pattern = ", quick);
+    let (before, rest) = text.split_once("{ env = ").unwrap();
+    let (_, rest) = rest.split_once('}').unwrap();
+    let text = format!("{before}{{ file = \"example-secret\" }}{rest}");
+    let quick = "inbox = \"in\"\nquiet = \"150ms\"\nguard = { first_file = false }\n";
+    let text = text.replace("path = \"files\"", "path = \"server\"\npoll = \"1s\"").replace("inbox = \"passes\"\n", quick);
     harbour.change_config(|_| text);
     harbour
 }
 
 #[test]
 fn the_example_of_one_patch_for_everything_runs() {
-    let vendor = Vendor::start(|world, asked| {
-        let Some(id) = asked.behind("/api/v1/passes/") else { return reply(200, &json!({})) };
-        if asked.header("authorization") != format!("Bearer {SECRET}") {
-            return reply(401, &json!({ "error": "no" }));
-        }
-        let Some(pass) = world.pass(&id) else { return reply(404, &json!({ "message": "no such pass" })) };
-        for (name, field) in asked.body["pass"].as_object().into_iter().flatten() {
-            pass[name] = field["value"].clone();
-        }
-        if !asked.body["message"].is_null() {
-            pass["told"] = asked.body["message"].clone();
-        }
-        reply(200, &json!({ "data": { "id": "u-1", "type": "pass", "attributes": { "extId": id } } }))
-    });
-    vendor.world().passes.insert("C-1".to_owned(), json!({}));
-    let url = format!("{}/api/v1", vendor.url());
-    let harbour = example("passentry.toml", &[("https://api.passentry.com/api/v1", &url), ("{ env = \"PASSENTRY_TOKEN\" }", "{ file = \"secret\" }")]);
-    harbour.deliver("passes_1.csv", "id,transaction_id,points,tier,message\nC-1,a,120,gold,Welcome\nC-2,b,1,gold,\n");
-    harbour.once().exits(1);
-    assert_eq!(harbour.errors("passes_1")[0]["_outcome"], "unresolved");
-    assert_eq!(vendor.world().passes["C-1"], json!({ "points": 120, "tier": "gold", "told": "Welcome" }));
-    harbour.elsewhere.replace(vendor.effects());
-    check_promises(&harbour);
-}
-
-/// Every first answer of an earn is lost, and none is in doubt.
-#[test]
-fn the_example_of_keys_runs() {
-    let vendor = Vendor::start(|world, asked| {
-        if asked.header("x-partner") != "acme" || asked.header("x-api-key") != SECRET {
-            return reply(401, &json!({ "message": "no" }));
-        }
-        let path = asked.behind("/partner/passes/").unwrap_or_default();
-        let key = asked.header("idempotency-key").to_owned();
-        if let Some((body, first)) = world.answered.get(&key) {
-            return if *body == asked.raw { first.clone() } else { reply(409, &json!({ "message": "another body" })) };
-        }
-        let answer = match (&*asked.method, path.strip_prefix("ref:")) {
-            ("GET", Some(id)) => return world.pass(id).map_or_else(|| reply(404, &json!({})), |pass| reply(200, pass)),
-            ("PUT", None) => {
-                let Some(pass) = world.passes.values_mut().find(|pass| pass["id"] == path.as_str()) else { return reply(404, &json!({})) };
-                if asked.body["version"].as_i64() <= pass["version"].as_i64() {
-                    return reply(409, &json!({ "message": "version" }));
-                }
-                *pass = asked.body.clone();
-                reply(200, pass)
-            }
-            ("POST", Some(rest)) => {
-                let id = rest.strip_suffix("/points").unwrap();
-                let Some(pass) = world.pass(id) else { return reply(404, &json!({})) };
-                pass["points"] = json!(pass["points"].as_i64().unwrap_or(0) + asked.body["delta"].as_i64().unwrap());
-                *world.effects.entry(asked.body["reference"].as_str().unwrap().to_owned()).or_default() += 1;
-                reply(200, &json!({}))
-            }
-            _ => return reply(200, &json!({ "name": "Acme" })),
-        };
-        world.answered.insert(key, (asked.raw.clone(), answer.clone()));
-        if asked.method == "POST" { answer.cut() } else { answer }
-    });
-    vendor.world().passes.insert("C-1".to_owned(), json!({ "id": "p1", "reference": "C-1", "version": 4, "design": "blue" }));
-    let url = format!("{}/partner", vendor.url());
-    let harbour = example("keys.toml", &[("https://wallet.example.com/partner", &url), ("{ env = \"WALLET_KEY\" }", "{ file = \"secret\" }")]);
-    harbour.deliver("passes_1.csv", "id,points,tier\nC-1,100,gold\n");
-    harbour.once().exits(0);
-    let expected = json!({ "id": "p1", "reference": "C-1", "version": 5, "design": "blue", "points": 100, "tier": "gold" });
-    assert_eq!(vendor.world().passes["C-1"], expected);
-    harbour.deliver("points_1.csv", "id,transaction_id,points\nC-1,a,5\nC-1,b,7\nC-2,c,1\n");
-    harbour.once().exits(1);
-    assert_eq!(harbour.errors("points_1").len(), 1, "only the pass that is not there");
-    assert_eq!(vendor.world().passes["C-1"]["points"], 112);
-    harbour.elsewhere.replace(vendor.effects());
-    check_promises(&harbour);
-}
-
-#[test]
-fn the_example_of_a_batch_runs() {
-    let vendor = Vendor::start(|world, asked| {
-        if asked.path == "/token" {
-            return reply(200, &json!({ "access_token": "t", "token_type": "bearer", "expires_in": 600 }));
-        }
-        if asked.header("authorization") != "Bearer t" {
-            return reply(401, &json!({}));
-        }
-        if asked.path != "/passes/batch" {
-            return reply(200, &json!({}));
-        }
-        world.count += 1;
-        let mut results = Vec::new();
-        for item in asked.body["items"].as_array().unwrap() {
-            let id = item["ref"].as_str().unwrap().to_owned();
-            if id == "C-9" {
-                results.push(json!({ "ref": id, "status": 200, "error": { "code": "NO_SUCH_PASS", "text": "unknown" } }));
-            } else if id == "C-2" && world.count == 1 {
-                results.push(json!({ "ref": id, "status": 200, "error": { "code": "LOCKED" } }));
-            } else {
-                world.passes.insert(id.clone(), item["values"].clone());
-                results.push(json!({ "ref": id, "status": 200 }));
-            }
-        }
-        results.reverse();
-        reply(200, &json!({ "results": results }))
-    });
-    let changes = [
-        ("https://api.bulk.example.com", vendor.url()),
-        ("https://login.bulk.example.com/token", format!("{}/token", vendor.url())),
-        ("{ env = \"BULK_SECRET\" }", "{ file = \"secret\" }".to_owned()),
-    ];
-    let changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (*from, to.as_str())).collect();
-    let harbour = example("batch.toml", &changes);
-    harbour.deliver("passes_1.csv", "id,points,tier\nC-1,1,a\nC-2,2,b\nC-9,3,c\nC-3,4,d\n");
+    let harbour = example("passentry.toml", PASSENTRY, &[("https://api.passentry.com/api/v1", "/api/v1")], "sandbox-key");
+    harbour.sandbox.seed(PASSENTRY, [json!({ "extId": "C-1" }), json!({ "extId": "C 2 é" })]).unwrap();
+    harbour.deliver("passes_1.csv", "id,transaction_id,points,tier,message\nC-1,a,120,gold,\nC 2 é,b,7,,\nC-9,c,1,gold,\n");
     harbour.once().exits(1);
     let errors = harbour.errors("passes_1");
-    assert_eq!((errors.len(), errors[0]["id"].as_str(), errors[0]["_outcome"].as_str()), (1, "C-9", "unresolved"), "{errors:?}");
-    for (n, tier) in [(1, "a"), (2, "b")] {
-        assert_eq!(vendor.world().passes[&format!("C-{n}")], json!({ "points": n, "tier": tier }));
+    assert_eq!((errors.len(), errors[0]["_outcome"].as_str()), (1, "unresolved"), "{errors:?}");
+    let content = |id: &str| harbour.sandbox.pass(PASSENTRY, id).unwrap()["attributes"]["passContent"].clone();
+    assert_eq!(content("C-1"), json!({ "points": { "value": 120 }, "tier": { "value": "gold" } }));
+    assert_eq!(content("C 2 é"), json!({ "points": { "value": 7 } }));
+    check_promises(&harbour);
+}
+
+/// D1, D5, D12: lost answers of earns, lost answers of writes, and another program that was faster.
+#[test]
+fn the_example_of_keys_runs() {
+    let harbour = example("keys.toml", TILLS, &[("https://wallet.example.com/partner", "")], "sandbox-key");
+    harbour.sandbox.seed(TILLS, (1..=4).map(|n| json!({ "reference": format!("C-{n}"), "fields": { "design": "blue" } }))).unwrap();
+    harbour.sandbox.faults().change(|faults| {
+        faults.tills.auth = tills::Auth::ApiKey;
+        faults.rules.push(Rule::new(Trouble::DropAfter).id("C-1").method("PUT").next(1));
+        faults.rules.push(Rule::new(Trouble::DropAfter).id("C-1").path("credit").next(1));
+        faults.rules.push(Rule::new(Trouble::answer(504, "{}")).id("C-2").path("credit").next(1));
+        faults.rules.push(Rule::new(Trouble::TruncatedBody).id("C-3").path("credit").next(1));
+    });
+    harbour.deliver("passes_1.csv", "id,tier\nC-1,gold\nC-2,silver\n");
+    harbour.once().exits(0);
+    let pass = |id: &str| harbour.sandbox.pass(TILLS, id).unwrap();
+    assert_eq!(pass("C-1")["fields"], json!({ "design": "blue", "tier": "gold" }), "what is not mapped is kept");
+    assert_eq!(pass("C-1")["version"], 2, "a write whose answer was lost is not carried out twice");
+    harbour.deliver("points_1.csv", "id,transaction_id,points\nC-1,a,5\nC-1,b,7\nC-2,c,1\nC-3,d,2\nC-9,e,3\n");
+    harbour.once().exits(1);
+    let errors = harbour.errors("points_1");
+    assert_eq!((errors.len(), errors[0]["_outcome"].as_str()), (1, "unresolved"), "{errors:?}");
+    let balances: Vec<f64> = ["C-1", "C-2", "C-3"].iter().map(|id| pass(id)["balance"].as_f64().unwrap()).collect();
+    assert_eq!(balances, [12.0, 1.0, 2.0]);
+    check_promises(&harbour);
+}
+
+/// D7: results in another order, some refused, some to be tried again.
+#[test]
+fn the_example_of_a_batch_runs() {
+    let harbour = example("batch.toml", TILLS, &[("https://api.bulk.example.com", "")], "sandbox-secret");
+    harbour.sandbox.seed(TILLS, (1..=250).map(|n| json!({ "reference": format!("C-{n}") }))).unwrap();
+    harbour.sandbox.faults().change(|faults| {
+        faults.tills.auth = tills::Auth::Oauth2;
+        faults.tills.batch_status = 207;
+        faults.rules.push(Rule::new(Trouble::Status { code: 503, message: None }).id("C-7").next(1));
+        faults.rules.push(Rule::new(Trouble::Status { code: 422, message: Some("no such tier".to_owned()) }).id("C-8"));
+    });
+    let rows: String = (1..=251).map(|n| format!("C-{n},{n},t{n}\n")).collect();
+    harbour.deliver("passes_1.csv", format!("id,points,tier\n{rows}"));
+    harbour.once().exits(1);
+    let errors = harbour.errors("passes_1");
+    let ends: Vec<(&str, &str)> = errors.iter().map(|line| (line["id"].as_str(), line["_outcome"].as_str())).collect();
+    assert_eq!(ends, [("C-8", "refused"), ("C-251", "unresolved")], "{errors:?}");
+    assert!(errors[0]["_problems"].contains("no such tier"), "{errors:?}");
+    for n in (1..=250).filter(|n| *n != 8) {
+        let fields = harbour.sandbox.pass(TILLS, &format!("C-{n}")).unwrap()["fields"].clone();
+        assert_eq!(fields, json!({ "points": n, "tier": format!("t{n}") }), "C-{n}");
     }
     check_promises(&harbour);
 }

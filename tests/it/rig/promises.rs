@@ -273,7 +273,8 @@ fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
                     continue;
                 }
                 let here: u64 = effects.iter().filter(|effect| effect.event == key).map(|effect| effect.times).sum();
-                let times = here + harbour.elsewhere.borrow().iter().filter(|(other, _)| *other == key).map(|(_, times)| times).sum::<u64>();
+                let times =
+                    here + harbour.elsewhere.borrow().iter().filter(|(other, _)| *other == key).map(|(_, times)| times).sum::<u64>();
                 let fits = match (state, &note.settled) {
                     // What a person decided is theirs; twice is wrong whatever they decided.
                     (_, Some(_)) | (KeyState::InDoubt, None) => times <= 1,

@@ -14,7 +14,9 @@ const SCOPE: &str = "wpas";
 impl Check<'_> {
     pub(super) fn airship(&mut self, key: &Key, platform: &written::Platform) -> Option<Arc<Http>> {
         let (base_url, token_url) = match (platform.region, &platform.base_url) {
-            (Some(Region::Us), None) => (Some("https://wallet-api.urbanairship.com/v1".to_owned()), Some("https://oauth2.asnapius.com/token")),
+            (Some(Region::Us), None) => {
+                (Some("https://wallet-api.urbanairship.com/v1".to_owned()), Some("https://oauth2.asnapius.com/token"))
+            }
             (Some(Region::Eu), None) => (Some("https://wallet-api.asnapieu.com/v1".to_owned()), Some("https://oauth2.asnapieu.com/token")),
             (None, Some(text)) => (self.address(&key.child("base_url"), text), None),
             (Some(Region::Us | Region::Eu), Some(_)) => {
@@ -39,6 +41,7 @@ impl Check<'_> {
             self.fault(&key.child("template"), message);
             return None;
         }
+        base_url.as_ref()?;
         let described = with(platform, &preset(&template), token_url);
         if described.auth.is_none() {
             let message = "is missing; write auth = { client_id = \"ID\", client_secret = { env = \"NAME\" } }, or user (the app key) and password (the master secret)";

@@ -54,9 +54,21 @@ impl Check<'_> {
         let batch = platform.batch.as_ref().and_then(|batch| self.batch(&key.child("batch"), batch, platform));
         let answers = self.answers(&key.child("answers"), platform.answers.as_ref());
         let probe = platform.probe.as_ref().and_then(|probe| self.probe(&key.child("probe"), probe));
-        let written = [&platform.update, &platform.create, &platform.expire, &platform.void, &platform.earn, &platform.burn, &platform.redeem, &platform.notify];
+        let written = [
+            &platform.update,
+            &platform.create,
+            &platform.expire,
+            &platform.void,
+            &platform.earn,
+            &platform.burn,
+            &platform.redeem,
+            &platform.notify,
+        ];
         if written.iter().all(|call| call.is_none()) && platform.batch.is_none() && !self.document.pruned_within(key) {
-            self.fault(key, "does nothing to a pass; write [platform.NAME.update] with request = \"PATCH /passes/{{ external_id }}\"".into());
+            self.fault(
+                key,
+                "does nothing to a pass; write [platform.NAME.update] with request = \"PATCH /passes/{{ external_id }}\"".into(),
+            );
         }
         if self.faults.len() > before {
             return None;
@@ -111,7 +123,10 @@ impl Check<'_> {
         for (name, text) in headers {
             let here = key.child(name);
             if text.contains("{{") {
-                self.fault(&here, "has a value of a row, which headers of every request have not; write it in the headers of a request".into());
+                self.fault(
+                    &here,
+                    "has a value of a row, which headers of every request have not; write it in the headers of a request".into(),
+                );
                 continue;
             }
             let Some(name) = self.header_name(&here, name, text) else { continue };
@@ -137,7 +152,10 @@ impl Check<'_> {
         let secret = ["authorization", "proxy-authorization", "cookie"].contains(&lower)
             || ["key", "token", "secret", "password"].iter().any(|ending| lower.ends_with(ending));
         if secret && !text.contains("{{") {
-            let message = format!("looks like a secret, which is never a value in this file; write auth = {{ header = {}, key = {{ env = \"NAME\" }} }}", quoted(name));
+            let message = format!(
+                "looks like a secret, which is never a value in this file; write auth = {{ header = {}, key = {{ env = \"NAME\" }} }}",
+                quoted(name)
+            );
             self.fault(key, message);
             return None;
         }

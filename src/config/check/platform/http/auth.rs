@@ -47,7 +47,8 @@ impl Check<'_> {
                 let name = self.required(&here.child("header"), auth.header.as_ref(), "header = \"X-Api-Key\"");
                 let secret = self.secret_of(&here, "key", auth.key.as_ref());
                 let name = name.and_then(|name| {
-                    let parsed = name.parse().map_err(|_| format!("{} is not the name of a header; write such as \"X-Api-Key\"", quoted(&name)));
+                    let parsed =
+                        name.parse().map_err(|_| format!("{} is not the name of a header; write such as \"X-Api-Key\"", quoted(&name)));
                     self.good(&here.child("header"), parsed)
                 });
                 Some(Auth::Header { name: name?, key: secret? })

@@ -153,12 +153,16 @@ impl Check<'_> {
         };
         for (name, given) in [("whole", whole.is_some()), ("creates", call.creates == Some(true))] {
             if given && platform.find.is_none() {
-                let message = "needs the pass to be found first; write [platform.NAME.find], with request = \"GET /passes/{{ external_id }}\"";
+                let message =
+                    "needs the pass to be found first; write [platform.NAME.find], with request = \"GET /passes/{{ external_id }}\"";
                 self.fault(&here.child(name), message.into());
             }
         }
         if call.creates == Some(true) && platform.create.is_some() {
-            self.fault(&here.child("creates"), "stands beside create, so that passes would be issued in two ways; remove one of them".into());
+            self.fault(
+                &here.child("creates"),
+                "stands beside create, so that passes would be issued in two ways; remove one of them".into(),
+            );
         }
         Some(Update { call: meant, whole, creates: call.creates.unwrap_or(false) })
     }
@@ -276,7 +280,8 @@ impl Check<'_> {
             Some(text) => Some(self.place(&key.child("list"), text)?),
         };
         let pass = find.pass.as_ref().map_or(Some(Pointer::default()), |text| self.place(&key.child("pass"), text));
-        let pass_id = self.required(&key.child("pass_id"), find.pass_id.as_ref(), "pass_id = \"/id\", where the platform's identifier stands")?;
+        let pass_id =
+            self.required(&key.child("pass_id"), find.pass_id.as_ref(), "pass_id = \"/id\", where the platform's identifier stands")?;
         let pass_id = self.inner_place(&key.child("pass_id"), &pass_id);
         let external_id = self.pointer(key, "external_id", find.external_id.as_ref())?;
         let absent = match &find.absent {

@@ -109,9 +109,10 @@ fn format(text: &str) -> Result<Format, String> {
     match text {
         "seconds" => Ok(Format::Seconds),
         "milliseconds" => Ok(Format::Milliseconds),
-        _ if StrftimeItems::new(text).any(|item| matches!(item, Item::Error)) || !text.contains('%') => {
-            Err(format!("{} is no form of a date; write strftime conversions such as \"%Y-%m-%d\", or \"seconds\" or \"milliseconds\"", quoted(text)))
-        }
+        _ if StrftimeItems::new(text).any(|item| matches!(item, Item::Error)) || !text.contains('%') => Err(format!(
+            "{} is no form of a date; write strftime conversions such as \"%Y-%m-%d\", or \"seconds\" or \"milliseconds\"",
+            quoted(text)
+        )),
         _ => Ok(Format::Text(text.to_owned())),
     }
 }
