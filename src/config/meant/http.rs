@@ -280,13 +280,16 @@ pub enum Class {
     Unlisted,
 }
 
+/// Codes by what they mean.
+pub type Codes = Vec<(Class, Vec<String>)>;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers {
     pub statuses: Vec<(Class, Vec<RangeInclusive<u16>>)>,
     /// Where an answer that was accepted says whether it was applied, and the words that say so.
     pub success: Option<(Pointer, Vec<String>)>,
     /// Where an answer has a code of the platform's own, and what codes mean; they count more than the status.
-    pub codes: Option<(Pointer, Vec<(Class, Vec<String>)>)>,
+    pub codes: Option<(Pointer, Codes)>,
     /// Where the platform's words stand; the first that is there counts.
     pub messages: Vec<Pointer>,
 }

@@ -86,7 +86,7 @@ impl Http {
         let how = self.adding(add.key.kind)?;
         match (self.key_ends(add), &how.read_back) {
             (Some(end), _) => Some(Box::new(Repeat { http: self.clone(), add: add.clone(), end, tries: 0 })),
-            (None, Some(look)) => Some(Box::new(Look { http: self.clone(), add: add.clone(), look: look.clone(), unread: 0 })),
+            (None, Some(look)) => Some(Box::new(Look { http: self.clone(), add: add.clone(), how: look.clone(), unread: 0 })),
             (None, None) => None,
         }
     }
@@ -215,7 +215,7 @@ impl Conversation<Proof> for Repeat {
 struct Look {
     http: Arc<Http>,
     add: Addition,
-    look: LookUp,
+    how: LookUp,
     unread: u32,
 }
 
@@ -225,7 +225,7 @@ impl Look {
         let mut words = of_pass(&self.add.target, pass_id);
         words.set("reference", &self.add.reference);
         set_key(&mut words, &self.add.key.to_string());
-        self.http.request(&self.look.line, &[], None, &words)
+        self.http.request(&self.how.line, &[], None, &words)
     }
 
     fn send(&self) -> Step<Proof> {
@@ -236,7 +236,7 @@ impl Look {
     }
 
     fn absent(&self, words: &str) -> Step<Proof> {
-        Step::Done(if self.look.absence_proves {
+        Step::Done(if self.how.absence_proves {
             Proof::NotApplied(words.to_owned())
         } else {
             Proof::Unknown(format!("{words}, which proves nothing while read_back.absent is \"unknown\""))
@@ -252,8 +252,8 @@ impl Look {
             _ => return Step::Done(Proof::Unknown(clean(&format!("the look is refused ({status}): {}", self.http.answers.quoted(body))))),
         }
         let key = self.add.key.to_string();
-        let ours = |event: &Json| self.look.key.text(event).is_some_and(|text| text == key || text == self.uuid());
-        let events: Option<Vec<&Json>> = match (&json, &self.look.list) {
+        let ours = |event: &Json| self.how.key.text(event).is_some_and(|text| text == key || text == self.uuid());
+        let events: Option<Vec<&Json>> = match (&json, &self.how.list) {
             (None, _) => None,
             (Some(json), None) => Some(vec![json]),
             (Some(json), Some(list)) => list.get(json).and_then(Json::as_array).map(|items| items.iter().collect()),

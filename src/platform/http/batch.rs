@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::change::{Apply, End, Work, refusal, without_answer};
 use super::find::READS;
-use super::words::{of_pass, set_key};
+use super::words::{hex, of_pass, set_key};
 use crate::config::meant::http::{Batch, Class, Http};
 use crate::outcome::{Code, Outcome};
 use crate::platform::{Answer, ChangeResult, Conversation, Request, Step, strict};
@@ -123,7 +123,7 @@ impl Batched {
     fn hear(&mut self, batch: &Batch, mut group: Group, answer: Answer) {
         let (status, body) = match answer {
             Answer::Http { status, body } => (status, body),
-            Answer::Exhausted { .. } if group.items.len() > 1 => return self.halve(group),
+            Answer::Exhausted { .. } if group.items.len() > 1 => return self.halve(&group),
             other => return self.end_all(&group.items, &without_answer(&other)),
         };
         let json = strict::read(&body);
@@ -144,7 +144,7 @@ impl Batched {
                 self.again(group, &end);
             }
             // One bad item may be what the whole is refused for.
-            _ if group.items.len() > 1 => self.halve(group),
+            _ if group.items.len() > 1 => self.halve(&group),
             (class, _) => {
                 let end = refusal(class, self.http.answers.message(&body));
                 self.end_all(&group.items, &end);
@@ -175,7 +175,7 @@ impl Batched {
                     let judged = self.http.answers.judge(status, Some(result));
                     match judged.class {
                         Class::Applied if judged.silent => {
-                            left.push((index, unproven("the result does not say whether it was applied"), false))
+                            left.push((index, unproven("the result does not say whether it was applied"), false));
                         }
                         Class::Applied => self.end(index, (Outcome::Applied, None, String::new())),
                         class @ (Class::Retry | Class::SlowDown | Class::Conflict) => {
@@ -204,7 +204,7 @@ impl Batched {
         if group.tries < READS { self.groups.push_front(group) } else { self.end_all(&group.items, otherwise) }
     }
 
-    fn halve(&mut self, group: Group) {
+    fn halve(&mut self, group: &Group) {
         let (first, second) = group.items.split_at(group.items.len().div_ceil(2));
         for half in [second, first] {
             self.groups.push_front(Group { items: half.to_vec(), tries: group.tries, pause: false });
@@ -227,7 +227,7 @@ fn digest(list: &[Json]) -> String {
         hasher.update(item.to_string());
         hasher.update(b"\n");
     }
-    hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize()[..16])
 }
 
 impl Conversation<Vec<ChangeResult>> for Batched {

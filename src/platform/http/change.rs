@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::fields::FIELDS;
 use super::find::{PASS, READS};
 use super::template::Words;
-use super::words::{Placed, of_pass, set_key};
+use super::words::{Placed, hex, of_pass, set_key};
 use crate::config::meant::http::{Call, Class, Http};
 use crate::outcome::{Code, Outcome};
 use crate::platform::judge::{WEB_PAGE, clean};
@@ -72,9 +72,7 @@ impl Work {
             hasher.update(format!("{name}={json}\n"));
         }
         hasher.update(self.found.as_ref().map(ToString::to_string).unwrap_or_default());
-        let digest = hasher.finalize();
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        set_key(&mut words, &format!("s{hex}"));
+        set_key(&mut words, &format!("s{}", hex(&hasher.finalize()[..16])));
         words
     }
 

@@ -17,8 +17,8 @@ impl Http {
     /// The declaration of a field and what its `*` stands for. A name that is declared itself counts before one with a `*`.
     pub(super) fn field_named<'n>(&self, name: &'n str) -> Option<(&Field, &'n str)> {
         let found = |star: bool| {
-            let declared = self.fields.iter().filter(move |field| field.name.text.contains('*') == star);
-            declared.filter_map(|field| Some((field, field.name.matches(name)?))).next()
+            let mut declared = self.fields.iter().filter(move |field| field.name.text.contains('*') == star);
+            declared.find_map(|field| Some((field, field.name.matches(name)?)))
         };
         found(false).or_else(|| found(true))
     }

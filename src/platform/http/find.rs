@@ -46,14 +46,14 @@ impl Http {
         let json = json?;
         let Some(list) = &find.list else {
             // One pass was asked for and answered: it must be that one.
-            let found = self.read(find, &json)?;
+            let found = read(find, &json)?;
             return if is_meant(find, target, &found) { Some(finding(find, found)) } else { None };
         };
         let Some(Json::Array(items)) = list.get(&json) else { return None };
         let mut passes: Vec<Found> = Vec::new();
         for item in items {
             // An item that is no pass is a listing that proves nothing: the pass may be in it.
-            let found = self.read(find, item)?;
+            let found = read(find, item)?;
             let known = passes.iter().any(|other| other.pass_id == found.pass_id);
             if is_meant(find, target, &found) && !known && !is_absent(find, &found.state[PASS]) {
                 passes.push(found);
@@ -66,13 +66,6 @@ impl Http {
         })
     }
 
-    fn read(&self, find: &Find, json: &Json) -> Option<Found> {
-        let pass = find.pass.get(json).filter(|pass| pass.is_object())?;
-        let pass_id = find.pass_id.text(pass).filter(|id| !id.is_empty())?;
-        let state = serde_json::json!({ "pass_id": &pass_id, PASS: pass });
-        Some(Found { pass_id, state })
-    }
-
     /// What is kept of a pass: all of it only where a request needs it.
     fn kept(&self, mut found: Found) -> Found {
         if !self.needs_state() {
@@ -80,6 +73,13 @@ impl Http {
         }
         found
     }
+}
+
+fn read(find: &Find, json: &Json) -> Option<Found> {
+    let pass = find.pass.get(json).filter(|pass| pass.is_object())?;
+    let pass_id = find.pass_id.text(pass).filter(|id| !id.is_empty())?;
+    let state = serde_json::json!({ "pass_id": &pass_id, PASS: pass });
+    Some(Found { pass_id, state })
 }
 
 fn finding(find: &Find, found: Found) -> Finding {

@@ -21,14 +21,12 @@ impl Probe {
     }
 
     fn request(&self) -> Result<Request, String> {
-        match &self.http.probe {
-            Some(probe) => self.http.request(&probe.line, &[], None, &Words::default()),
-            None => {
-                let mut request = Request::new(Method::GET, String::new());
-                request.headers.clone_from(&self.http.headers);
-                Ok(request)
-            }
+        if let Some(probe) = &self.http.probe {
+            return self.http.request(&probe.line, &[], None, &Words::default());
         }
+        let mut request = Request::new(Method::GET, String::new());
+        request.headers.clone_from(&self.http.headers);
+        Ok(request)
     }
 
     fn end(&self, status: u16, body: &[u8]) -> Reach {

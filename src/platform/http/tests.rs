@@ -44,6 +44,7 @@ fn earn(since: Option<Duration>) -> Addition {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a conversation is given it")]
 fn answer(status: u16, body: &str) -> Option<Answer> {
     Some(Answer::Http { status, body: Bytes::copy_from_slice(body.as_bytes()) })
 }

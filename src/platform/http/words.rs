@@ -1,5 +1,7 @@
 //! What the templates of a request are filled with, and the request that comes of them.
 
+use std::fmt::Write as _;
+
 use reqwest::header::HeaderValue;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -42,8 +44,15 @@ pub(super) fn set_key(words: &mut Words, key: &str) {
     let mut bytes: [u8; 16] = std::array::from_fn(|index| digest[index]);
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&bytes);
     words.set("uuid", &format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]));
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A value and the field it is of.

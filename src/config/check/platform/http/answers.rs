@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::super::{Check, Key};
-use crate::config::meant::http::{Answers, Class};
+use crate::config::meant::http::{Answers, Class, Codes};
 use crate::config::value::quoted;
 use crate::config::written::{self, OneOrMany};
 use crate::platform::http::pointer::Pointer;
@@ -60,7 +60,7 @@ impl Check<'_> {
         Some((at?, many(Some(&words?))))
     }
 
-    fn codes(&mut self, key: &Key, codes: &written::Codes) -> Option<(Pointer, Vec<(Class, Vec<String>)>)> {
+    fn codes(&mut self, key: &Key, codes: &written::Codes) -> Option<(Pointer, Codes)> {
         let at = self.required(&key.child("at"), codes.at.as_ref(), "at = \"/error/code\"");
         let at = at.and_then(|text| self.inner_place(&key.child("at"), &text));
         let classes = [
@@ -73,8 +73,7 @@ impl Check<'_> {
             (Class::Retry, &codes.retry),
             (Class::SlowDown, &codes.slow_down),
         ];
-        let words: Vec<(Class, Vec<String>)> =
-            classes.into_iter().filter_map(|(class, words)| Some((class, many(Some(words.as_ref()?))))).collect();
+        let words: Codes = classes.into_iter().filter_map(|(class, words)| Some((class, many(Some(words.as_ref()?))))).collect();
         if words.is_empty() && !self.document.pruned_within(key) {
             self.fault(key, "names no code; write such as not_found = \"PASS_NOT_FOUND\"".into());
         }

@@ -82,8 +82,8 @@ impl Check<'_> {
             }
             places.extend(self.inner_place(&here, text).map(|place| (name.clone(), place)));
         }
-        let pass_id = self.pointer(key, "pass_id", call.pass_id.as_ref())?;
-        let external_id = self.pointer(key, "external_id", call.external_id.as_ref())?;
+        let pass_id = self.pointer(key, "pass_id", call.pass_id.as_ref());
+        let external_id = self.pointer(key, "external_id", call.external_id.as_ref());
         let anything = call.answer == Some(written::HttpAnswer::Any);
         if anything && (pass_id.is_some() || external_id.is_some()) {
             let message = "is \"any\", and an answer of any form names no pass; remove it, or pass_id and external_id";
@@ -101,12 +101,9 @@ impl Check<'_> {
         Some(Call { line, headers, body, places, told: Told { pass_id, external_id, anything } })
     }
 
-    /// A place that may be left out. None where it is wrong.
-    fn pointer(&mut self, key: &Key, name: &str, text: Option<&String>) -> Option<Option<Pointer>> {
-        match text {
-            None => Some(None),
-            Some(text) => self.inner_place(&key.child(name), text).map(Some),
-        }
+    /// A place that may be left out. A wrong one is a fault, and with a fault nothing of the description is used.
+    fn pointer(&mut self, key: &Key, name: &str, text: Option<&String>) -> Option<Pointer> {
+        text.and_then(|text| self.inner_place(&key.child(name), text))
     }
 
     /// Keys of a request that others have.
@@ -283,7 +280,7 @@ impl Check<'_> {
         let pass_id =
             self.required(&key.child("pass_id"), find.pass_id.as_ref(), "pass_id = \"/id\", where the platform's identifier stands")?;
         let pass_id = self.inner_place(&key.child("pass_id"), &pass_id);
-        let external_id = self.pointer(key, "external_id", find.external_id.as_ref())?;
+        let external_id = self.pointer(key, "external_id", find.external_id.as_ref());
         let absent = match &find.absent {
             None => None,
             Some(said) => Some(self.said(&key.child("absent"), said)?),
@@ -314,7 +311,7 @@ impl Check<'_> {
         let result_id = inner("result_id", batch.result_id.as_ref(), "result_id = \"/id\", where a result names its pass");
         let results = self.required(&key.child("results"), batch.results.as_ref(), "results = \"/results\"");
         let results = results.and_then(|text| self.place(&key.child("results"), &text));
-        let status = self.pointer(key, "status", batch.status.as_ref())?;
+        let status = self.pointer(key, "status", batch.status.as_ref());
         let size = batch.size.unwrap_or(100);
         if !(2..=10_000).contains(&size) {
             self.fault(&key.child("size"), "is no number of passes from 2 to 10000".into());
