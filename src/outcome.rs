@@ -247,6 +247,7 @@ codes! {
     // Adds
     KeyConflict = "key-conflict", false, "The same transaction was applied or is on its way with another amount, pass or text.", "Find out which of the two is right; a correction of what was applied is a transaction of its own.";
     AddInDoubt = "add-in-doubt", false, "An add was sent and nothing proves whether the platform applied it.", "Look at the pass, then decide by passferry settle KEY (or RUN:LINE) applied, not-applied or resend.";
+    AddRefused = "add-refused", false, "The row's add was refused, and its notification would tell of it all the same.", "Fix the row and drop it back: its notification goes out with it.";
     PassInDoubt = "pass-in-doubt", false, "An earlier add of the same pass is in doubt, and this one comes after it.", "Settle the earlier one; this row is then taken up by itself.";
     SettledNotApplied = "settled-not-applied", false, "It was in doubt, and a person decided that it was not applied and shall not be.", "Nothing.";
     SettledResend = "settled-resend", true, "It was in doubt, and a person decided that it be sent again: a run of its own does that.", "Nothing; the newer run tells how it ended.";

@@ -345,6 +345,8 @@ pub struct Addition {
     /// Since when the platform may have it, on this machine's monotonic clock; none while that is not known. A key that the platform
     /// keeps for a time is as old at most.
     pub since: Option<Instant>,
+    /// A person wants it sent if it is not found there, although that proves nothing.
+    pub decided: bool,
 }
 
 /// A pass that resolve found.

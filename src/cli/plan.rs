@@ -96,6 +96,15 @@ struct FieldLine {
     to: String,
 }
 
+/// What runs of the account have not finished with.
+fn pending_of(ledger: &dyn Ledger, account: &str) -> anyhow::Result<PendingPasses> {
+    let placed = |run: Run| (run.account == account && run.is_placed()).then_some(run.id);
+    let before: Vec<String> = ledger.runs(&RunFilter::default())?.into_iter().filter_map(placed).collect();
+    let mut pending = PendingPasses::default();
+    ledger.pending_passes(&before, &mut |row| pending.insert(row.pass, Verb::Void, std::iter::empty()))?;
+    Ok(pending)
+}
+
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let feed = context::feed(&config, &args.feed)?;
@@ -136,10 +145,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &args.file, &fault, args.json),
         Err(error) => return Err(error.into()),
     };
-    let mut pending = PendingPasses::default();
-    let placed = |run: Run| (run.account == feed.platform.name && run.is_placed()).then_some(run.id);
-    let before: Vec<String> = ledger.runs(&RunFilter::default())?.into_iter().filter_map(placed).collect();
-    ledger.pending_passes(&before, &mut |row| pending.insert(row.pass, Verb::Void, std::iter::empty()))?;
+    let pending = pending_of(&*ledger, &feed.platform.name)?;
     let against = Against {
         ledger: &*ledger,
         run: "",

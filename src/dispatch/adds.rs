@@ -62,6 +62,8 @@ impl Engine {
                         tracing::info!(key = %add.key, evidence, "an add whose answer was lost was not applied: it is sent again");
                         sent_again = true;
                     }
+                    // Only now: a lost answer after this is a doubt of its own.
+                    Proof::Unknown(_) if add.decided && !sent_again => sent_again = true,
                     Proof::Unknown(evidence) => {
                         self.doubt(key);
                         tracing::warn!(key = %add.key, reason = for_log(&reason), evidence = for_log(&evidence), "an add is in doubt");

@@ -58,6 +58,10 @@ pub struct Intent {
 pub enum Intended {
     /// Written down now: send it.
     Send,
+    /// Written down now, as a person decided after it had been in doubt: look for it once more, then send it.
+    SendAgain,
+    /// A person decided that it was not applied and shall not be.
+    Settled(KeyNote),
     /// Written down before, for this very row: an earlier start may have sent it. With the balances before, as then noted, and the
     /// moment when it was written down.
     PerhapsSent { before: Option<String>, at: DateTime<Utc> },

@@ -351,6 +351,13 @@ fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
                 warn!("the feed changed since the file was held: the approval does not count for what it would do now");
             }
             run.detail.approval = same.then_some(wish);
+            if run.kind != RunKind::Retry
+                && let Some(sha256) = &run.sha256
+                && !road.spool.is_whole(&run.id, sha256)?
+            {
+                warn!("the copy in the spool is not what was fetched and shown: it is thrown away");
+                road.spool.remove(&run.id)?;
+            }
             next(road, run, State::Fetched)
         }
         WishKind::Discard | WishKind::Stop => {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Result;
 use super::super::RunKind;
-use super::super::key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
+use super::super::key::{Decision, Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 use super::runs::kind_text;
 use super::{pass_key, signed, storage};
 use crate::row::{AddKey, AddKind, PassKey, RowKey};
@@ -21,6 +21,14 @@ pub fn intend(work: &Connection, account: &str, run: &str, intents: &[Intent]) -
 
 fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> Result<Intended> {
     let known = one(work, intent.key)?;
+    let decided = |decision| {
+        let undone = known.as_ref().filter(|known| known.state == KeyState::NotApplied);
+        undone.is_some_and(|known| known.settled.as_ref().is_some_and(|settled| settled.decision == decision))
+    };
+    let again = decided(Decision::Resend);
+    if let Some(known) = known.clone().filter(|_| decided(Decision::NotApplied)) {
+        return Ok(Intended::Settled(known));
+    }
     if let Some(other) = turned(work, run, intent)? {
         return Ok(Intended::Turned(other));
     }
@@ -68,7 +76,7 @@ fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> R
         ])
     })
     .map_err(storage)?;
-    Ok(Intended::Send)
+    Ok(if again { Intended::SendAgain } else { Intended::Send })
 }
 
 fn is_under_way(work: &Connection, run: &str) -> Result<bool> {

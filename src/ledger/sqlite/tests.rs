@@ -96,7 +96,9 @@ fn passes_that_may_have_been_sent_are_distrusted() {
     let second = ledger.open_run(fence, run("b.csv")).unwrap();
     ledger.add_rows(fence, &second.id, &[row(0, 2)]).unwrap();
     let mut pending = Vec::new();
-    ledger.pending_passes(&[second.id.clone()], &mut |row| pending.push((row.feed.to_owned(), row.pass, row.verb, row.mask))).unwrap();
+    ledger
+        .pending_passes(std::slice::from_ref(&second.id), &mut |row| pending.push((row.feed.to_owned(), row.pass, row.verb, row.mask)))
+        .unwrap();
     assert_eq!(pending, vec![("points".to_owned(), PassKey(2), Verb::Update, 1 << 63 | 1)]);
     assert_eq!(ledger.distrust_pending(fence, &second.id, "loyalty").unwrap(), 1);
     assert_eq!(ledger.baseline_count("loyalty").unwrap(), 1);

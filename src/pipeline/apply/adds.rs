@@ -109,6 +109,16 @@ pub(super) fn intend(
         let line = lines.get(&add.row).copied().unwrap_or_default().here;
         match answer {
             Intended::Send => sendable.push(add),
+            Intended::SendAgain => {
+                (add.perhaps_sent, add.decided) = (true, true);
+                add.before = None;
+                sendable.push(add);
+            }
+            Intended::Settled(note) => {
+                let (by, reason) = note.settled.map(|settled| (settled.by, settled.reason)).unwrap_or_default();
+                let words = format!("run {} line {}: {by} decided that it shall not be sent: {reason}", note.run, note.line);
+                way.note(add.key, Outcome::Refused, Some(Code::SettledNotApplied), &words);
+            }
             Intended::PerhapsSent { before, at } => {
                 add.perhaps_sent = true;
                 // A moment that is still to come says that the clock was set back, and not how old the key is.

@@ -86,14 +86,20 @@ impl OnItsWay {
             if plain && self.left == 0 { Vec::new() } else { self.notes.iter().cloned().chain(self.results.iter().map(note)).collect() };
         // A row with an add in doubt, or behind one, ends at once: a person must see it now, and takes up what is left of it by settling.
         let waits = operations.iter().any(|note| matches!(note.code, Some(Code::AddInDoubt | Code::PassInDoubt)));
-        if waits && self.left & AddKind::Notify.bit() != 0 {
-            operations.push(after_doubt(AddKind::Notify));
+        // What did not happen is told to nobody.
+        let refused = operations.iter().any(|note| note.outcome == Outcome::Refused && AddKind::parse(&note.operation).is_some());
+        if self.left & AddKind::Notify.bit() != 0 && (waits || refused) {
+            operations.push(if waits { after_doubt(AddKind::Notify) } else { after_refusal(AddKind::Notify) });
         }
         let gone = worst == Outcome::Unresolved
             || self.results.iter().any(|result| matches!(result.operation, "void" | "expire") && result.outcome == Outcome::Applied);
         Some(RowEnd {
             number: row,
-            outcome: if self.left == 0 || waits || worst == Outcome::Unresolved { Ended::As(worst) } else { Ended::AddsLeft(self.left) },
+            outcome: if self.left == 0 || waits || refused || worst == Outcome::Unresolved {
+                Ended::As(worst)
+            } else {
+                Ended::AddsLeft(self.left)
+            },
             detail: RowDetail { problems: Vec::new(), operations },
             pass: self.pass,
             known,
@@ -135,6 +141,16 @@ fn after_doubt(kind: AddKind) -> OperationNote {
         outcome: Outcome::NotAttempted,
         code: Some(Code::PassInDoubt),
         message: "an earlier add of this pass is in doubt".to_owned(),
+    }
+}
+
+/// An add that would tell of one that was refused.
+fn after_refusal(kind: AddKind) -> OperationNote {
+    OperationNote {
+        operation: kind.as_str().to_owned(),
+        outcome: Outcome::NotAttempted,
+        code: Some(Code::AddRefused),
+        message: "what it tells of was refused".to_owned(),
     }
 }
 

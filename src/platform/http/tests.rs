@@ -40,6 +40,7 @@ fn earn(since: Option<Duration>) -> Addition {
         reference: "R:2".to_owned(),
         before: None,
         perhaps_sent: since.is_some(),
+        decided: false,
         since: since.and_then(|age| Instant::now().checked_sub(age)),
     }
 }

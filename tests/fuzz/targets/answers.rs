@@ -44,8 +44,8 @@ pub fn target(data: &[u8]) {
         program: PROGRAM.to_owned(),
         tier: asked.contains(&"tier").then(|| "base".to_owned()),
         bearer: true,
-        sole_writer: asked.contains(&"sole"),
         read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
+        sole_writer: asked.contains(&"sole"),
     }));
     let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
     match asked.first() {
@@ -496,6 +496,7 @@ fn addition(words: &[&str]) -> Option<Addition> {
         before,
         perhaps_sent: false,
         since: None,
+        decided: false,
     })
 }
 

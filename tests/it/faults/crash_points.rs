@@ -35,8 +35,9 @@ const SWEEPS_MAX: usize = 4;
 const SETS: &str = "id,points,tier,email\nC-1,100,gold,a@example.com\nC-2,200,,b@example.com\nC-1,300,gold,a@example.com\n\
                     C-3,,silver,\nC-4,none,gold,\nC-99,5,gold,\n";
 
-const MIXED: &str = "txn,action,id,points,tier\nT-1,earn,C-1,50,\nT-2,earn,C-2,100,\nT-3,burn,C-2,30,\nT-4,earn,C-1,7,\n\
-                     T-1,earn,C-1,50,\nT-5,update,C-3,12,gold\nT-6,burn,C-4,5,\nT-7,earn,C-99,5,\nT-8,earn,C-5,none,\n";
+const MIXED: &str = "txn,action,id,points,tier,news\nT-1,earn,C-1,50,,50 for you\nT-2,earn,C-2,100,,\nT-3,burn,C-2,30,,\n\
+                     T-4,earn,C-1,7,,\nT-1,earn,C-1,50,,50 for you\nT-5,update,C-3,12,gold,Now gold\nT-6,burn,C-4,5,,\n\
+                     T-7,earn,C-99,5,,\nT-8,earn,C-5,none,,\n";
 
 fn sets() -> Plan {
     harbour().folder().feed("quiet", "\"10ms\"")
@@ -49,11 +50,16 @@ fn adds() -> Plan {
         .feed("operation", "{ column = \"action\" }")
         .feed("add.transaction_id", "\"txn\"")
         .feed("fields.\"person.emailAddress\"", "")
+        .feed("notify.message", "\"news\"")
+        .feed("notify.field", "\"metaData.news\"")
+        .feed("notify.kind", "\"transactional\"")
+        .platform("sole_writer", "true")
         .platform("settling", "\"10ms\"")
         .schema(
             r#"{ "fieldsMatch": "superset", "fields": [
                 { "name": "txn", "type": "string" }, { "name": "action", "type": "string" }, { "name": "id", "type": "string" },
-                { "name": "points", "type": "integer", "constraints": { "minimum": 0 } }, { "name": "tier", "type": "string" } ] }"#,
+                { "name": "points", "type": "integer", "constraints": { "minimum": 0 } }, { "name": "tier", "type": "string" },
+                { "name": "news", "type": "string" } ] }"#,
         )
 }
 

@@ -311,7 +311,7 @@ fn adds_that_are_all_answered_with_403_wait_and_none_is_in_doubt() {
     let harbour = rich(movements("nothing"), 30);
     harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 403, message: Some("no right to write".into()) }).path("/points/"));
     harbour.deliver("points.csv", file("monday", 1..=30));
-    harbour.run(&["once", "--patience", "1500ms"]).exits(75).says("no right to write");
+    harbour.run(&["once", "--patience", "1500ms"]).exits(75).says("PassKit refuses every request");
     harbour.sandbox.faults().clear();
     harbour.once().exits(0);
     assert!(effects_agree(&harbour, "points", 30).is_empty());

@@ -90,7 +90,7 @@ fn twenty_writes_refused_with_403_pause_the_run_although_reading_works() {
     harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 403, message: Some("no right to write".into()) }).method("PUT"));
     let rows: String = (1..=60).map(|n| format!("C-{n},gold\n")).collect();
     harbour.deliver("points.csv", format!("id,tier\n{rows}"));
-    gives_up(&harbour, "no right to write");
+    gives_up(&harbour, "PassKit refuses every request");
     assert!(harbour.writes().len() < 40, "{}", harbour.writes().len());
     ends_applied(&harbour, 60);
 }
@@ -101,7 +101,7 @@ fn no_row_is_refused_when_every_write_is_answered_with_403() {
     let harbour = harbour().points_only().members(60).platform("in_flight", "1").start();
     harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 403, message: Some("no right to write".into()) }).method("PUT"));
     harbour.deliver("points.csv", snapshot(1..=60, 10));
-    harbour.run(&["once", "--patience", "3s"]).exits(75).says("no right to write");
+    harbour.run(&["once", "--patience", "3s"]).exits(75).says("PassKit refuses every request");
     assert!(harbour.runs().iter().all(|run| !run.state.is_over()));
     assert!(harbour.writes().len() < 40, "{}", harbour.writes().len());
     ends_applied(&harbour, 60);

@@ -149,3 +149,74 @@ fn a_newer_snapshot_drops_no_notification_in_silence() {
     assert_eq!(harbour.points("C-1"), 6.0);
     check_promises(&harbour);
 }
+
+/// The holder is told of what happened, not of what was to happen; a correction tells it when it has.
+#[test]
+fn a_notification_tells_of_no_add_that_was_refused() {
+    let harbour = earning_and_telling().start();
+    harbour.deliver("a.csv", "txn,id,move,points,news\nT-1,C-1,burn,50,You paid with 50 points\n");
+    harbour.once().exits(1);
+    assert_eq!(harbour.report("a")["operations"], json!({ "burn": { "refused": 1 }, "notify": { "not-attempted": 1 } }));
+    assert_eq!(told(&harbour), Vec::<String>::new());
+    harbour.deliver("b.csv", "txn,id,move,points,news\nT-2,C-1,earn,20,20 for you\n");
+    harbour.once().exits(0);
+    let report = String::from_utf8(harbour.read("reports/a.errors.csv")).unwrap();
+    harbour.deliver("a.errors.csv", report.replace(",50,You paid with 50 points,", ",20,You paid with 20 points,"));
+    harbour.once().exits(0);
+    assert_eq!((harbour.points("C-1"), told(&harbour)), (0.0, vec!["20 for you".to_owned(), "You paid with 20 points".to_owned()]));
+    check_promises(&harbour);
+}
+
+/// What a person decided shall not be sent is sent by no copy of it either: not by one that waited, not by one that comes later.
+#[test]
+fn what_shall_not_be_sent_is_sent_by_no_copy_of_it() {
+    let harbour = movements().platform("read_back", "\"nothing\"").faults(on_points(Trouble::DropBefore)).start();
+    harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,10\n");
+    harbour.once().exits(1);
+    harbour.sandbox.faults().clear();
+    harbour.deliver("b.csv", "txn,id,move,points\nT-1,C-1,earn,10\n");
+    harbour.once().exits(1);
+    harbour.run(&["settle", "a.csv:2", "not-applied", "--reason", "the goods came back"]).exits(0);
+    harbour.once();
+    harbour.deliver("c.csv", "txn,id,move,points\nT-1,C-1,earn,10\nT-2,C-1,earn,1\n");
+    harbour.once().exits(0);
+    // It is decided: nobody is asked about it again.
+    assert_eq!(harbour.report("c")["rows"], json!({ "applied": 1, "refused": 1 }));
+    assert_eq!(harbour.report("c")["problems"], json!({ "settled-not-applied": 1 }));
+    assert_eq!(harbour.points("C-1"), 1.0);
+    check_promises(&harbour);
+}
+
+/// Whoever says "send it again" may be wrong: it is looked for once more, under its own key.
+#[test]
+fn what_is_to_be_sent_again_is_looked_for_first() {
+    let lost = |pass: &str, trouble| Rule::new(trouble).path("/points/").id(pass).next(1);
+    let rules = vec![lost("C-1", Trouble::DropAfter), lost("C-2", Trouble::DropBefore)];
+    let harbour = movements().faults(Faults { rules, ..Faults::default() }).platform("read_back", "\"nothing\"").start();
+    harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,10\nT-2,C-2,earn,10\n");
+    harbour.once().exits(1);
+    assert_eq!(keys(&harbour, KeyState::InDoubt), 2);
+    harbour.change_config(|text| text.replace("read_back = \"nothing\"", "read_back = \"presence\""));
+    for line in [2, 3] {
+        harbour.run(&["settle", &format!("a.csv:{line}"), "resend", "--reason", "I see nothing"]).exits(0);
+    }
+    harbour.once();
+    assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (10.0, 10.0), "{}", harbour.said());
+    assert_eq!((keys(&harbour, KeyState::InDoubt), keys(&harbour, KeyState::Applied)), (0, 2));
+    check_promises(&harbour);
+}
+
+/// What a person approves is what was fetched and shown.
+#[test]
+fn a_held_file_whose_copy_was_altered_is_fetched_again_before_it_is_applied() {
+    let harbour = movements().feed("guard.first_file", "true").start();
+    harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,5\n");
+    harbour.once().exits(1);
+    let copy = harbour.state().join("spool").join(format!("{}.data", harbour.run_of("a.csv").id));
+    let altered = std::fs::read_to_string(&copy).unwrap().replace("earn,5", "earn,9");
+    std::fs::write(&copy, altered).unwrap();
+    harbour.run(&["approve", "a.csv", "--reason", "as agreed"]).exits(0);
+    harbour.once().exits(0).says("not what was fetched");
+    assert_eq!(harbour.points("C-1"), 5.0);
+    check_promises(&harbour);
+}
