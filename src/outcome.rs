@@ -242,7 +242,7 @@ codes! {
     MappingError = "mapping-error", false, "The mapping cannot turn the row into an update.", "Correct the cells the message names.";
     EmptyRejected = "empty-rejected", false, "The cell is empty and its field says that an empty cell is an error.", "Fill the cell.";
     ValueTooLarge = "value-too-large", false, "The platform cannot hold the value.", "Shorten the value or use a smaller number.";
-    ValueInexact = "value-inexact", false, "The platform stores this number as a 32-bit float and would change it.", "Use at most seven significant digits.";
+    ValueInexact = "value-inexact", false, "The platform would keep another number than this one, because it holds fewer digits.", "Use fewer significant digits: seven on PassKit, which keeps 32-bit floats, fifteen elsewhere.";
     DuplicateKey = "duplicate-key", false, "Several records name the same pass and the feed refuses that.", "Send one record per pass, or choose another policy in feed.duplicates.";
     // Adds
     KeyConflict = "key-conflict", false, "The same transaction was applied or is on its way with another amount, pass or text.", "Find out which of the two is right; a correction of what was applied is a transaction of its own.";

@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -341,6 +342,9 @@ pub struct Addition {
     pub before: Option<serde_json::Value>,
     /// It may have been sent by an earlier start: prove that it was not before sending it.
     pub perhaps_sent: bool,
+    /// Since when the platform may have it, on this machine's monotonic clock; none while that is not known. A key that the platform
+    /// keeps for a time is as old at most.
+    pub since: Option<Instant>,
     /// A person wants it sent if it is not found there, although that proves nothing.
     pub decided: bool,
 }

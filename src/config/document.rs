@@ -32,7 +32,11 @@ impl Key {
 
     /// Is the value a secret, or a part of the place of one?
     pub fn is_secret(&self) -> bool {
-        matches!(&*self.0, [section, _, key, ..] if (section == "source" || section == "platform") && SECRETS.contains(&&**key))
+        match &*self.0 {
+            [section, _, auth, key, ..] if section == "platform" && auth == "auth" => AUTH_SECRETS.contains(&&**key),
+            [section, _, key, ..] => (section == "source" || section == "platform") && SECRETS.contains(&&**key),
+            _ => false,
+        }
     }
 }
 
@@ -49,6 +53,9 @@ impl fmt::Display for Key {
 
 /// Keys of sources and platforms that hold secrets.
 const SECRETS: [&str; 4] = ["key", "secret", "password", "passphrase"];
+
+/// Keys of a platform's `auth` that hold secrets.
+const AUTH_SECRETS: [&str; 4] = ["bearer", "password", "key", "client_secret"];
 
 /// A file that is TOML. Its text is shown in faults but for lines that may hold a secret.
 pub(super) struct Document<'t> {
@@ -134,6 +141,21 @@ impl<'t> Document<'t> {
         table.keys().map(|name| name.get_ref().clone().into_owned()).collect()
     }
 
+    /// All that a table says but under some of its keys, one `key = value` a line in the order of the keys.
+    pub fn flat(&self, key: &Key, but: &[&str]) -> String {
+        let mut table = self.root.get_ref();
+        for part in &key.0 {
+            let Some(DeValue::Table(inner)) = table.get(part.as_str()).map(Spanned::get_ref) else { return String::new() };
+            table = inner;
+        }
+        let mut lines = Vec::new();
+        for (name, value) in table.iter().filter(|(name, _)| !but.contains(&&**name.get_ref())) {
+            flatten(&Key::of(&[name.get_ref()]), value.get_ref(), &mut lines);
+        }
+        lines.sort_unstable();
+        lines.concat()
+    }
+
     /// Byte offset of a key; what stands earlier in the file comes first.
     pub fn offset(&self, key: &Key) -> usize {
         let mut table = self.root.get_ref();
@@ -187,6 +209,9 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
                 hidden.push(value.span());
             }
             DeValue::Table(inner) if here.0.len() < 3 => hide(inner, &here, hidden),
+            // The secret itself, where its place should be.
+            itself if account && here.is_secret() && !itself.is_table() => hidden.push(value.span()),
+            DeValue::Table(inner) if account && !here.is_secret() => hide(inner, &here, hidden),
             DeValue::Table(inner) if here.is_secret() => {
                 let place = |name: &str, text: Option<&str>| match name {
                     "env" => text.is_some_and(value::is_env_name),
@@ -202,6 +227,20 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
             DeValue::String(_) | DeValue::Array(_) if !account && value::sounds_secret(here.last()) => hidden.push(value.span()),
             _ => {}
         }
+    }
+}
+
+fn flatten(key: &Key, value: &DeValue<'_>, lines: &mut Vec<String>) {
+    match value {
+        DeValue::Table(table) => table.iter().for_each(|(name, value)| flatten(&key.child(name.get_ref()), value.get_ref(), lines)),
+        DeValue::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| flatten(&key.child(&index.to_string()), item.get_ref(), lines));
+        }
+        DeValue::String(text) => lines.push(format!("{key} = {}\n", quoted(text))),
+        DeValue::Integer(number) => lines.push(format!("{key} = {number}\n")),
+        DeValue::Float(number) => lines.push(format!("{key} = {number}\n")),
+        DeValue::Boolean(on) => lines.push(format!("{key} = {on}\n")),
+        DeValue::Datetime(time) => lines.push(format!("{key} = {time}\n")),
     }
 }
 
@@ -246,7 +285,9 @@ fn explain(key: &Key, error: &Error) -> String {
         return format!("is no key here; {}", value::instead(key.last(), &known));
     }
     if key.is_secret() {
-        let (section, name) = (key.0[1].to_uppercase().replace('-', "_"), &key.0[2]);
+        // A part of the place stands one deeper than the secret itself.
+        let depth = if key.0.get(2).is_some_and(|part| part == "auth") { 3 } else { 2 };
+        let (section, name) = (key.0[1].to_uppercase().replace('-', "_"), &key.0[depth]);
         return format!(
             "a secret is never a value in this file; write {name} = {{ env = \"{section}_{}\" }} or {name} = {{ file = \"PATH\" }} or {name} = {{ credential = \"NAME\" }}",
             name.to_uppercase()

@@ -1,5 +1,6 @@
 //! The configuration as meant: checked, defaults filled in, nothing left to look up. What the rest of the program reads.
 
+pub mod http;
 mod platform;
 
 use std::collections::BTreeMap;

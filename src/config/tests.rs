@@ -5,6 +5,7 @@ use super::*;
 use crate::row::Verb;
 
 mod faults;
+mod http;
 mod sample;
 
 /// A folder with a schema `cards.json` of the columns `id`, `points`, `tier`, `action`.

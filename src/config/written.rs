@@ -165,6 +165,19 @@ leaf!(
     visit_i64(i64) |bytes| u64::try_from(bytes).ok().map(|bytes| bytes.to_string())
 );
 leaf!(
+    /// A number, exact.
+    Bound, "a number such as 0 or 99.99",
+    { "type": "number" },
+    visit_i64(i64) |number| Some(number.to_string()),
+    visit_f64(f64) |number| Some(number.to_string())
+);
+leaf!(
+    /// HTTP statuses.
+    Statuses, "statuses such as 404 or \"404, 500..599\"",
+    { "anyOf": [{ "type": "string", "examples": ["404, 500..599"] }, { "type": "integer", "minimum": 200, "maximum": 599 }] },
+    visit_i64(i64) |status| Some(status.to_string())
+);
+leaf!(
     /// An octal file mode.
     FileMode, "a file mode in quotes, such as \"0640\"", { "type": "string", "pattern": "^0?[0-7]{3}$" }
 );
@@ -303,6 +316,8 @@ pub struct SecretPlace {
 }
 
 mod feed;
+mod http;
 mod platform;
 pub use feed::*;
+pub use http::*;
 pub use platform::*;

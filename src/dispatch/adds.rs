@@ -1,7 +1,7 @@
 //! Adds: sent once, looked for when the answer was lost, and never sent again without proof (failure model, section 6).
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Caller;
 use super::changes::Ending;
@@ -35,7 +35,7 @@ pub enum AddFate {
 
 impl Engine {
     /// Carries out one add. The lane of its pass waits meanwhile, so that what comes later stays behind it.
-    pub(super) async fn add(self: &Rc<Self>, add: Addition, key: PassKey, caller: Caller, done: &Ending) -> AddFate {
+    pub(super) async fn add(self: &Rc<Self>, mut add: Addition, key: PassKey, caller: Caller, done: &Ending) -> AddFate {
         let stop = caller.stop.clone();
         // What may have been sent is looked for first, whatever stands before it.
         if self.is_doubtful(key) && !add.perhaps_sent {
@@ -72,6 +72,7 @@ impl Engine {
                     Proof::Stopped => return AddFate::Unsettled,
                 }
             }
+            add.since = Some(Instant::now());
             match self.converse(self.account().add(&add), &patience).await {
                 AddEnd::Applied { .. } => return AddFate::Applied { evidence: String::new() },
                 AddEnd::AppliedBut { message } => return AddFate::Applied { evidence: message },
@@ -90,7 +91,7 @@ impl Engine {
         if self.account().read_back(add).is_none() {
             return Proof::Unknown("the platform offers nothing to look it up by".to_owned());
         }
-        let settling = self.limits().settling;
+        let settling = self.account().settling(add).unwrap_or(self.limits().settling);
         let mut pause = settling;
         let mut not_applied = None;
         loop {
@@ -98,7 +99,9 @@ impl Engine {
                 () = tokio::time::sleep(pause) => {}
                 () = stop.draining() => return Proof::Stopped,
             }
-            let Some(look) = self.account().read_back(add) else { return Proof::Stopped };
+            let Some(look) = self.account().read_back(add) else {
+                return Proof::Unknown("the platform offers nothing to look it up by any more".to_owned());
+            };
             match self.converse(look, patience).await {
                 Proof::NotApplied(_) if not_applied.is_none() => {
                     not_applied = Some(());

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::HeaderMap;
 use tokio::sync::Notify;
@@ -271,6 +271,9 @@ impl Engine {
         let mut refusal = None;
         loop {
             let Some(permit) = self.gate.acquire(stop, request.weight).await else { return Answer::Stopped { sent: unsure } };
+            if request.expires.is_some_and(|end| Instant::now() >= end) {
+                return Answer::Lost { message: "the key that it was sent with is too old to be repeated".to_owned() };
+            }
             if repeats > 0 {
                 self.shared.repeats.fetch_add(1, Ordering::Relaxed);
             }

@@ -62,8 +62,9 @@ pub enum Intended {
     SendAgain,
     /// A person decided that it was not applied and shall not be.
     Settled(KeyNote),
-    /// Written down before, for this very row: an earlier start may have sent it. With the balances before, as then noted.
-    PerhapsSent { before: Option<String> },
+    /// Written down before, for this very row: an earlier start may have sent it. With the balances before, as then noted, and the
+    /// moment when it was written down.
+    PerhapsSent { before: Option<String>, at: DateTime<Utc> },
     /// Its effect is there already.
     Applied(KeyNote),
     /// Sent by another row, whose end is not known yet.

@@ -231,7 +231,19 @@ impl Mapping {
                 notification = field.map(|field| (field, text));
             }
         }
-        Addition { row, target, key: add.key, print, amounts, notification, reference, before: None, perhaps_sent: false, decided: false }
+        Addition {
+            row,
+            target,
+            key: add.key,
+            print,
+            amounts,
+            notification,
+            reference,
+            before: None,
+            perhaps_sent: false,
+            since: None,
+            decided: false,
+        }
     }
 }
 

@@ -18,16 +18,30 @@ const UNQUOTE: char = '”';
 const SKEW_MIN: Duration = Duration::from_secs(5);
 
 /// How a platform is spoken of.
-pub(super) struct Names {
+pub(super) struct Names<'n> {
     /// Its own name.
-    pub platform: &'static str,
+    pub platform: &'n str,
     /// What to check when it refuses the credentials.
-    pub credentials: &'static str,
+    pub credentials: &'n str,
 }
 
-pub(super) fn judge(names: &Names, answer: &RawAnswer<'_>, now: SystemTime) -> Verdict {
-    let page = is_web_page(answer);
+pub(super) fn judge(names: &Names<'_>, answer: &RawAnswer<'_>, now: SystemTime) -> Verdict {
+    if let Some(verdict) = before_statuses(names, answer, now) {
+        return verdict;
+    }
     match answer.status {
+        // The call is not there (gRPC Unimplemented): asking again changes nothing, and says nothing of other calls.
+        501 | 505 => Verdict::Final,
+        408 | 425 | 499 | 500..=599 => again(answer),
+        429 => Verdict::SlowDown { after: retry_after(answer.headers, now) },
+        _ => Verdict::Final,
+    }
+}
+
+/// What an answer means whatever a platform means by its statuses: redirects, credentials, and what stands between here and there.
+pub(super) fn before_statuses(names: &Names<'_>, answer: &RawAnswer<'_>, now: SystemTime) -> Option<Verdict> {
+    let page = is_web_page(answer);
+    Some(match answer.status {
         // Maintenance and captive portals answer so for every row; the platform itself never does.
         200..=299 if page => Verdict::Again { reason: format!("{} came with status {}", WEB_PAGE, answer.status) },
         300..=399 => Verdict::Outage { reason: redirect(answer) },
@@ -36,16 +50,17 @@ pub(super) fn judge(names: &Names, answer: &RawAnswer<'_>, now: SystemTime) -> V
             reason: format!("something between here and {} answers 403 with a web page: a firewall or proxy refuses us", names.platform),
         },
         407 => Verdict::Outage { reason: "the proxy asks for a login (407)".to_owned() },
-        // The call is not there (gRPC Unimplemented): asking again changes nothing, and says nothing of other calls.
-        501 | 505 => Verdict::Final,
-        408 | 425 | 499 | 500..=599 => Verdict::Again { reason: format!("status {}{}", answer.status, words(answer, page)) },
-        429 => Verdict::SlowDown { after: retry_after(answer.headers, now) },
-        _ => Verdict::Final,
-    }
+        _ => return None,
+    })
+}
+
+/// The request may succeed later.
+pub(super) fn again(answer: &RawAnswer<'_>) -> Verdict {
+    Verdict::Again { reason: format!("status {}{}", answer.status, words(answer, is_web_page(answer))) }
 }
 
 /// The account as a whole is refused.
-pub(super) fn forbidden(names: &Names, body: &[u8]) -> String {
+pub(super) fn forbidden(names: &Names<'_>, body: &[u8]) -> String {
     format!("{} refuses every request (403: {}); check the key's rights", names.platform, quoted(body))
 }
 
@@ -60,7 +75,7 @@ fn redirect(answer: &RawAnswer<'_>) -> String {
     format!("it redirects to {host} (status {}), which is never followed; check base_url", answer.status)
 }
 
-fn unauthorized(names: &Names, answer: &RawAnswer<'_>, now: SystemTime) -> String {
+fn unauthorized(names: &Names<'_>, answer: &RawAnswer<'_>, now: SystemTime) -> String {
     let mut reason = format!("{} does not accept our token (401: {})", names.platform, quoted(answer.body));
     let theirs = answer.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| httpdate::parse_http_date(date).ok());
     let (skew, direction) = match theirs.map(|theirs| now.duration_since(theirs)) {
@@ -135,7 +150,7 @@ mod tests {
     use super::*;
     use reqwest::header::HeaderValue;
 
-    const NAMES: Names = Names { platform: "PassKit", credentials: "the key and the secret" };
+    const NAMES: Names<'_> = Names { platform: "PassKit", credentials: "the key and the secret" };
 
     fn judged(status: u16, headers: &[(reqwest::header::HeaderName, &str)], body: &str) -> Verdict {
         let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();

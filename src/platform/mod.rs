@@ -3,7 +3,9 @@
 //! A platform does no I/O and keeps no time: it describes requests and classifies answers. `dispatch` sends and waits, the pipeline decides.
 //! A piece of work is a [`Conversation`]: it names a request, is given the answer, and names the next or says how it ended.
 
+mod address;
 pub mod google_wallet;
+pub mod http;
 mod judge;
 pub mod oauth;
 pub mod passkit;
@@ -11,7 +13,7 @@ mod strict;
 pub mod thewalletcrew;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -24,6 +26,9 @@ use crate::schema::value::Value;
 use crate::secret::SecretError;
 
 pub(crate) use judge::for_log;
+
+/// Airship Wallet as a description that [`http`] reads.
+pub const AIRSHIP: &str = include_str!("http/described/airship.toml");
 
 /// What a pass field can hold. The mapping coerces values to it before anything is compared or sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +102,14 @@ pub struct Request {
     pub repeatable: bool,
     /// How many requests the platform counts it for; 1 for all but batches.
     pub weight: u32,
+    /// It repeats one that the platform knows again by its key, until now at the latest: from then on it is not sent.
+    pub expires: Option<Instant>,
 }
 
 impl Request {
     /// One that may be repeated, without a body.
     pub fn new(method: Method, path: String) -> Request {
-        Request { method, path, headers: Vec::new(), body: None, repeatable: true, weight: 1 }
+        Request { method, path, headers: Vec::new(), body: None, repeatable: true, weight: 1, expires: None }
     }
 
     /// The same with a JSON body.
@@ -268,7 +275,7 @@ pub trait Platform: Send + Sync {
 
     fn limits(&self) -> Limits;
 
-    fn verbs(&self) -> &'static [Verb];
+    fn verbs(&self) -> &[Verb];
 
     /// Looks up a field name of a mapping. The error says what to write instead.
     fn field(&self, name: &str) -> Result<FieldRule, String>;
@@ -282,6 +289,11 @@ pub trait Platform: Send + Sync {
     /// Can a pass of the platform have this identifier? Asked before anything is sent.
     fn check_target(&self, _: &Target) -> Result<(), ValueFault> {
         Ok(())
+    }
+
+    /// What a feed asks that this account cannot do, beside single fields and operations: the key of the feed, and what to write instead.
+    fn unsuited(&self, _asks: &Asks<'_>) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 
     /// Adds credentials to a request. Called at each try, so that tokens are fresh.
@@ -330,6 +342,11 @@ pub trait Platform: Send + Sync {
     /// Sends an add once. Requests that change something are not repeatable; only what is definite ends otherwise than lost.
     fn add(&self, add: &Addition) -> Box<dyn Conversation<AddEnd>>;
 
+    /// How long after an answer was lost nobody looks; none takes [`Limits::settling`].
+    fn settling(&self, _add: &Addition) -> Option<Duration> {
+        None
+    }
+
     /// Looks whether an add was applied; repeatable throughout. None where the platform offers nothing to look at.
     fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>>;
 
@@ -365,6 +382,18 @@ impl Conversation<Vec<ChangeResult>> for OneByOne {
     }
 }
 
+/// What a feed asks of a platform.
+#[derive(Clone, Debug)]
+pub struct Asks<'a> {
+    /// It names passes by the customer's own identifiers, not by the platform's.
+    pub by_external_id: bool,
+    pub verbs: Vec<Verb>,
+    /// Mapped pass fields.
+    pub fields: Vec<&'a str>,
+    /// Where it notifies: the pass field.
+    pub notify: Option<&'a str>,
+}
+
 /// A page of passes with their present field values.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
@@ -392,6 +421,7 @@ pub fn open(settings: &crate::config::meant::Platform) -> Account {
 /// The same, from what is particular to its kind.
 pub fn of_kind(kind: &PlatformKind) -> Account {
     match kind {
+        PlatformKind::Http(http) => Arc::new(http::Described::new(http)),
         PlatformKind::Passkit(passkit) => Arc::new(passkit::Passkit::new(passkit)),
         PlatformKind::GoogleWallet(google) => Arc::new(google_wallet::GoogleWallet::new(google)),
         PlatformKind::TheWalletCrew(crew) => Arc::new(thewalletcrew::TheWalletCrew::new(crew)),

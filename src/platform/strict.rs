@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 /// Reads a whole text. None when it is not JSON, or names something twice in one object.
-fn read(text: &[u8]) -> Option<Value> {
+pub(super) fn read(text: &[u8]) -> Option<Value> {
     serde_json::from_slice::<Strict>(text).ok().map(|strict| strict.0)
 }
 

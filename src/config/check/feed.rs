@@ -11,11 +11,13 @@ use super::mapping::Columns;
 use super::platform::environment;
 use super::{Check, Key};
 use crate::config::meant::{
-    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, Guard, Limits, Mode, Platform, ReportPlace, Several, Source,
-    SourceKind,
+    After, Canary, Complete, Content, DialectChoice, Duplicates, Feed, Guard, Limits, Mode, OperationChoice, PassColumn, Platform,
+    ReportPlace, Several, Source, SourceKind,
 };
 use crate::config::value::{self, choices, instead, quoted};
 use crate::config::written::{self, TextOr};
+use crate::platform::{Asks, of_kind};
+use crate::row::Verb;
 
 impl Check<'_> {
     pub(super) fn feed(
@@ -123,8 +125,44 @@ impl Check<'_> {
             fingerprint: String::new(),
         };
         self.adds_fit(&key, &meant, feed);
+        self.suits_platform(&key, &meant);
         meant.fingerprint = fingerprint(&meant);
         Some(meant)
+    }
+
+    /// What the feed asks in all that its platform's account cannot do.
+    fn suits_platform(&mut self, key: &Key, feed: &Feed) {
+        let account = of_kind(&feed.platform.kind);
+        let verbs: Vec<Verb> = match &feed.operation {
+            OperationChoice::Always(verb) => vec![*verb],
+            OperationChoice::Column { words, .. } if !words.is_empty() => words.values().copied().collect(),
+            OperationChoice::Column { .. } => {
+                let known = account.verbs().iter().filter(|verb| feed.adds.is_some() || verb.add().is_none());
+                known.copied().collect()
+            }
+        };
+        for verb in verbs.iter().filter(|verb| !account.verbs().contains(verb)) {
+            let known: Vec<&str> = account.verbs().iter().map(|verb| verb.as_str()).collect();
+            let message = format!(
+                "is {}, which platform {} cannot do; write {}",
+                quoted(verb.as_str()),
+                quoted(&feed.platform.name),
+                choices(&known)
+            );
+            self.fault(&key.child("operation"), message);
+        }
+        let asks = Asks {
+            by_external_id: matches!(feed.pass, PassColumn::ExternalId(_)),
+            verbs,
+            fields: feed.fields.iter().map(|(name, _)| name.as_str()).collect(),
+            notify: feed.notify.as_ref().map(|notify| notify.field.as_str()),
+        };
+        for (name, message) in account.unsuited(&asks) {
+            self.fault(&key.child(name), message);
+        }
+        if let Some(fault) = asks.notify.and_then(|field| account.notifies(field).err()) {
+            self.fault(&key.child("notify").child("field"), fault);
+        }
     }
 
     /// What a key names in another section; a name that is not there is a fault, a faulty section is that section's.

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::hex;
-use crate::config::meant::{Content, Feed, FieldMapping, Format, Identity, NotifyKind, OperationChoice, PassColumn, Several};
+use crate::config::meant::{Content, Feed, FieldMapping, Format, Identity, NotifyKind, OperationChoice, PassColumn, PlatformKind, Several};
 
 /// A digest of all that makes a feed's meaning: schema, mapping, pass, operation, platform account, content, dialect, time zone.
 /// The order of the mapping does not count. Every part has its length before it, so that no two feeds run together.
@@ -42,6 +42,9 @@ fn parts(feed: &Feed) -> Vec<String> {
     parts.push(feed.timezone.name().to_owned());
     if let Some(column) = &feed.updated_at {
         parts.extend(["updated_at".to_owned(), column.clone()]);
+    }
+    if let PlatformKind::Http(http) = &feed.platform.kind {
+        parts.extend(["described", &http.meaning].map(str::to_owned));
     }
     // Behind all else, and only where they are: a feed without them keeps the fingerprint it had before they existed.
     if let Some(adds) = &feed.adds {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Check, Key, field_fault, needed_to_create, schema_fields};
-use crate::config::meant::{FieldMapping, OperationChoice, PassColumn, Platform};
+use crate::config::meant::{FieldMapping, OperationChoice, PassColumn, Platform, PlatformKind};
 use crate::config::value::{choices, instead, quoted};
 use crate::config::written::{self, TextOr};
 use crate::mapping::template_columns;
@@ -129,10 +129,13 @@ impl Check<'_> {
         }
         for needed in needed_to_create(&platform.kind) {
             if !fields.iter().any(|(name, _)| *name == needed) {
-                let message = format!(
-                    "issues passes, which need a {needed}; map it in fields, or write tier = \"ID\" in [platform.{}]",
-                    platform.name
-                );
+                // PassKit's tier may be the account's instead of the row's.
+                let or = if matches!(platform.kind, PlatformKind::Passkit(_)) {
+                    format!(", or write tier = \"ID\" in [platform.{}]", platform.name)
+                } else {
+                    String::new()
+                };
+                let message = format!("issues passes, which need a {needed}; map it in fields{or}");
                 self.fault(&key.child("operation"), message);
             }
         }

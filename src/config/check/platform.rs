@@ -1,6 +1,8 @@
 //! Platform accounts.
 
+mod airship;
 mod google;
+mod http;
 mod passkit;
 mod thewalletcrew;
 
@@ -36,8 +38,21 @@ fn is_this_machine(url: &url::Url) -> bool {
 const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
 
 /// The keys of each kind beside those.
-const OWN: [(written::PlatformKind, &str, &[&str]); 2] = [
+const OWN: [(written::PlatformKind, &str, &[&str]); 5] = [
     (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
+    (
+        written::PlatformKind::Http,
+        "http",
+        &[
+            "account", "auth", "headers", "fields", "find", "update", "create", "expire", "void", "earn", "burn", "redeem", "notify",
+            "batch", "answers", "probe",
+        ],
+    ),
+    (
+        written::PlatformKind::Airship,
+        "airship",
+        &["region", "template", "auth", "headers", "fields", "find", "update", "create", "notify", "answers", "probe"],
+    ),
     (written::PlatformKind::GoogleWallet, "google_wallet", google::KEYS),
     (written::PlatformKind::TheWalletCrew, "thewalletcrew", &thewalletcrew::KEYS),
 ];
@@ -85,6 +100,8 @@ impl Check<'_> {
         let ca_file = platform.ca_file.as_ref().map(|path| self.path(&key.child("ca_file"), path));
         // Of a kind that is not known nothing else can be said.
         let kind = match kind? {
+            written::PlatformKind::Airship => PlatformKind::Http(self.airship(key, platform)?),
+            written::PlatformKind::Http => PlatformKind::Http(self.http(key, platform)?),
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
             written::PlatformKind::GoogleWallet => PlatformKind::GoogleWallet(self.google(key, platform)?),
             written::PlatformKind::TheWalletCrew => PlatformKind::TheWalletCrew(self.the_wallet_crew(key, platform)?),

@@ -1,8 +1,10 @@
 //! Platform accounts as meant.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::http::Http;
 use crate::secret::Secret;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,7 @@ pub enum Environment {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum PlatformKind {
+    Http(Arc<Http>),
     Passkit(Passkit),
     GoogleWallet(GoogleWallet),
     TheWalletCrew(TheWalletCrew),
@@ -43,6 +46,7 @@ impl PlatformKind {
     /// changes are kept for it, and a feed that gets another one is a changed feed.
     pub fn identity(&self) -> [&str; 3] {
         match self {
+            PlatformKind::Http(http) => [http.kind, &http.base_url, &http.account],
             PlatformKind::Passkit(passkit) => ["passkit", &passkit.base_url, &passkit.program],
             PlatformKind::GoogleWallet(google) => ["google_wallet", &google.base_url, &google.account],
             PlatformKind::TheWalletCrew(crew) => ["thewalletcrew", &crew.base_url, &crew.tenant],

@@ -38,47 +38,58 @@ fn the_sample_is_right_with_every_option_on_and_they_stand_at_their_defaults() {
     assert_eq!(off.fingerprint, on.fingerprint);
 }
 
-/// Options of the schema that none of the tables has, with their place.
-fn missing<'a>(schema: &'a Value, whole: &'a Value, tables: &[&toml::Value], place: &str, absent: &mut Vec<String>) {
+/// Options by the type of their table and their name: the place where each was first looked for, and none once it was seen. A type that
+/// stands in several places is shown in one of them.
+type Looked = std::collections::BTreeMap<(String, String), Option<String>>;
+
+/// Looks for the options of the schema in the tables.
+fn look<'a>(schema: &'a Value, whole: &'a Value, tables: &[&toml::Value], kind: &str, place: &str, looked: &mut Looked) {
     // The places of a secret are the same wherever it stands; the sample shows each place once.
     if schema["properties"]["credential"].is_object() {
         return;
     }
     if let Some(name) = schema["$ref"].as_str() {
         let target = whole.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("{name} is not in the schema"));
-        missing(target, whole, tables, place, absent);
+        look(target, whole, tables, name, place, looked);
     }
     for choice in ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| schema[key].as_array()).flatten() {
-        missing(choice, whole, tables, place, absent);
+        look(choice, whole, tables, kind, place, looked);
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let values: Vec<&toml::Value> = tables.iter().filter_map(|table| table.get(name)).collect();
         let here = format!("{place}.{name}");
-        if values.is_empty() {
-            absent.push(here);
-        } else {
-            missing(property, whole, &values, &here, absent);
+        let seen = looked.entry((kind.to_owned(), name.clone())).or_insert_with(|| Some(here.clone()));
+        if !values.is_empty() {
+            *seen = None;
+            look(property, whole, &values, &here, &here, looked);
         }
     }
     if schema["additionalProperties"].is_object() {
         let values: Vec<&toml::Value> = tables.iter().filter_map(|table| table.as_table()).flat_map(|table| table.values()).collect();
-        missing(&schema["additionalProperties"], whole, &values, &format!("{place}.*"), absent);
+        let here = format!("{place}.*");
+        look(&schema["additionalProperties"], whole, &values, &here, &here, looked);
     }
+}
+
+/// Options of the schema that the sample does not have, with a place of each.
+fn missing(schema: &Value, sample: &toml::Value) -> Vec<String> {
+    let mut looked = Looked::new();
+    look(schema, schema, &[sample], "", "", &mut looked);
+    looked.into_values().flatten().collect()
 }
 
 #[test]
 fn the_sample_shows_every_option() {
     let schema = json_schema();
     let sample: toml::Value = toml::from_str(&uncommented()).unwrap();
-    let mut absent = Vec::new();
-    missing(&schema, &schema, &[&sample], "", &mut absent);
+    let absent = missing(&schema, &sample);
     assert!(absent.is_empty(), "not in samples/passferry.toml: {absent:#?}");
     for place in ["file", "env", "credential"] {
         assert!(SAMPLE.contains(&format!("= {{ {place} = ")), "no secret of the sample is at a {place}");
     }
     // The walk itself must be able to fail.
     let bare: toml::Value = toml::from_str("[feed.x.guard]\nrows = \"1%..2%\"").unwrap();
-    missing(&schema, &schema, &[&bare], "", &mut absent);
+    let absent = missing(&schema, &bare);
     assert!(absent.contains(&".feed.*.guard.rejects".to_owned()) && absent.contains(&".source".to_owned()), "{absent:?}");
 }
 

@@ -1,9 +1,11 @@
 //! The `[platform.NAME]` sections as written. All kinds share one table; which keys belong to which kind is checked apart.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Allowance, SecretPlace, Span, Table};
+use super::{Allowance, Answers, Auth, HttpBatch, HttpCall, HttpField, HttpFind, HttpProbe, SecretPlace, Span, Table};
 
 /// A platform account: one set of credentials, one allowance.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -33,7 +35,7 @@ pub struct Platform {
     pub base_url: Option<String>,
 
     // passkit
-    /// Region of the account. This or `base_url` is needed.
+    /// Region of the account (kinds `passkit`, `airship`). This or `base_url` is needed.
     pub region: Option<Region>,
     /// API key.
     pub key: Option<Table<SecretPlace>>,
@@ -72,7 +74,7 @@ pub struct Platform {
     pub currency: Option<String>,
     /// Changes that travel in one request; 1 switches batches off. Default 20.
     #[schemars(range(min = 1, max = 1000))]
-    pub batch: Option<u16>,
+    pub batch_size: Option<u16>,
     /// Send `null` to take a value away. Default true.
     pub nulls: Option<bool>,
     /// Fields whose change is to alert the holder: a field's name, or the front part of one up to a dot. Default: none.
@@ -90,6 +92,72 @@ pub struct Platform {
     pub void_state: Option<VoidState>,
     /// Reasons of a 403 that ask to slow down. Default `["rateLimitExceeded", "userRateLimitExceeded"]`.
     pub slow_reasons: Option<Vec<String>>,
+
+    // thewalletcrew
+    /// Identifier of the tenant, a part of every address. Needed.
+    pub tenant: Option<String>,
+    /// Name of the external identifier that a feed's `pass = { external_id = … }` holds, such as `"y2.customerId"`. Without it passes are
+    /// named by The Wallet Crew's own id.
+    pub identifier: Option<String>,
+    /// The type of this account's passes: given to those that `upsert` issues, and asked for when a pass is looked for.
+    pub pass_type: Option<String>,
+    /// Name the pass type in updates too. Default false.
+    pub type_in_updates: Option<bool>,
+    /// Look for the pass before it is changed, so that an identifier of several passes is noticed. Default true.
+    pub look_first: Option<bool>,
+    /// What an update does to keys that it does not name. Default `"keys"`: they stay.
+    pub merge: Option<Merge>,
+    /// How a key is cleared. Default `"remove"`.
+    pub clear: Option<Clear>,
+    /// What numbers and booleans of a schema become. Default `"typed"`.
+    pub values: Option<Values>,
+    /// When a change counts as applied. Default `"accepted"`.
+    pub confirm: Option<Confirm>,
+    /// Issuing the same identifier twice makes no second pass. Default false.
+    pub create_again: Option<bool>,
+    /// Passes asked for at once when all are listed. Default 20.
+    #[schemars(range(min = 1))]
+    pub page_size: Option<u16>,
+
+    // http
+    /// Which of several accounts at one address this is: any word. Default: there is one.
+    pub account: Option<String>,
+    /// What requests prove themselves by. Default: nothing.
+    pub auth: Option<Table<Auth>>,
+    /// Headers of every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// What passes can hold, by the names that feeds map. `*` in a name stands for anything without dots.
+    #[serde(default)]
+    pub fields: BTreeMap<String, Table<HttpField>>,
+    /// How a pass is found, where requests need what only the platform knows of it.
+    pub find: Option<Table<HttpFind>>,
+    /// How fields are changed.
+    pub update: Option<Table<HttpCall>>,
+    /// How a pass is issued.
+    pub create: Option<Table<HttpCall>>,
+    /// How a pass's validity is ended.
+    pub expire: Option<Table<HttpCall>>,
+    /// How a pass is taken away for good.
+    pub void: Option<Table<HttpCall>>,
+    /// How amounts are added.
+    pub earn: Option<Table<HttpCall>>,
+    /// How amounts are taken off.
+    pub burn: Option<Table<HttpCall>>,
+    /// How a pass is used up once.
+    pub redeem: Option<Table<HttpCall>>,
+    /// How a holder is notified.
+    pub notify: Option<Table<HttpCall>>,
+    /// How fields of several passes are changed by one request. `update` is then used for what cannot travel together.
+    pub batch: Option<Table<HttpBatch>>,
+    /// What answers mean.
+    pub answers: Option<Table<Answers>>,
+    /// A harmless request that proves the credentials, for `check --reach`.
+    pub probe: Option<Table<HttpProbe>>,
+
+    // airship
+    /// Identifier of the template whose passes these are.
+    pub template: Option<String>,
 }
 
 /// What kind of passes they are.
@@ -141,31 +209,6 @@ pub enum MessagesFull {
 pub enum VoidState {
     Inactive,
     Completed,
-    // thewalletcrew
-    /// Identifier of the tenant, a part of every address. Needed.
-    pub tenant: Option<String>,
-    /// Name of the external identifier that a feed's `pass = { external_id = … }` holds, such as `"y2.customerId"`. Without it passes are
-    /// named by The Wallet Crew's own id.
-    pub identifier: Option<String>,
-    /// The type of this account's passes: given to those that `upsert` issues, and asked for when a pass is looked for.
-    pub pass_type: Option<String>,
-    /// Name the pass type in updates too. Default false.
-    pub type_in_updates: Option<bool>,
-    /// Look for the pass before it is changed, so that an identifier of several passes is noticed. Default true.
-    pub look_first: Option<bool>,
-    /// What an update does to keys that it does not name. Default `"keys"`: they stay.
-    pub merge: Option<Merge>,
-    /// How a key is cleared. Default `"remove"`.
-    pub clear: Option<Clear>,
-    /// What numbers and booleans of a schema become. Default `"typed"`.
-    pub values: Option<Values>,
-    /// When a change counts as applied. Default `"accepted"`.
-    pub confirm: Option<Confirm>,
-    /// Issuing the same identifier twice makes no second pass. Default false.
-    pub create_again: Option<bool>,
-    /// Passes asked for at once when all are listed. Default 20.
-    #[schemars(range(min = 1))]
-    pub page_size: Option<u16>,
 }
 
 /// What an update does to the keys of a block that it does not name.
@@ -226,13 +269,16 @@ pub enum ReadBack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlatformKind {
+    Airship,
+    /// Any other platform: the section describes how it is spoken to.
+    Http,
     Passkit,
     GoogleWallet,
     #[serde(rename = "thewalletcrew")]
     TheWalletCrew,
 }
 
-/// PassKit's regions.
+/// Regions of PassKit (`pub1`, `pub2`) and Airship (`eu`, `us`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
@@ -240,6 +286,10 @@ pub enum Region {
     Pub1,
     /// USA.
     Pub2,
+    /// Europe.
+    Eu,
+    /// USA.
+    Us,
 }
 
 /// Real passes or not.

@@ -157,7 +157,7 @@ impl Platform for Quick {
     fn limits(&self) -> Limits {
         self.limits.clone()
     }
-    fn verbs(&self) -> &'static [Verb] {
+    fn verbs(&self) -> &[Verb] {
         self.passkit.verbs()
     }
     fn field(&self, name: &str) -> Result<FieldRule, String> {

@@ -41,7 +41,7 @@ fn intend_one(work: &Connection, account: &str, run: &str, intent: &Intent) -> R
             _ if !same => return Ok(Intended::Conflict(known)),
             KeyState::Applied => return Ok(Intended::Applied(known)),
             KeyState::InDoubt => return Ok(Intended::InDoubt(known)),
-            KeyState::Intended if own => return Ok(Intended::PerhapsSent { before: known.before }),
+            KeyState::Intended if own => return Ok(Intended::PerhapsSent { before: known.before, at: known.at }),
             KeyState::Intended if is_under_way(work, &known.run)? => return Ok(Intended::Elsewhere(known)),
             // Nobody will ever look what became of it.
             KeyState::Intended => {

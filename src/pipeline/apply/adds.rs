@@ -1,6 +1,7 @@
 //! Adds of a group of rows: when their time is, and writing them down before they leave.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
@@ -118,8 +119,10 @@ pub(super) fn intend(
                 let words = format!("run {} line {}: {by} decided that it shall not be sent: {reason}", note.run, note.line);
                 way.note(add.key, Outcome::Refused, Some(Code::SettledNotApplied), &words);
             }
-            Intended::PerhapsSent { before } => {
+            Intended::PerhapsSent { before, at } => {
                 add.perhaps_sent = true;
+                // A moment that is still to come says that the clock was set back, and not how old the key is.
+                add.since = (now - at).to_std().ok().and_then(|age| Instant::now().checked_sub(age));
                 add.before = before.and_then(|text| serde_json::from_str(&text).ok());
                 sendable.push(add);
             }

@@ -371,6 +371,7 @@ fn notification(field: &str, text: &str) -> Addition {
         before: None,
         perhaps_sent: false,
         decided: false,
+        since: None,
     }
 }
 

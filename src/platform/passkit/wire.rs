@@ -1,12 +1,12 @@
 //! Paths, bodies and members as they travel (contract 2 and 4).
 
-use std::fmt::Write as _;
-
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::Scope;
 use crate::platform::Request;
+use crate::platform::address::escape;
+pub(super) use crate::platform::address::is_segment;
 use crate::platform::strict;
 use crate::row::Target;
 
@@ -162,24 +162,6 @@ pub(super) fn is_write(request: &Request) -> bool {
     request.method != Method::GET && !request.path.contains("/list/")
 }
 
-/// Can the text stand as one segment of a path? `.` and `..` would be taken for steps, however they are escaped.
-pub(super) fn is_segment(text: &str) -> bool {
-    !matches!(text, "" | "." | "..")
-}
-
-/// Percent-encodes all but the unreserved characters of RFC 3986.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 fn get(path: String) -> Request {
     Request::new(Method::GET, path)
 }
@@ -200,11 +182,6 @@ mod tests {
         assert_eq!(parse_list(&two[..30]).unwrap_err(), BrokenList::Cut);
         let told = b"{\"result\":{\"id\":\"a\"}}\n{\"error\":{\"code\":13,\"message\":\"lost\"}}\n";
         assert_eq!(parse_list(told).unwrap_err(), BrokenList::Told("lost".to_owned()));
-    }
-
-    #[test]
-    fn identifiers_are_escaped_in_paths() {
-        assert_eq!(escape("C/1 é?#%"), "C%2F1%20%C3%A9%3F%23%25");
     }
 
     #[test]

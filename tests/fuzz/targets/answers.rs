@@ -495,6 +495,7 @@ fn addition(words: &[&str]) -> Option<Addition> {
         reference: "k7f2m9:2".to_owned(),
         before,
         perhaps_sent: false,
+        since: None,
         decided: false,
     })
 }

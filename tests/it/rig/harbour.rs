@@ -213,6 +213,7 @@ impl Plan {
             sandbox,
             modelled: self.modelled,
             quiet_after: Cell::new(true),
+            elsewhere: RefCell::default(),
             delivered: RefCell::default(),
             log: Arc::default(),
         }
@@ -238,6 +239,8 @@ pub struct Harbour {
     pub modelled: bool,
     /// Another sweep at the end must find nothing to do.
     pub quiet_after: Cell<bool>,
+    /// Effects of adds at another platform than the sandbox: the key, and how often it took effect.
+    pub elsewhere: RefCell<Vec<(String, u64)>>,
     pub delivered: RefCell<Vec<Delivered>>,
     /// All that the program wrote to standard error so far.
     pub log: Arc<std::sync::Mutex<Vec<u8>>>,

@@ -9,3 +9,4 @@ pub mod portrait;
 pub mod promises;
 pub mod proxy;
 pub mod sshd;
+pub mod vendor;

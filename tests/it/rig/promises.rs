@@ -287,7 +287,9 @@ fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
                 if note.key.kind == AddKind::Notify {
                     continue;
                 }
-                let times: u64 = effects.iter().filter(|effect| effect.event == key).map(|effect| effect.times).sum();
+                let here: u64 = effects.iter().filter(|effect| effect.event == key).map(|effect| effect.times).sum();
+                let times =
+                    here + harbour.elsewhere.borrow().iter().filter(|(other, _)| *other == key).map(|(_, times)| times).sum::<u64>();
                 let fits = match (state, &note.settled) {
                     // What a person decided is theirs; twice is wrong whatever they decided.
                     (_, Some(_)) | (KeyState::InDoubt, None) => times <= 1,
@@ -299,6 +301,9 @@ fn adds_have_one_effect(harbour: &Harbour, ledger: &dyn Ledger, runs: &[Run]) {
                 assert!(fits, "line {} of {} is {state:?} and was applied {times} times\n{}", note.line, run.shown_name(), harbour.said());
             }
         }
+    }
+    for (key, times) in harbour.elsewhere.borrow().iter() {
+        assert!(known.contains(key), "an add that the ledger does not know: {key}, {times} times\n{}", harbour.said());
     }
     for effect in effects {
         if effect.route == CREW_CREATE {

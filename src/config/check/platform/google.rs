@@ -19,7 +19,7 @@ pub(super) const KEYS: &[&str] = &[
     "id_max",
     "language",
     "currency",
-    "batch",
+    "batch_size",
     "nulls",
     "notify_on",
     "notify_max",
@@ -149,9 +149,9 @@ impl Check<'_> {
                 format!("{} is not a currency; write three capital letters, such as \"EUR\"", quoted(currency)),
             );
         }
-        let batch = platform.batch.unwrap_or(20);
+        let batch = platform.batch_size.unwrap_or(20);
         if !(1..=BATCH_MAX).contains(&batch) {
-            self.fault(&key.child("batch"), format!("is {batch}; write 1 (no batches) to {BATCH_MAX}"));
+            self.fault(&key.child("batch_size"), format!("is {batch}; write 1 (no batches) to {BATCH_MAX}"));
         }
         if platform.notify_max == Some(0) {
             self.fault(&key.child("notify_max"), "is 0, so no alert would ever be sent; write at least 1".into());

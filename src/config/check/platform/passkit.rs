@@ -64,6 +64,10 @@ impl Check<'_> {
                 }
                 None
             }
+            (Some(written::Region::Eu | written::Region::Us), None) => {
+                self.fault(&key.child("region"), "is one of Airship; write region = \"pub1\" (Europe) or \"pub2\" (USA)".into());
+                None
+            }
             (Some(_), Some(_)) => {
                 self.fault(&here, "stands beside region; keep one of them".into());
                 None
