@@ -31,6 +31,9 @@ use crate::secret::SecretError;
 const NAMES: judge::Names =
     judge::Names { platform: "The Wallet Crew", credentials: "the key, and that it is one of this tenant and of this address" };
 
+/// How a right that the key has not is spoken of; the probe knows it again.
+const LACKS: &str = "the scope it lacks is";
+
 /// Section 2.1. An older article of the vendor's has it in `Authorization`; the later texts and the specification do not.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -118,7 +121,7 @@ impl Platform for TheWalletCrew {
             }
             403 => {
                 let scope = if request.method == Method::GET { "Pass.Read" } else { "Pass.Write" };
-                return Verdict::Barred { reason: format!("{}; the scope it lacks is {scope}", judge::forbidden(&NAMES, answer.body)) };
+                return Verdict::Barred { reason: format!("{}; {LACKS} {scope}", judge::forbidden(&NAMES, answer.body)) };
             }
             _ => {}
         }

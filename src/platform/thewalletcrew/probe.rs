@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::Scope;
 use super::fields::Block;
 use super::find::READS;
 use super::wire::{Pass, parse_list};
+use super::{LACKS, Scope};
 use crate::platform::{Answer, Conversation, Page, PassState, Reach, Step, judge};
 use crate::row::Target;
 use crate::schema::value::Value;
@@ -80,6 +80,7 @@ impl Conversation<Reach> for Probe {
                 }
             }
             Some(Answer::Exhausted { message, denied, .. }) => {
+                let denied = denied || message.contains(LACKS);
                 return Step::Done(Reach { ok: false, denied, message: format!("{}: {message}", self.scope.settings.base_url) });
             }
             Some(Answer::Lost { message }) => {
