@@ -99,7 +99,6 @@ fn faults_of_a_description_name_what_to_write() {
     );
     one("\"GET /passes/{{ external_id }}\"", "\"PUT /passes/{{ external_id }}\"", "platform.loyalty.find.request changes something");
     one("\"GET /passes/{{ external_id }}\"", "\"GET /passes\"", "platform.loyalty.find.request asks for no pass in particular");
-    one("{{ key }}", "fixed", "platform.loyalty.earn.headers.Idempotency-Key looks like a secret");
     one(
         "headers = { \"Idempotency-Key\" = \"{{ key }}\" }\n",
         "",
