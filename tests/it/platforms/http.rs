@@ -281,7 +281,7 @@ fn an_add_that_was_on_its_way_when_the_program_was_killed_is_repeated_under_its_
     let vendor = Vendor::start(move |world, asked| {
         let mut answer = slow(world, asked);
         let first = world.writes().len() == 1;
-        answer.delay = Duration::from_secs(if first { 1 } else { 0 });
+        answer.delay = Duration::from_secs(u64::from(first));
         answer
     });
     let harbour = earning(&vendor, "headers = { \"Idempotency-Key\" = \"{{ uuid }}\" }\nkey_lifetime = \"24h\"\n");
