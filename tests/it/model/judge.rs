@@ -291,9 +291,9 @@ fn sets_agree(runs: &[Told], truth: &Truth) {
                     _ if continues && now.by > stands => {}
                     // Nothing was sent: it was equal already, or a later run had changed the pass.
                     None if continues => {}
-                    None | Some(Outcome::Applied | Outcome::Unchanged) => {
-                        *now = Held { values: BTreeSet::from([value.to_owned()]), by: stands };
-                    }
+                    Some(Outcome::Applied) => *now = Held { values: BTreeSet::from([value.to_owned()]), by: stands },
+                    // It found the pass as it wants it, and changed nothing: a correction of an earlier file is not stale by that.
+                    None | Some(Outcome::Unchanged) => now.values = BTreeSet::from([value.to_owned()]),
                     Some(Outcome::Stale) => {}
                     Some(Outcome::NotAttempted) if ended.is_some_and(|ended| ended.codes.contains(&Code::Discarded)) => {}
                     Some(_) => {

@@ -45,6 +45,12 @@ fn described(vendor: &Vendor, how: &str) -> Plan {
         .more(how)
 }
 
+/// A row for each of `C-1` to `C-n`: its number as points, and a tier.
+fn rows(passes: u32) -> String {
+    let rows: Vec<String> = (1..=passes).map(|n| format!("C-{n},{n},t{n}\n")).collect();
+    format!("id,points,tier\n{}", rows.concat())
+}
+
 /// A pass for each of `C-1` to `C-n`.
 fn stock(vendor: &Vendor, passes: u32) {
     let mut world = vendor.world();
@@ -361,8 +367,7 @@ fn each_item_of_a_batch_has_its_own_outcome() {
         reply(207, &json!({ "results": results }))
     });
     let harbour = described(&vendor, BATCH).start();
-    let rows: String = (1..=8).map(|n| format!("C-{n},{n},t{n}\n")).collect();
-    harbour.deliver("one.csv", format!("id,points,tier\n{rows}"));
+    harbour.deliver("one.csv", rows(8));
     harbour.once().exits(1);
     let errors = harbour.errors("one");
     let ends: Vec<(&str, &str)> = errors.iter().map(|line| (line["id"].as_str(), line["_outcome"].as_str())).collect();
@@ -393,8 +398,7 @@ fn a_batch_that_is_refused_as_a_whole_is_halved_until_the_bad_row_stands_alone()
         reply(200, &json!({ "results": results }))
     });
     let harbour = described(&vendor, BATCH).start();
-    let rows: String = (1..=8).map(|n| format!("C-{n},{n},t\n")).collect();
-    harbour.deliver("one.csv", format!("id,points,tier\n{rows}"));
+    harbour.deliver("one.csv", rows(8));
     harbour.once().exits(1);
     let errors = harbour.errors("one");
     assert_eq!(errors.len(), 1, "{errors:?}");
@@ -427,8 +431,7 @@ fn a_token_is_asked_for_kept_and_renewed_when_it_is_refused() {
         vendor.url()
     );
     let harbour = described(&vendor, PATCH).platform("auth", &auth).start();
-    let rows: String = (1..=20).map(|n| format!("C-{n},{n},t\n")).collect();
-    harbour.deliver("one.csv", format!("id,points,tier\n{rows}"));
+    harbour.deliver("one.csv", rows(20));
     harbour.once().exits(0);
     let world = vendor.world();
     assert_eq!(world.count, 2, "one token, and one more");
@@ -468,8 +471,7 @@ fn a_platform_that_asks_to_slow_down_is_obeyed() {
     });
     stock(&vendor, 10);
     let harbour = described(&vendor, PATCH).start();
-    let rows: String = (1..=10).map(|n| format!("C-{n},{n},t\n")).collect();
-    harbour.deliver("one.csv", format!("id,points,tier\n{rows}"));
+    harbour.deliver("one.csv", rows(10));
     harbour.once().exits(0);
     assert!((1..=10).all(|n| vendor.world().passes[&format!("C-{n}")]["points"] == n));
     check_promises(&harbour);

@@ -79,8 +79,8 @@ fn the_example_of_a_batch_runs() {
         faults.rules.push(Rule::new(Trouble::Status { code: 503, message: None }).id("C-7").next(1));
         faults.rules.push(Rule::new(Trouble::Status { code: 422, message: Some("no such tier".to_owned()) }).id("C-8"));
     });
-    let rows: String = (1..=251).map(|n| format!("C-{n},{n},t{n}\n")).collect();
-    harbour.deliver("passes_1.csv", format!("id,points,tier\n{rows}"));
+    let rows: Vec<String> = (1..=251).map(|n| format!("C-{n},{n},t{n}\n")).collect();
+    harbour.deliver("passes_1.csv", format!("id,points,tier\n{}", rows.concat()));
     harbour.once().exits(1);
     let errors = harbour.errors("passes_1");
     let ends: Vec<(&str, &str)> = errors.iter().map(|line| (line["id"].as_str(), line["_outcome"].as_str())).collect();

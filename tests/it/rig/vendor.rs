@@ -162,7 +162,8 @@ fn serve(stream: &TcpStream, world: &Mutex<World>, answer: &impl Fn(&mut World, 
         if reply.cut {
             return stream.shutdown(std::net::Shutdown::Both);
         }
-        let extra = reply.headers.iter().fold(String::new(), |all, (name, value)| format!("{all}{name}: {value}\r\n"));
+        let extra: Vec<String> = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let extra = extra.concat();
         let head =
             format!("HTTP/1.1 {} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{extra}\r\n", reply.status, reply.body.len());
         let mut out = stream;
