@@ -149,7 +149,7 @@ fn every_kind_of_object_is_issued_changed_and_ended() {
 /// D9.
 #[test]
 fn a_token_that_ends_in_mid_run_is_asked_for_anew() {
-    let harbour = start(wallet().platform("batch", "5"), 60);
+    let harbour = start(wallet().platform("batch_size", "5"), 60);
     harbour.sandbox.faults().change(|faults| faults.google_wallet.token_calls = Some(40));
     harbour.deliver("a.csv", file(1..=60));
     harbour.once().exits(0);
@@ -197,7 +197,7 @@ fn a_platform_that_takes_smaller_batches_gets_smaller_ones() {
 /// D2.
 #[test]
 fn a_403_for_its_rate_slows_down_and_refuses_no_row() {
-    let harbour = start(wallet().platform("allowance", "\"60/s\"").platform("batch", "10"), 40);
+    let harbour = start(wallet().platform("allowance", "\"60/s\"").platform("batch_size", "10"), 40);
     harbour.sandbox.faults().change(|faults| {
         faults.google_wallet.calls_per_second = Some(20);
         faults.google_wallet.over_rate = google_wallet::OverRate::Forbidden;
