@@ -4,7 +4,7 @@ use passferry::ledger::{KeyState, State};
 use passferry::sandbox::{Faults, Rule, Trouble};
 use serde_json::json;
 
-use super::adds::{keys, lost_once, movements, only, points_calls};
+use super::adds::{keys, lost_once, movements, only};
 use super::keep_verify::sql;
 use crate::rig::harbour::{Harbour, Plan, wait_until};
 use crate::rig::promises::check_promises;
