@@ -26,6 +26,8 @@ pub mod watcher;
 
 pub mod keeping;
 
+pub mod guess;
+
 pub mod clock;
 pub mod dispatch;
 pub mod platform;

@@ -17,6 +17,7 @@ pub mod exit;
 mod explain;
 mod file;
 mod forget;
+mod guess;
 mod man;
 mod once;
 mod out;
@@ -81,6 +82,7 @@ enum Command {
     Check(check::Args),
     Validate(validate::Args),
     Preview(preview::Args),
+    Guess(guess::Args),
     Plan(plan::Args),
     Status(status::Args),
     Runs(runs::Args),
@@ -174,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&global, &args),
         Command::Validate(args) => validate::run(&global, &args),
         Command::Preview(args) => preview::run(&global, &args),
+        Command::Guess(args) => guess::run(&args),
         Command::Plan(args) => plan::run(&global, &args),
         Command::Status(args) => status::run(&global, &args),
         Command::Runs(args) => runs::run(&global, &args),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::{Rest, ValueOrKwargs};
 use minijinja::{Environment, UndefinedBehavior};
+use rust_decimal::Decimal;
 
 use super::{FieldSource, times};
 use crate::schema::value::Value;
@@ -58,10 +59,24 @@ pub(super) fn environment() -> Environment<'static> {
         templates.remove_filter(filter);
     }
     templates.add_filter("format", format);
+    templates.add_filter("ceil", |value: &minijinja::Value| whole(value, Decimal::ceil));
+    templates.add_filter("floor", |value: &minijinja::Value| whole(value, Decimal::floor));
     templates.add_function("range", range);
     // What it holds outlives a turn of a loop, so that a text could double with each.
     templates.remove_global("namespace");
     templates
+}
+
+/// A number made whole: "one point for each euro or part of it". Decimals reach a template as text and are never binary fractions, so
+/// that 19.00 is 19 and not a trace more.
+fn whole(value: &minijinja::Value, how: impl Fn(&Decimal) -> Decimal) -> Result<minijinja::Value, minijinja::Error> {
+    let wrong = || minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "ceil and floor want a number");
+    let text = value.to_string();
+    if text.is_empty() {
+        return Ok(minijinja::Value::from(""));
+    }
+    let number = Decimal::from_str_exact(&text).map_err(|_| wrong())?;
+    i64::try_from(how(&number)).map(minijinja::Value::from).map_err(|_| wrong())
 }
 
 /// The engine's own, but for widths and precisions that are large or come from a cell.
@@ -163,5 +178,26 @@ fn template_value(value: Option<&Value<'_>>) -> minijinja::Value {
         Some(Value::Integer(n)) => minijinja::Value::from(*n),
         Some(Value::Boolean(b)) => minijinja::Value::from(*b),
         Some(value) => minijinja::Value::from(value.canonical().into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_unit_count_for_a_whole_one_and_nothing_is_added_by_rounding() {
+        let made = |template: &str, total: &str| {
+            let mut templates = environment();
+            used_columns(&mut templates, "t", template).unwrap();
+            let total = Value::Number(total.parse().unwrap());
+            render(&templates, "t", std::iter::once(Some(&total)))
+        };
+        for (total, points) in [("19.00", "19"), ("19.01", "20"), ("0.1", "1"), ("0", "0"), ("-0.5", "0"), ("1234567.000001", "1234568")] {
+            assert_eq!(made("{{ total | ceil }}", total).unwrap(), points);
+        }
+        assert_eq!(made("{{ total | floor * 10 }}", "2.99").unwrap(), "20");
+        assert!(made("{{ 'x' ~ total | ceil }}", "2.99").is_ok());
+        assert!(made("{{ ('x' ~ total) | ceil }}", "2.99").unwrap_err().contains("cannot be filled"));
     }
 }

@@ -4,7 +4,7 @@
 const REPEATS_MAX: f64 = 1000.0;
 
 /// Filters whose result is a number, whatever goes in.
-const NUMBERS: [&str; 6] = ["int", "float", "abs", "round", "length", "count"];
+const NUMBERS: [&str; 8] = ["int", "float", "abs", "round", "ceil", "floor", "length", "count"];
 
 #[derive(Debug, PartialEq)]
 enum Token<'t> {

@@ -34,7 +34,7 @@ pub use damage::looks_like_spreadsheet_damage;
 pub use dialect::DialectDescriptor;
 pub use field::{Empty, Field, FieldType};
 pub use header::{Columns, FieldsMatch, HeaderFault};
-pub use temporal::{strict_date, strict_datetime};
+pub use temporal::{date_formats, datetime_formats, strict_date, strict_datetime, time_formats};
 
 /// A descriptor is written by people: more than this is another file under its name.
 const DESCRIPTOR_BYTES_MAX: u64 = 8 << 20;

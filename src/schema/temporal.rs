@@ -24,7 +24,7 @@ pub(crate) fn date<'c>(text: &'c str, form: &Form) -> Reading<'c> {
         Form::Any => any(text, &ANY_DATES).and_then(|moment| moment.date),
         Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.date),
     };
-    value.map(Value::Date).ok_or_else(|| refusal(text, form, "is not a date in the form YYYY-MM-DD", fitting_dates))
+    value.map(Value::Date).ok_or_else(|| refusal(text, form, "is not a date in the form YYYY-MM-DD", date_formats))
 }
 
 #[inline]
@@ -34,7 +34,7 @@ pub(crate) fn time<'c>(text: &'c str, form: &Form) -> Reading<'c> {
         Form::Any => any(text, &TIMES).and_then(|moment| moment.time),
         Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.time),
     };
-    value.map(Value::Time).ok_or_else(|| refusal(text, form, "is not a time of day in the form hh:mm:ss, without an offset", fitting_times))
+    value.map(Value::Time).ok_or_else(|| refusal(text, form, "is not a time of day in the form hh:mm:ss, without an offset", time_formats))
 }
 
 #[inline]
@@ -46,7 +46,7 @@ pub(crate) fn datetime<'c>(text: &'c str, form: &Form) -> Reading<'c> {
     };
     value
         .map(|(local, offset)| Value::DateTime(local, offset))
-        .ok_or_else(|| refusal(text, form, "is not a date and time in the form YYYY-MM-DDThh:mm:ss", fitting_datetimes))
+        .ok_or_else(|| refusal(text, form, "is not a date and time in the form YYYY-MM-DDThh:mm:ss", datetime_formats))
 }
 
 pub(crate) fn year(text: &str) -> Reading<'_> {
@@ -199,15 +199,18 @@ fn fitting(text: &str, known: &[(String, Pattern)]) -> Vec<String> {
     known.iter().filter(|(_, pattern)| pattern.read(text).is_some()).map(|(source, _)| source.clone()).collect()
 }
 
-fn fitting_dates(text: &str) -> Vec<String> {
+/// Formats of dates that this text fits, as a schema names them; none of ISO 8601 alone.
+pub fn date_formats(text: &str) -> Vec<String> {
     fitting(text, &ALL_DATES)
 }
 
-fn fitting_times(text: &str) -> Vec<String> {
+/// Formats of times of day that this text fits.
+pub fn time_formats(text: &str) -> Vec<String> {
     fitting(text, &TIMES)
 }
 
-fn fitting_datetimes(text: &str) -> Vec<String> {
+/// Formats of moments that this text fits.
+pub fn datetime_formats(text: &str) -> Vec<String> {
     let read = |(source, start): &(String, Pattern)| {
         let (_, rest) = start.read_start(text)?;
         let (clock, _) = AFTER_DATE.iter().find(|(_, clock)| clock.read(rest).is_some())?;
