@@ -74,7 +74,7 @@ fn a_small_file_gets_every_default() {
     assert_eq!(sftp.port, 22);
     let meant::PlatformKind::Passkit(passkit) = &feed.platform.kind else { panic!("another kind") };
     assert_eq!(passkit.base_url, "https://api.pub2.passkit.io");
-    assert!(passkit.bearer);
+    assert!(matches!(passkit.credential, meant::PasskitCredential::Pair { bearer: true, .. }));
 }
 
 #[test]

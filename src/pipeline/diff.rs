@@ -116,6 +116,7 @@ pub fn diff(
         }
     }
     diffed.moves.requests = requests.total(against.mapping);
+    diffed.moves.finds = requests.finds;
     Ok(diffed)
 }
 
@@ -301,7 +302,7 @@ fn compare_pass(
             adds.notes.extend(stale_notes(entry, against.mapping));
         }
         let fields_done = match entry.verb {
-            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => mask == 0,
+            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => mask == 0,
             Verb::Upsert => mask == 0 && trusted.is_some(),
             Verb::Expire | Verb::Void => false,
         };
@@ -485,7 +486,7 @@ impl Later {
         let fields = entry.mask() & !self.fields == 0;
         self.verbs.contains(&Verb::Void)
             || match entry.verb {
-                Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => fields && !self.verbs.is_empty(),
+                Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => fields && !self.verbs.is_empty(),
                 Verb::Upsert | Verb::Expire => fields && self.verbs.contains(&entry.verb),
                 Verb::Void => false,
             }
@@ -520,7 +521,7 @@ fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, adds: u8, agai
     match entry.verb {
         Verb::Expire | Verb::Void => moves.ended += 1,
         Verb::Upsert if baseline.is_none() => moves.perhaps_created += 1,
-        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {}
+        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => {}
     }
     let (mut zeroed, mut cleared, mut balance) = (false, false, false);
     for &(field, mark) in entry.wanted.iter().filter(|(field, _)| mask & (1 << field) != 0) {

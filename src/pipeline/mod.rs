@@ -17,6 +17,7 @@ pub mod diff;
 pub mod discover;
 pub mod fetch;
 pub mod guard;
+pub mod index;
 pub mod pending;
 pub mod places;
 pub mod report;

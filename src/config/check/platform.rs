@@ -39,7 +39,7 @@ const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "tim
 
 /// The keys of each kind beside those.
 const OWN: [(written::PlatformKind, &str, &[&str]); 5] = [
-    (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
+    (written::PlatformKind::Passkit, "passkit", passkit::KEYS),
     (
         written::PlatformKind::Http,
         "http",

@@ -237,7 +237,7 @@ impl Platform for GoogleWallet {
     }
 
     fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>> {
-        let lacking = self.scope.read_back == ReadBack::Nothing || matches!(add.key.kind, AddKind::Earn | AddKind::Burn);
+        let lacking = self.scope.read_back == ReadBack::Nothing || !matches!(add.key.kind, AddKind::Redeem | AddKind::Notify);
         (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone())) as Box<dyn Conversation<Proof>>)
     }
 

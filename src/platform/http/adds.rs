@@ -33,6 +33,7 @@ impl Http {
             AddKind::Burn => self.burn.as_ref(),
             AddKind::Redeem => self.redeem.as_ref(),
             AddKind::Notify => self.notify.as_ref(),
+            AddKind::Validate => None,
         }
     }
 

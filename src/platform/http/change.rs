@@ -100,7 +100,7 @@ impl Work {
         match self.change.verb {
             Verb::Void => "void",
             Verb::Expire => "expire",
-            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => FIELDS,
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => FIELDS,
         }
     }
 }
@@ -158,7 +158,7 @@ impl Apply {
             Verb::Upsert if work.pass_id.is_none() && work.http.create.is_some() && (looked || work.change.fields.is_empty()) => {
                 Ask::Create
             }
-            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => Ask::Update,
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => Ask::Update,
         };
         let todo = VecDeque::from([first]);
         Apply { work: Some(work), todo, current: None, pause: None, conflicts: 0, unread: 0, exists: false, read: false }

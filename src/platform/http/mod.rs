@@ -74,6 +74,7 @@ impl Http {
             Verb::Earn => self.earn.is_some(),
             Verb::Burn => self.burn.is_some(),
             Verb::Redeem => self.redeem.is_some(),
+            Verb::Validate => false,
         };
         Verb::ALL.into_iter().filter(can).collect()
     }
@@ -108,6 +109,7 @@ impl Http {
             Verb::Earn => self.earn.as_ref().map(|add| add.call.names()).unwrap_or_default(),
             Verb::Burn => self.burn.as_ref().map(|add| add.call.names()).unwrap_or_default(),
             Verb::Redeem => self.redeem.as_ref().map(|add| add.call.names()).unwrap_or_default(),
+            Verb::Validate => BTreeSet::new(),
         }
     }
 
