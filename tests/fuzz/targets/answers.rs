@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use passferry::config::meant::{Passkit as Settings, PlatformKind, ReadBack};
+use passferry::config::meant::{Passkit as Settings, PasskitCredential, PasskitPasses, PlatformKind, ReadBack};
 use passferry::mapping::coerce;
 use passferry::outcome::Outcome;
 use passferry::platform::{
@@ -39,13 +39,11 @@ pub fn target(data: &[u8]) {
     let answers: Vec<&str> = parts.collect();
     let account = of_kind(&PlatformKind::Passkit(Settings {
         base_url: "https://passes.example".to_owned(),
-        key: Secret::new(SecretPlace::Env("K".to_owned())),
-        secret: Secret::new(SecretPlace::Env("S".to_owned())),
-        program: PROGRAM.to_owned(),
-        tier: asked.contains(&"tier").then(|| "base".to_owned()),
-        bearer: true,
+        credential: PasskitCredential::Token { token: Secret::new(SecretPlace::Env("T".to_owned())), ends: None },
+        passes: PasskitPasses::Members { program: PROGRAM.to_owned(), tier: asked.contains(&"tier").then(|| "base".to_owned()) },
         read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
         sole_writer: asked.contains(&"sole"),
+        index_from: None,
     }));
     let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
     match asked.first() {
