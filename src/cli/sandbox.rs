@@ -70,7 +70,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let sandbox = Sandbox::start(settings.clone())?;
     let mut out = out::stdout();
     if args.platform.as_deref().is_none_or(|platform| platform == PASSKIT) {
-        writeln!(out, "sandbox platform at {} (program {}, key {})", sandbox.base_url(), args.program, args.key)?;
+        let (program, key, passkit) = (&args.program, &args.key, &settings.passkit);
+        let more = format!("campaign {}, production {}", passkit.campaign, passkit.production.id);
+        writeln!(out, "sandbox platform at {} (program {program}, key {key}; {more})", sandbox.base_url())?;
     }
     for platform in PLATFORMS.into_iter().filter(|platform| *platform != PASSKIT) {
         if args.platform.as_deref().is_none_or(|wanted| wanted == platform) {
