@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
-use super::documents::{Document, ISSUE, Mark, OPT_OUT};
+use super::documents::{Document, Mark, OPT_OUT};
 use super::fields::{Catalogue, Entry, Form, PERSON};
 use super::protocol::Class;
 use super::wire::{Pass, as_map, escape, get, is_segment, key, object, send, text};
@@ -12,7 +12,7 @@ use crate::row::{AddKind, Target, Verb};
 
 pub(super) const COUPON: Catalogue = Catalogue {
     own: &[
-        Entry::of("offerId", Form::Text, ISSUE),
+        Entry::new("offerId", Form::Text),
         Entry::new("sku", Form::Text),
         Entry::of("optOut", Form::Flag, OPT_OUT),
         Entry::new("expiryDate", Form::Instant),
@@ -60,10 +60,6 @@ impl Document for Coupons {
         Class { noun: "campaign", id: &self.campaign }
     }
 
-    fn get_class(&self) -> Request {
-        get(format!("/coupon/singleUse/campaign/{}", escape(&self.campaign)))
-    }
-
     fn get(&self, target: &Target) -> Request {
         get(match target {
             Target::External(external) => format!("{COUPONS}/externalId/{}/{}", escape(&self.campaign), escape(external)),
@@ -84,8 +80,9 @@ impl Document for Coupons {
         theirs.is_empty() || theirs == self.campaign
     }
 
-    fn issued_with(pass: &Pass, field: &str) -> Option<String> {
-        Some(pass.text(field)).filter(|id| !id.is_empty()).map(str::to_owned)
+    /// Nothing of a coupon is for ever.
+    fn issued_with(_: &Pass, _: &str) -> Option<String> {
+        None
     }
 
     fn filter_field(&self) -> Option<&'static str> {

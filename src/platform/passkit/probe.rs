@@ -33,7 +33,8 @@ impl Probe {
                 Ok(Json::Object(found)) => {
                     let name = found.get("name").and_then(Json::as_str).map(judge::clean).filter(|name| !name.is_empty());
                     let name = name.unwrap_or_else(|| id.to_owned());
-                    Reach { ok: true, denied: false, message: format!("{base_url} accepts the {credential} and knows the {noun} {name}") }
+                    let passes = found.get("total").map(|total| format!(" ({} passes)", judge::clean(&total.to_string()))).unwrap_or_default();
+                    Reach { ok: true, denied: false, message: format!("{base_url} accepts the {credential} and knows the {noun} {name}{passes}") }
                 }
                 _ => no(format!("{base_url} answers, but not as PassKit does; check base_url and what stands between")),
             },

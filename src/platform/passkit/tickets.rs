@@ -96,6 +96,8 @@ impl Document for Tickets {
     const CATALOGUE: &'static Catalogue = &TICKET;
     const VERBS: &'static [Verb] = &[Verb::Update, Verb::Upsert, Verb::Void, Verb::Redeem, Verb::Validate];
     const KEPT: &'static [&'static str] = &["metaData", "person", "seatInfo", "faceValue"];
+    /// The switch is a word in an update; what it is at the issue the contract does not say.
+    const AFTER_ISSUE: &'static [&'static str] = &["optOut"];
 
     fn required(&self) -> Vec<String> {
         self.settings().iter().filter(|(_, setting)| setting.is_none()).map(|(name, _)| (*name).to_owned()).collect()
@@ -103,10 +105,6 @@ impl Document for Tickets {
 
     fn class(&self) -> Class<'_> {
         Class { noun: "production", id: &self.production }
-    }
-
-    fn get_class(&self) -> Request {
-        get(format!("/eventTickets/production/{}", escape(&self.production)))
     }
 
     fn get(&self, target: &Target) -> Request {
@@ -152,14 +150,11 @@ impl Document for Tickets {
         send(Method::POST, "/eventTickets/tickets/count", &json!({ "productionId": self.production, "filters": {} }))
     }
 
-    /// T1, where the switch is true or false.
+    /// T1.
     fn create(&self, external: &str, fields: Map<String, Json>) -> Request {
         let mut body = as_map(json!({ "ticketNumber": external }));
         body.extend(self.settings().into_iter().filter_map(|(name, id)| Some((name.to_owned(), id.as_deref()?.into()))));
         body.extend(fields);
-        if let Some(opted_out) = body.get_mut("optOut") {
-            *opted_out = Json::Bool(*opted_out == "ON");
-        }
         send(Method::POST, TICKETS, &Json::Object(body))
     }
 

@@ -6,5 +6,8 @@
 mod airship;
 mod google;
 mod http;
+mod passkit_coupons;
+mod passkit_index;
+mod passkit_tickets;
 mod samples;
 mod thewalletcrew;

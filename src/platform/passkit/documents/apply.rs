@@ -29,6 +29,8 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)
 enum Call {
     Read,
     Create,
+    /// What could not travel with the issue.
+    Finish,
     Update,
     Delete,
 }
@@ -47,6 +49,8 @@ pub(super) struct Apply<D> {
     proven: bool,
     /// A conflict at issuing says that the pass exists.
     exists: bool,
+    /// What follows once the pass is issued.
+    rest: Map<String, Json>,
     /// Looks at a pass that is said to exist and is not shown, so far.
     looks: usize,
     /// What to wait before the next request.
@@ -78,6 +82,7 @@ impl<D: Document> Apply<D> {
             was_found: found.is_some(),
             proven: false,
             exists: false,
+            rest: Map::new(),
             looks: 0,
             pause: None,
             unread: 0,
@@ -163,7 +168,10 @@ impl<D: Document> Apply<D> {
         body
     }
 
-    fn request(&self, call: Call) -> Request {
+    fn request(&mut self, call: Call) -> Request {
+        if call == Call::Create {
+            return self.creation();
+        }
         let (kind, target, id) = (&self.scope.kind, &self.target, self.pass_id.as_deref());
         let nothing = Map::new();
         match call {
@@ -171,15 +179,20 @@ impl<D: Document> Apply<D> {
                 (Target::Pass(_), Some(id)) => kind.get(&Target::Pass(id.to_owned())),
                 _ => kind.get(target),
             },
-            Call::Create => {
-                let mut fields = self.body(&nothing);
-                // A new pass has nothing to switch off.
-                fields.retain(|_, value| *value != Json::Bool(false));
-                kind.create(target.text(), fields)
-            }
+            Call::Create | Call::Finish => kind.update(target, id, self.rest.clone()),
             Call::Update => kind.update(target, id, self.body(self.known.as_ref().unwrap_or(&nothing))),
             Call::Delete => kind.delete(target, id),
         }
+    }
+
+    /// A new pass has nothing to switch off.
+    fn creation(&mut self) -> Request {
+        let mut fields = self.body(&Map::new());
+        fields.retain(|_, value| *value != Json::Bool(false) && *value != "OFF");
+        self.rest = fields.clone();
+        fields.retain(|name, _| !D::AFTER_ISSUE.contains(&name.as_str()));
+        self.rest.retain(|name, _| D::AFTER_ISSUE.contains(&name.as_str()));
+        self.scope.kind.create(self.target.text(), fields)
     }
 
     /// The pass does not exist: issue it, or say so.
@@ -210,6 +223,11 @@ impl<D: Document> Apply<D> {
         self.next = None;
         match call {
             Call::Create => self.operations.end_create(Outcome::Refused, Some(code), message),
+            Call::Finish => {
+                let names = D::AFTER_ISSUE.join(", ");
+                let words = format!("the {} is issued, and {names} could not be set: {message}", D::NOUN);
+                self.operations.end_create(Outcome::Refused, Some(code), &words);
+            }
             Call::Read | Call::Update | Call::Delete => self.operations.end_all(Outcome::Refused, Some(code), message),
         }
     }
@@ -241,7 +259,7 @@ impl<D: Document> Apply<D> {
             (Call::Delete, 404 | 410) => self.end_all(Outcome::Applied, None, ""),
             (Call::Read, 404) => self.absent(),
             // The pass is there, or is what we were about to make: what PassKit misses is something else that the change names.
-            (Call::Create, 404) => self.refuse(call, Code::UpdateRejected, &message(&body)),
+            (Call::Create | Call::Finish, 404) => self.refuse(call, Code::UpdateRejected, &message(&body)),
             (Call::Update, 404) if self.proven => self.refuse(call, Code::UpdateRejected, &message(&body)),
             // What resolve found may be stale, under another ID by now.
             (Call::Update, 404) if self.was_found => {
@@ -307,7 +325,8 @@ impl<D: Document> Apply<D> {
         self.pass_id = Some(id.to_owned());
         self.next = None;
         match call {
-            Call::Create => self.operations.end_create(Outcome::Created, None, ""),
+            Call::Create if !self.rest.is_empty() => self.next = Some(Call::Finish),
+            Call::Create | Call::Finish => self.operations.end_create(Outcome::Created, None, ""),
             _ => self.operations.end_all(Outcome::Applied, None, ""),
         }
         Ok(())

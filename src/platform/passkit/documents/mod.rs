@@ -32,11 +32,12 @@ pub(super) trait Document: Send + Sync + 'static {
     const VERBS: &'static [Verb];
     /// What of a pass a writer must know: members of the state under these names.
     const KEPT: &'static [&'static str];
+    /// Members of a body that follow in an update once the pass is issued.
+    const AFTER_ISSUE: &'static [&'static str] = &[];
 
     /// Fields that a new pass needs and the settings do not give.
     fn required(&self) -> Vec<String>;
     fn class(&self) -> Class<'_>;
-    fn get_class(&self) -> Request;
     fn get(&self, target: &Target) -> Request;
     fn can_get(&self, target: &Target) -> bool;
     fn name_of<'p>(&self, pass: &'p Pass) -> &'p str;
@@ -96,8 +97,9 @@ impl<D: Document> Protocol for Documents<D> {
         self.kind.class()
     }
 
+    /// The contract names no call that asks for a campaign or a production; one that counts its passes finds it as well.
     fn get_class(&self) -> Request {
-        self.kind.get_class()
+        self.kind.count()
     }
 
     fn get(&self, target: &Target) -> Request {
