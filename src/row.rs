@@ -102,8 +102,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    pub const ALL: [Verb; 8] =
-        [Verb::Update, Verb::Upsert, Verb::Expire, Verb::Void, Verb::Earn, Verb::Burn, Verb::Redeem, Verb::Validate];
+    pub const ALL: [Verb; 8] = [Verb::Update, Verb::Upsert, Verb::Expire, Verb::Void, Verb::Earn, Verb::Burn, Verb::Redeem, Verb::Validate];
 
     /// The add that a row of this verb asks for; none for those that repeating does not harm.
     pub const fn add(self) -> Option<AddKind> {

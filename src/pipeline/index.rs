@@ -81,6 +81,9 @@ impl Index {
             if this.is_some() && this == first {
                 return Ok(Some("the list gives the same page again and again".to_owned()));
             }
+            if this.is_none() && offset == 0 && page.next.is_some() {
+                return Ok(Some("the list does not tell what passes hold".to_owned()));
+            }
             first = this;
             for (external, found) in page.passes {
                 let target = if by_external_id { external.map(Target::External) } else { Some(Target::Pass(found.pass_id.clone())) };

@@ -383,7 +383,8 @@ pub trait Indexed {
     fn read(&self, offset: u64) -> Box<dyn Conversation<IndexPage>>;
 }
 
-/// A page of passes as [`Platform::find`] would have found them, each with the customer's own identifier where it has one.
+/// A page of passes as [`Platform::find`] would have found them, each with the customer's own identifier where it has one. Those of which the
+/// list does not tell enough are left out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IndexPage {
     pub passes: Vec<(Option<String>, Found)>,

@@ -137,7 +137,8 @@ impl Check<'_> {
                     (PlatformKind::Passkit(_), "ticketTypeId") => Some("ticket_type"),
                     _ => None,
                 };
-                let or = setting.map(|setting| format!(", or write {setting} = \"ID\" in [platform.{}]", platform.name)).unwrap_or_default();
+                let or =
+                    setting.map(|setting| format!(", or write {setting} = \"ID\" in [platform.{}]", platform.name)).unwrap_or_default();
                 let message = format!("issues passes, which need a {needed}; map it in fields{or}");
                 self.fault(&key.child("operation"), message);
             }

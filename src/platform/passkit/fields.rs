@@ -172,7 +172,9 @@ impl Field {
             Form::Flag | Form::Toggle => FieldKind::Boolean,
             Form::Instant => FieldKind::Instant,
             Form::Day => FieldKind::Date,
-            Form::Text | Form::Gender | Form::Names | Form::Email | Form::Mobile | Form::Color | Form::Link | Form::Currency => FieldKind::Text,
+            Form::Text | Form::Gender | Form::Names | Form::Email | Form::Mobile | Form::Color | Form::Link | Form::Currency => {
+                FieldKind::Text
+            }
         };
         // A partial update ignores empty values, so only a balance, by its flag, and a key of `metaData`, by leaving it out, can be cleared.
         match self {
@@ -282,9 +284,8 @@ fn is_true(value: &Value<'_>) -> bool {
 }
 
 fn is_email(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty() && host.contains('.') && !host.contains('@') && !text.contains(char::is_whitespace)
-    })
+    text.split_once('@')
+        .is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.contains('@') && !text.contains(char::is_whitespace))
 }
 
 fn is_mobile(text: &str) -> bool {
@@ -468,6 +469,9 @@ mod tests {
         let held = TICKET.held(ticket.as_object().unwrap());
         let mut told: Vec<String> = held.iter().map(|(name, value)| format!("{name}={}", value.canonical())).collect();
         told.sort();
-        assert_eq!(told, ["faceValue.amount=1250.5", "metaData.doors=19:00", "optOut=true", "person.dateOfBirth=1990-02-28", "seatInfo.gate=B"]);
+        assert_eq!(
+            told,
+            ["faceValue.amount=1250.5", "metaData.doors=19:00", "optOut=true", "person.dateOfBirth=1990-02-28", "seatInfo.gate=B"]
+        );
     }
 }

@@ -59,6 +59,11 @@ impl Listing {
         }
     }
 
+    /// Does a list tell of the pass what reading it would?
+    fn is_told(&self, pass: &Pass) -> bool {
+        self.protocol.telling().iter().all(|name| pass.0.contains_key(*name))
+    }
+
     fn external_id(&self, pass: &Pass) -> Option<String> {
         Some(self.protocol.name_of(pass)).filter(|external| !external.is_empty()).map(str::to_owned)
     }
@@ -73,6 +78,10 @@ impl Conversation<Page> for Listing {
     fn next(&mut self, answer: Option<Answer>) -> Step<Page> {
         match answer.map(|answer| self.hear(answer)) {
             None | Some(Ok(None)) => Step::Send(self.request()),
+            // What a list leaves out would be taken for nothing.
+            Some(Ok(Some(leaf))) if leaf.passes.iter().any(|pass| !self.is_told(pass)) => {
+                Step::Done(broken_off("the list does not tell all that passes hold, so that nothing can be learnt from it".to_owned()))
+            }
             Some(Ok(Some(leaf))) => {
                 Step::Done(Page { passes: leaf.passes.iter().map(|pass| self.pass_state(pass)).collect(), next: leaf.next, fault: None })
             }
@@ -87,7 +96,8 @@ impl Conversation<IndexPage> for Listing {
             None | Some(Ok(None)) => Step::Send(self.request()),
             Some(Ok(Some(leaf))) => {
                 let named = |pass: &Pass| -> (Option<String>, Found) { (self.external_id(pass), self.protocol.found(pass, self.moment)) };
-                Step::Done(IndexPage { passes: leaf.passes.iter().map(named).collect(), next: leaf.next, fault: None })
+                let told = leaf.passes.iter().filter(|pass| self.is_told(pass));
+                Step::Done(IndexPage { passes: told.map(named).collect(), next: leaf.next, fault: None })
             }
             Some(Err(fault)) => Step::Done(IndexPage { fault: Some(fault), ..IndexPage::default() }),
         }

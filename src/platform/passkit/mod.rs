@@ -30,8 +30,8 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::{
-    AddEnd, Asks, ChangeResult, Conversation, FieldRule, Finding, IndexPage, Indexed, Limits, Page, Platform, Proof, RawAnswer, Reach, Request,
-    ValueFault, Verdict, judge,
+    AddEnd, Asks, ChangeResult, Conversation, FieldRule, Finding, IndexPage, Indexed, Limits, Page, Platform, Proof, RawAnswer, Reach,
+    Request, ValueFault, Verdict, judge,
 };
 use crate::config::meant::{self, PasskitPasses};
 use crate::outcome::Code;
@@ -60,16 +60,12 @@ impl Passkit {
         let writes = writes::Writes::default();
         let protocol: Arc<dyn Protocol> = match settings.passes.clone() {
             PasskitPasses::Members { program, tier } => Arc::new(members::Members { program, tier, evidence, writes }),
-            PasskitPasses::Coupons { campaign, offer } => Arc::new(documents::Documents {
-                kind: coupons::Coupons { campaign, offer },
-                evidence,
-                writes,
-            }),
-            PasskitPasses::Tickets { production, event, ticket_type, validations } => Arc::new(documents::Documents {
-                kind: tickets::Tickets { production, event, ticket_type, validations },
-                evidence,
-                writes,
-            }),
+            PasskitPasses::Coupons { campaign, offer } => {
+                Arc::new(documents::Documents { kind: coupons::Coupons { campaign, offer }, evidence, writes })
+            }
+            PasskitPasses::Tickets { production, event, ticket_type, validations } => {
+                Arc::new(documents::Documents { kind: tickets::Tickets { production, event, ticket_type, validations }, evidence, writes })
+            }
         };
         Passkit {
             base_url: settings.base_url.trim_end_matches('/').to_owned(),
@@ -132,7 +128,8 @@ impl Platform for Passkit {
         if target.text().len() <= wire::NAME_BYTES_MAX {
             return Ok(());
         }
-        let message = format!("the identifier has {} bytes; PassKit takes {} in a whole request", target.text().len(), wire::BODY_BYTES_MAX);
+        let message =
+            format!("the identifier has {} bytes; PassKit takes {} in a whole request", target.text().len(), wire::BODY_BYTES_MAX);
         Err(ValueFault { code: Code::ValueTooLarge, message })
     }
 

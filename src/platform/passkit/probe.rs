@@ -33,8 +33,13 @@ impl Probe {
                 Ok(Json::Object(found)) => {
                     let name = found.get("name").and_then(Json::as_str).map(judge::clean).filter(|name| !name.is_empty());
                     let name = name.unwrap_or_else(|| id.to_owned());
-                    let passes = found.get("total").map(|total| format!(" ({} passes)", judge::clean(&total.to_string()))).unwrap_or_default();
-                    Reach { ok: true, denied: false, message: format!("{base_url} accepts the {credential} and knows the {noun} {name}{passes}") }
+                    let passes =
+                        found.get("total").map(|total| format!(" ({} passes)", judge::clean(&total.to_string()))).unwrap_or_default();
+                    Reach {
+                        ok: true,
+                        denied: false,
+                        message: format!("{base_url} accepts the {credential} and knows the {noun} {name}{passes}"),
+                    }
                 }
                 _ => no(format!("{base_url} answers, but not as PassKit does; check base_url and what stands between")),
             },
@@ -42,7 +47,9 @@ impl Probe {
                 "{base_url} accepts the {credential} but has no {noun} {id}; check the {noun}, and the region: the wrong one answers so"
             )),
             (1, 404) => no(format!("{base_url} does not know /user/profile (404); check base_url")),
-            (2, 403) => no(format!("{base_url} accepts the {credential}, which may not read the {noun} {id}: {}; check its rights", message(body))),
+            (2, 403) => {
+                no(format!("{base_url} accepts the {credential}, which may not read the {noun} {id}: {}; check its rights", message(body)))
+            }
             _ => no(format!("{base_url} answers {status}: {}", message(body))),
         };
         self.warn(&mut reach);

@@ -47,6 +47,9 @@ pub(super) trait Protocol: Send + Sync {
     /// What a writer needs to know of it.
     fn state(&self, pass: &Pass) -> Json;
 
+    /// Members of a pass without which nothing is known of what it holds. PassKit prints empty ones too (contract 2); a list may leave them out.
+    fn telling(&self) -> &'static [&'static str];
+
     /// The field by which a list can be asked for several passes at once; none where each is asked for.
     fn filter_field(&self) -> Option<&'static str>;
 

@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn questions_are_not_taken_for_changes() {
-        for path in ["/members/member/list/p", "/coupon/singleUse/coupons/list/c", "/eventTickets/tickets/list", "/eventTickets/tickets/count"] {
+        for path in
+            ["/members/member/list/p", "/coupon/singleUse/coupons/list/c", "/eventTickets/tickets/list", "/eventTickets/tickets/count"]
+        {
             assert!(!is_write(&send(Method::POST, path, &json!({}))), "{path}");
         }
         assert!(is_write(&send(Method::POST, "/eventTickets/ticket", &json!({}))));

@@ -11,7 +11,7 @@ use crate::rig::promises::check_promises;
 
 const TOKEN: &str = "sandbox-long-lived-token";
 
-const SCHEMA: &str = r#"{ "fields": [
+const SCHEMA: &str = r#"{ "fieldsMatch": "superset", "fields": [
     { "name": "code", "type": "string", "constraints": { "required": true } },
     { "name": "sku", "type": "string" }, { "name": "shop", "type": "string", "x-passferry": { "empty": "clear" } },
     { "name": "email", "type": "string", "x-passferry": { "personal": true } }, { "name": "txn", "type": "string" } ] }"#;
@@ -19,7 +19,8 @@ const SCHEMA: &str = r#"{ "fields": [
 /// Coupons `C-1` to `C-9` of one campaign.
 fn plan() -> Plan {
     let plan = harbour().folder().schema(SCHEMA).platform("program", "").platform("campaign", "\"sandbox-campaign\"");
-    let plan = plan.platform("offer", "\"sandbox-offer\"").feed("pass", "{ external_id = \"code\" }").points_only().feed("fields.points", "");
+    let plan =
+        plan.platform("offer", "\"sandbox-offer\"").feed("pass", "{ external_id = \"code\" }").points_only().feed("fields.points", "");
     let plan = plan.feed("fields.sku", "\"sku\"").feed("fields.\"metaData.shop\"", "\"shop\"");
     plan.feed("fields.\"person.emailAddress\"", "\"email\"").feed("operation", "\"upsert\"").feed("guard.created", "false")
 }
@@ -57,7 +58,10 @@ fn coupons_are_issued_changed_and_told_from_unknown_ones() {
     let (old, new) = (coupon(&harbour, "C-1"), coupon(&harbour, "NEW-1"));
     assert_eq!((&old["sku"], &old["metaData"]), (&json!("new"), &json!({ "shop": "2", "kept": "yes" })));
     assert_eq!((&old["person"]["surname"], &old["person"]["emailAddress"]), (&json!("Byron"), &json!("ada@x.example")));
-    assert_eq!((&new["offerId"], &new["metaData"], &new["status"]), (&json!("sandbox-offer"), &json!({ "shop": "7" }), &json!("UNREDEEMED")));
+    assert_eq!(
+        (&new["offerId"], &new["metaData"], &new["status"]),
+        (&json!("sandbox-offer"), &json!({ "shop": "7" }), &json!("UNREDEEMED"))
+    );
     assert_eq!(harbour.report("a")["rows"], json!({ "applied": 1, "created": 1 }));
 
     harbour.change_config(|text| text.replace("operation = \"upsert\"", "operation = \"update\""));
@@ -71,7 +75,10 @@ fn coupons_are_issued_changed_and_told_from_unknown_ones() {
 #[test]
 fn an_issue_whose_answer_is_lost_makes_one_coupon() {
     let harbour = start(plan());
-    harbour.sandbox.faults().change(|faults| faults.rules.push(Rule::new(Trouble::DropAfter).method("POST").path("/coupon/singleUse/coupon").next(2)));
+    harbour
+        .sandbox
+        .faults()
+        .change(|faults| faults.rules.push(Rule::new(Trouble::DropAfter).method("POST").path("/coupon/singleUse/coupon").next(2)));
     harbour.deliver("a.csv", "code,sku,shop\nNEW-1,a,1\nNEW-2,b,2\n");
     harbour.once().exits(0);
     assert_eq!(coupon(&harbour, "NEW-1")["sku"], "a");
@@ -129,7 +136,10 @@ fn a_coupon_that_a_till_redeemed_is_refused_with_its_reference() {
         harbour.once().exits(1);
         let errors = harbour.errors("r");
         assert_eq!((errors.len(), errors[0]["_outcome"].as_str()), (1, "refused"), "{errors:?}");
-        assert!(errors[0]["_problems"].contains("redeemed already on 2026-11-01") && errors[0]["_problems"].contains("till 4"), "{errors:?}");
+        assert!(
+            errors[0]["_problems"].contains("redeemed already on 2026-11-01") && errors[0]["_problems"].contains("till 4"),
+            "{errors:?}"
+        );
         assert_eq!(coupon(&harbour, "USED")["redemptionDetails"]["redemptionReference"], "till 4");
         check_promises(&harbour);
     }
@@ -138,7 +148,9 @@ fn a_coupon_that_a_till_redeemed_is_refused_with_its_reference() {
 #[test]
 fn what_is_too_large_or_wrong_is_refused_before_or_by_the_platform_and_the_rest_goes_on() {
     let harbour = start(plan());
-    harbour.sandbox.faults().change(|faults| faults.rules.push(Rule::new(Trouble::Status { code: 400, message: Some("validation err: no".into()) }).id("C-4").method("PUT")));
+    harbour.sandbox.faults().change(|faults| {
+        faults.rules.push(Rule::new(Trouble::Status { code: 400, message: Some("validation err: no".into()) }).id("C-4").method("PUT"))
+    });
     let long = "x".repeat(10_001);
     let fits_alone = "y".repeat(9_950);
     let rows = format!("code,sku,shop,email\nC-1,{long},,\nC-2,,{fits_alone},\nC-3,a,,not-an-address\nC-4,a,,\nC-5,good,,\n");
@@ -213,7 +225,10 @@ fn reach_tells_the_region_and_the_end_of_the_token() {
     let here = harbour.sandbox.base_url();
     harbour.change_config(|text| text.replace(&format!("{here:?}"), &format!("{:?}", harbour.sandbox.other_region_url())));
     let elsewhere = told(69);
-    assert!(elsewhere.contains("no campaign sandbox-campaign") && elsewhere.contains("the region: the wrong one answers so"), "{elsewhere}");
+    assert!(
+        elsewhere.contains("no campaign sandbox-campaign") && elsewhere.contains("the region: the wrong one answers so"),
+        "{elsewhere}"
+    );
     harbour.change_config(|text| text.replace(&harbour.sandbox.other_region_url(), &here));
 
     harbour.sandbox.faults().change(|faults| faults.long_lived_token = LongLived::Revoked);

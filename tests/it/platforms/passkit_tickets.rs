@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::rig::harbour::{Harbour, Plan, harbour};
 use crate::rig::promises::check_promises;
 
-const SCHEMA: &str = r#"{ "fields": [
+const SCHEMA: &str = r#"{ "fieldsMatch": "superset", "fields": [
     { "name": "number", "type": "string", "constraints": { "required": true } },
     { "name": "gate", "type": "string" }, { "name": "doors", "type": "string" }, { "name": "order", "type": "string" },
     { "name": "opt_out", "type": "boolean" }, { "name": "price", "type": "number" }, { "name": "type", "type": "string" },
@@ -21,7 +21,8 @@ fn plan() -> Plan {
     let plan = plan.platform("event", "\"sandbox-event\"").platform("ticket_type", "\"sandbox-ticket-type\"");
     let plan = plan.points_only().feed("fields.points", "").feed("pass", "{ external_id = \"number\" }").feed("operation", "\"upsert\"");
     let plan = plan.feed("fields.\"seatInfo.gate\"", "\"gate\"").feed("fields.\"metaData.doors\"", "\"doors\"");
-    let plan = plan.feed("fields.orderNumber", "\"order\"").feed("fields.optOut", "\"opt_out\"").feed("fields.\"faceValue.amount\"", "\"price\"");
+    let plan =
+        plan.feed("fields.orderNumber", "\"order\"").feed("fields.optOut", "\"opt_out\"").feed("fields.\"faceValue.amount\"", "\"price\"");
     plan.feed("guard.created", "false")
 }
 
@@ -55,7 +56,10 @@ fn tickets_are_issued_changed_and_keep_their_seat() {
     harbour.once().exits(0);
     let (old, new) = (ticket(&harbour, "T-1"), ticket(&harbour, "N 1/é?&="));
     assert_eq!((&old["seatInfo"]["gate"], &old["seatInfo"]["row"]), (&json!("B"), &json!("3")), "the row stays");
-    assert_eq!((&old["metaData"], &old["orderNumber"], &old["faceValue"]["amount"]), (&json!({ "doors": "19:00", "kept": "yes" }), &json!("O-1"), &json!(12.5)));
+    assert_eq!(
+        (&old["metaData"], &old["orderNumber"], &old["faceValue"]["amount"]),
+        (&json!({ "doors": "19:00", "kept": "yes" }), &json!("O-1"), &json!(12.5))
+    );
     assert_eq!((&new["seatInfo"]["gate"], &new["optOut"], &new["event"]["id"]), (&json!("C"), &json!("ON"), &json!("sandbox-event")));
     assert_eq!(harbour.report("a")["rows"], json!({ "applied": 1, "created": 1 }));
 
@@ -73,13 +77,18 @@ fn tickets_are_issued_changed_and_keep_their_seat() {
 #[test]
 fn a_ticket_keeps_the_type_that_it_was_issued_with() {
     let harbour = start(plan().feed("fields.ticketTypeId", "\"type\"").platform("ticket_type", ""));
-    harbour.deliver("a.csv", "number,order,type\nT-1,O-1,sandbox-ticket-type\nT-2,O-2,sandbox-ticket-type-2\nNEW,O-3,sandbox-ticket-type-2\n");
+    harbour
+        .deliver("a.csv", "number,order,type\nT-1,O-1,sandbox-ticket-type\nT-2,O-2,sandbox-ticket-type-2\nNEW,O-3,sandbox-ticket-type-2\n");
     harbour.once().exits(1);
     let errors = harbour.errors("a");
     assert_eq!((errors.len(), errors[0]["number"].as_str(), errors[0]["_codes"].as_str()), (1, "T-2", "update-rejected"));
     assert!(errors[0]["_problems"].contains("keeps what it was issued with"), "{errors:?}");
     assert_eq!(ticket(&harbour, "NEW")["ticketType"]["id"], "sandbox-ticket-type-2");
-    assert_eq!((&ticket(&harbour, "T-1")["orderNumber"], &ticket(&harbour, "T-2")["orderNumber"]), (&json!("O-1"), &json!("O-2")), "the rest applies");
+    assert_eq!(
+        (&ticket(&harbour, "T-1")["orderNumber"], &ticket(&harbour, "T-2")["orderNumber"]),
+        (&json!("O-1"), &json!("O-2")),
+        "the rest applies"
+    );
     check_promises(&harbour);
 }
 

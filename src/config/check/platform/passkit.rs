@@ -84,14 +84,16 @@ impl Check<'_> {
                 let place = self.required(&here, place, example)?;
                 self.secret(&here, &place)
             };
-            let example = "key = { env = \"PASSKIT_KEY\" } and secret = { env = \"PASSKIT_SECRET\" }, or token = { env = \"PASSKIT_TOKEN\" }";
+            let example =
+                "key = { env = \"PASSKIT_KEY\" } and secret = { env = \"PASSKIT_SECRET\" }, or token = { env = \"PASSKIT_TOKEN\" }";
             let (api_key, api_secret) = (
                 secret("key", platform.key.as_ref(), example),
                 secret("secret", platform.secret.as_ref(), "secret = { env = \"PASSKIT_SECRET\" }"),
             );
             return Some(PasskitCredential::Pair { key: api_key?, secret: api_secret?, bearer: platform.bearer.unwrap_or(true) });
         };
-        for (name, there) in [("key", platform.key.is_some()), ("secret", platform.secret.is_some()), ("bearer", platform.bearer.is_some())] {
+        for (name, there) in [("key", platform.key.is_some()), ("secret", platform.secret.is_some()), ("bearer", platform.bearer.is_some())]
+        {
             if there {
                 self.fault(&key.child(name), "stands beside token, which is sent as it is; keep one of them".into());
             }
@@ -121,7 +123,10 @@ impl Check<'_> {
             return None;
         };
         if let Some(((other, ..), _)) = told.next() {
-            self.fault(&key.child(other), format!("stands beside {name}; an account's passes are of one kind, so keep one of {}", choices(&names)));
+            self.fault(
+                &key.child(other),
+                format!("stands beside {name}; an account's passes are of one kind, so keep one of {}", choices(&names)),
+            );
             return None;
         }
         for stray in KINDS.iter().flat_map(|(.., own)| own.iter()).filter(|stray| !own.contains(stray)) {
@@ -130,7 +135,8 @@ impl Check<'_> {
             }
         }
         self.passkit_id(&key.child(name), class);
-        let texts = [("tier", &platform.tier), ("offer", &platform.offer), ("event", &platform.event), ("ticket_type", &platform.ticket_type)];
+        let texts =
+            [("tier", &platform.tier), ("offer", &platform.offer), ("event", &platform.event), ("ticket_type", &platform.ticket_type)];
         for (name, text) in texts {
             if text.as_deref() == Some("") {
                 self.fault(&key.child(name), "is empty; write an identifier, or remove it".into());

@@ -145,7 +145,8 @@ impl<D: Document> Apply<D> {
             let meta = object(known, "metaData");
             let parts = self.operations.parts(&[fields]);
             if !meta.is_empty() && overlay::meta(&meta, &parts).is_some_and(|left| left.is_empty()) {
-                let words = format!("PassKit takes an empty metaData for a missing one: the last key of a {} cannot be taken away", D::NOUN);
+                let words =
+                    format!("PassKit takes an empty metaData for a missing one: the last key of a {} cannot be taken away", D::NOUN);
                 self.operations.end(fields, Outcome::Refused, Some(Code::UpdateRejected), &words);
             }
         }

@@ -119,10 +119,15 @@ impl<D: Document> Protocol for Documents<D> {
     }
 
     fn state(&self, pass: &Pass) -> Json {
-        let kept = D::KEPT.iter().filter_map(|name| Some(((*name).to_owned(), pass.0.get(*name).filter(|value| !value.is_null())?.clone())));
+        let kept =
+            D::KEPT.iter().filter_map(|name| Some(((*name).to_owned(), pass.0.get(*name).filter(|value| !value.is_null())?.clone())));
         let issued = D::CATALOGUE.own.iter().filter(|entry| entry.operation == ISSUE);
         let issued = issued.filter_map(|entry| Some((entry.name.to_owned(), D::issued_with(pass, entry.name)?.into())));
         Json::Object(kept.chain(issued).collect())
+    }
+
+    fn telling(&self) -> &'static [&'static str] {
+        D::KEPT
     }
 
     fn filter_field(&self) -> Option<&'static str> {

@@ -132,6 +132,10 @@ impl Protocol for Members {
         state(pass)
     }
 
+    fn telling(&self) -> &'static [&'static str] {
+        &["tierId", "metaData", "person"]
+    }
+
     fn filter_field(&self) -> Option<&'static str> {
         Some("externalId")
     }

@@ -249,7 +249,7 @@ fn a_page_gives_values_in_the_kinds_of_their_fields() {
     assert_eq!(value("metaData.store").as_deref(), Some("12"));
     assert_eq!(value("optOut").as_deref(), Some("true"));
     assert_eq!((value("metaData.empty"), value("status"), value("person.externalId")), (None, None, None));
-    let full: Vec<_> = (0..1000).map(|n| json!({ "id": n.to_string() })).collect();
+    let full: Vec<_> = (0..1000).map(|n| json!({ "id": n.to_string(), "tierId": "", "metaData": {}, "person": null })).collect();
     assert_eq!(play(passkit().pages(2000), &[(200, lines(&full))]).1.next, Some(3000));
 }
 
