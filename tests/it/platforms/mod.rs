@@ -6,5 +6,7 @@
 mod airship;
 mod google;
 mod http;
+mod issuer;
+mod phone;
 mod samples;
 mod thewalletcrew;
