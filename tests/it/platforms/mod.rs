@@ -6,8 +6,10 @@
 mod airship;
 mod google;
 mod http;
+mod issuer;
 mod passkit_coupons;
 mod passkit_index;
 mod passkit_tickets;
+mod phone;
 mod samples;
 mod thewalletcrew;
