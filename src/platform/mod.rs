@@ -301,8 +301,8 @@ pub trait Platform: Send + Sync {
     /// Adds credentials to a request. Called at each try, so that tokens are fresh.
     fn authorize(&self, headers: &mut reqwest::header::HeaderMap, now: SystemTime) -> Result<(), SecretError>;
 
-    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh and `authorize` puts it into
-    /// the headers.
+    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh, drops it when it is refused,
+    /// and `authorize` puts it into the headers.
     fn tokens(&self) -> Option<&oauth::Tokens> {
         None
     }

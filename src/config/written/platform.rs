@@ -84,8 +84,8 @@ pub struct Platform {
     pub object_ids: Option<ObjectIds>,
     /// What stands in front of each external ID in the identifier of its object. Default: nothing.
     pub id_prefix: Option<String>,
-    /// Characters that the identifier of an object may have, issuer included. Default 255.
-    #[schemars(range(min = 30))]
+    /// Characters that an identifier may have; Google's with the issuer. Default: 255 at Google, any number elsewhere.
+    #[schemars(range(min = 1))]
     pub id_max: Option<u16>,
     /// Language (BCP 47) of texts that a pass keeps by language. Default `"en-US"`.
     pub language: Option<String>,

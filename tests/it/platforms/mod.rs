@@ -4,6 +4,7 @@
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
 mod airship;
+mod contract;
 mod google;
 mod http;
 mod issuer;
