@@ -1,11 +1,13 @@
 //! Platform accounts.
 
 mod airship;
+mod apple;
 mod google;
 mod http;
 mod passkit;
 mod thewalletcrew;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Check, Key};
@@ -38,7 +40,7 @@ fn is_this_machine(url: &url::Url) -> bool {
 const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
 
 /// The keys of each kind beside those.
-const OWN: [(written::PlatformKind, &str, &[&str]); 5] = [
+const OWN: [(written::PlatformKind, &str, &[&str]); 6] = [
     (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
     (
         written::PlatformKind::Http,
@@ -55,6 +57,7 @@ const OWN: [(written::PlatformKind, &str, &[&str]); 5] = [
     ),
     (written::PlatformKind::GoogleWallet, "google_wallet", google::KEYS),
     (written::PlatformKind::TheWalletCrew, "thewalletcrew", &thewalletcrew::KEYS),
+    (written::PlatformKind::AppleWallet, "apple_wallet", apple::KEYS),
 ];
 
 impl Check<'_> {
@@ -105,6 +108,7 @@ impl Check<'_> {
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
             written::PlatformKind::GoogleWallet => PlatformKind::GoogleWallet(self.google(key, platform)?),
             written::PlatformKind::TheWalletCrew => PlatformKind::TheWalletCrew(self.the_wallet_crew(key, platform)?),
+            written::PlatformKind::AppleWallet => PlatformKind::AppleWallet(Arc::new(self.apple_wallet(key, name, platform)?)),
         };
         Some(Platform {
             name: name.to_owned(),
