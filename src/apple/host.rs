@@ -113,6 +113,41 @@ impl Drop for Host {
     }
 }
 
+/// What of these accounts needs a person, in words.
+pub fn alerts(config: &Config) -> Vec<String> {
+    let mut alerts = Vec::new();
+    for account in hosted(config) {
+        let name = &account.name;
+        match Signer::load(&account) {
+            Err(fault) => alerts.push(format!("platform {name}: no package can be made: {fault}")),
+            Ok(signer) => match (signer.is_over(), signer.validity()) {
+                (Some(fault), _) => alerts.push(format!("platform {name}: {fault}")),
+                (None, validity) if validity.days < NEAR_DAYS => {
+                    alerts.push(format!("platform {name}: the {} ends on {}: renew it", validity.what, validity.until));
+                }
+                _ => {}
+            },
+        }
+        // A look makes no store.
+        if !account.store.exists() {
+            continue;
+        }
+        let looked = Store::open(&account.store).and_then(|store| store.read(|work| Ok((work.halted()?, work.pushes_owed()?))));
+        match looked {
+            Err(fault) => alerts.push(format!("platform {name}: {fault}")),
+            Ok((Some(halt), owed)) => {
+                let at = chrono::DateTime::from_timestamp_millis(halt.at).unwrap_or_default().format("%Y-%m-%d %H:%M UTC");
+                alerts.push(format!(
+                    "platform {name}: since {at} Apple refuses our pushes ({}), and {owed} phones wait; repair it, then start passferry again",
+                    halt.reason
+                ));
+            }
+            Ok((None, _)) => {}
+        }
+    }
+    alerts
+}
+
 /// A certificate that ends is told of before phones are the first to notice.
 fn warn_of_certificate(account: &AppleWallet, signer: &Current) {
     let platform = &account.name;

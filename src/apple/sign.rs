@@ -226,8 +226,8 @@ fn with_passphrase<T>(passphrase: Option<&Secret>, use_it: impl FnOnce(&str) -> 
 
 /// An entry of a name; empty where there is none.
 fn of_name(name: &openssl::x509::X509NameRef, nid: Nid) -> String {
-    let entry = name.entries_by_nid(nid).next().and_then(|entry| entry.data().as_utf8().ok());
-    entry.map(|text| text.to_string()).unwrap_or_default()
+    let entry = name.entries_by_nid(nid).next().and_then(|entry| entry.data().to_string().ok());
+    entry.unwrap_or_default()
 }
 
 /// The day, and the days left.
