@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MODIFIED_SINCE, LAST_MODIFIED};
 use axum::http::{HeaderMap, StatusCode};
@@ -192,8 +193,9 @@ async fn download(
 }
 
 /// What phones complain of. Anybody can write here: little is kept, and nothing of it as it came.
-async fn log(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    let body = serde_json::from_slice::<Json>(&body).unwrap_or_default();
+async fn log(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejection>) -> Response {
+    // One that is too long is answered as well: a phone would only send it again.
+    let body = body.ok().and_then(|body| serde_json::from_slice::<Json>(&body).ok()).unwrap_or_default();
     let messages = body.get("logs").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
     for message in messages.take(MESSAGES_MAX) {
         let said = COMPLAINTS.iter().find(|(text, _)| message.contains(text)).map_or("something else", |(_, said)| said);

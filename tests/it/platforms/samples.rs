@@ -104,5 +104,5 @@ fn every_example_is_a_configuration_without_faults() {
             count += 1;
         }
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }
