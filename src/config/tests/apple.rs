@@ -63,6 +63,6 @@ fn what_phones_or_apple_would_refuse_is_a_fault_of_the_file() {
     ];
     for (from, to, key) in cases {
         let faults = load_with(from, to).expect_err(to);
-        assert!(faults.faults.len() == 1 && faults.faults[0].key.contains(key), "{to:?}: {faults}");
+        assert!(faults.faults.iter().all(|fault| fault.key.contains(key)), "{to:?}: {faults}");
     }
 }
