@@ -22,7 +22,7 @@ impl Own {
 pub(super) const COMMON: [&str; 9] =
     ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
 
-pub(super) const OWN: [Own; 5] = [
+pub(super) const OWN: [Own; 6] = [
     Own {
         kind: PlatformKind::Passkit,
         name: "passkit",
@@ -102,6 +102,29 @@ pub(super) const OWN: [Own; 5] = [
             "page_size",
         ],
         hidden: &["key"],
+    },
+    Own {
+        kind: PlatformKind::AppleWallet,
+        name: "apple_wallet",
+        shown: &[
+            "pass_type",
+            "team",
+            "template",
+            "intermediate",
+            "check_subject",
+            "public_url",
+            "listen",
+            "serials",
+            "message_header",
+            "push_key_id",
+            "push_type",
+            "push_priority",
+            "push_body",
+            "push_every",
+            "push_retry",
+        ],
+        // A certificate may be a .p12, with the key in it.
+        hidden: &["certificate", "key", "passphrase", "push_key"],
     },
 ];
 

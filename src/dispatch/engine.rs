@@ -17,7 +17,8 @@ use super::adds::AddFate;
 use super::batch::Gathered;
 use super::caught::{Panicked, caught};
 use super::changes::{Came, Ending};
-use super::client::{Client, Lost};
+use super::carrier::Carrier;
+use super::client::Lost;
 use super::gate::{Failed, Gate};
 use super::{Caller, Shared};
 use crate::outcome::{Code, Outcome};
@@ -103,7 +104,7 @@ enum Attempt {
 
 pub(super) struct Engine {
     account: Account,
-    client: Client,
+    carrier: Carrier,
     limits: Limits,
     gate: Rc<Gate>,
     shared: Arc<Shared>,
@@ -124,11 +125,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(name: String, account: Account, client: Client, limits: Limits, shared: Arc<Shared>) -> Rc<Engine> {
+    pub(super) fn new(name: String, account: Account, carrier: Carrier, limits: Limits, shared: Arc<Shared>) -> Rc<Engine> {
         let gate = Gate::new(name, &limits, shared.clone());
         Rc::new(Engine {
             account,
-            client,
+            carrier,
             limits,
             gate,
             shared,
@@ -395,7 +396,7 @@ impl Engine {
         let grant = tokens.grant();
         let asked = grant.headers().and_then(|headers| Ok((headers, grant.form(now)?)));
         let (headers, form) = asked.map_err(|error| NoToken::Denied(format!("no credentials to ask for a token with: {error}")))?;
-        match self.client.send_form(grant.address(), headers, form).await {
+        match self.carrier.send_form(grant.address(), headers, form).await {
             Ok(raw) => tokens.take(raw.status, &raw.body, now),
             Err(Lost::Unreachable(reason) | Lost::Broken(reason)) => {
                 Err(NoToken::Unavailable(format!("no answer from the token endpoint: {reason}")))
@@ -421,7 +422,7 @@ impl Engine {
         let token = self.account.tokens().and_then(|tokens| Some((tokens, headers.get(AUTHORIZATION)?.clone())));
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         patience.count();
-        let raw = match self.client.send(request, headers).await {
+        let raw = match self.carrier.send(request, headers).await {
             Ok(raw) => raw,
             Err(Lost::Unreachable(reason)) => return Attempt::Outage { reason, unsure: false },
             Err(Lost::Broken(reason)) => {

@@ -126,6 +126,11 @@ fn words(body: &[u8]) -> String {
     told.unwrap_or_else(|| message(body))
 }
 
+/// Parts of a signed token (RFC 7515, section 2).
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    openssl::base64::encode_block(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

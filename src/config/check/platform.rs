@@ -1,11 +1,13 @@
 //! Platform accounts.
 
 mod airship;
+mod apple;
 mod google;
 mod http;
 mod passkit;
 mod thewalletcrew;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Check, Key};
@@ -83,6 +85,7 @@ impl Check<'_> {
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
             written::PlatformKind::GoogleWallet => PlatformKind::GoogleWallet(self.google(key, platform)?),
             written::PlatformKind::TheWalletCrew => PlatformKind::TheWalletCrew(self.the_wallet_crew(key, platform)?),
+            written::PlatformKind::AppleWallet => PlatformKind::AppleWallet(Arc::new(self.apple_wallet(key, name, platform)?)),
         };
         Some(Platform {
             name: name.to_owned(),

@@ -8,7 +8,7 @@ use openssl::pkey::PKey;
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value as Json, json};
 
-use crate::platform::oauth::Grant;
+use crate::platform::oauth::{Grant, base64url};
 use crate::secret::{Secret, SecretError};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/wallet_object.issuer";
@@ -123,10 +123,6 @@ fn is_safe(address: &str) -> bool {
         };
         url.username().is_empty() && url.password().is_none() && (url.scheme() == "https" || (url.scheme() == "http" && loopback))
     })
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    openssl::base64::encode_block(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ pub(super) fn number(decimal: Decimal) -> Json {
 }
 
 /// The JSON number that reads back as this one, if there is one.
-fn exact(number: Decimal) -> Option<Json> {
+pub(crate) fn exact(number: Decimal) -> Option<Json> {
     if number.is_integer() {
         return i64::try_from(number).ok().map(Json::from);
     }

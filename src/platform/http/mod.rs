@@ -18,6 +18,8 @@ pub mod template;
 mod tests;
 pub mod words;
 
+pub(crate) use fields::exact;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -4,6 +4,9 @@
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
 mod airship;
+mod apple;
+mod apple_phones;
+mod apple_push;
 mod contract;
 mod google;
 mod http;

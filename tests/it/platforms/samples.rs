@@ -137,6 +137,8 @@ fn every_sample_is_what_it_is_said_to_be() {
                     let (exit, told) = run(&["check".to_owned(), "--config".to_owned(), name.clone()]);
                     assert_eq!(exit, Some(0), "{name}: {told}");
                 }
+                // The template of Apple passes, which check reads with its configuration.
+                _ if name.starts_with("apple/") => {}
                 Some("json") => drop(passferry::schema::Schema::parse(&std::fs::read_to_string(&path).unwrap()).unwrap()),
                 _ => {
                     let (mut args, wanted) = how(&name);
