@@ -19,7 +19,7 @@ use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validat
 use super::{apply::not_attempted, kept_back, open_text, sequence};
 use crate::config::meant::{Content, Feed, Mode};
 use crate::keeping::{ago, unknown};
-use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
+use crate::ledger::run::{Fault, FileFacts, Verdict};
 use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome, Tally};
 use crate::row::{PassKey, Verb};
@@ -49,7 +49,7 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
         Ok(reader) => reader,
         Err(error) => return bad(error),
     };
-    note_dialect(run, reader.dialect());
+    run.detail.dialect = Some(reader.dialect().facts());
     run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
     let notes = reader.notes().to_vec();
     if let Some(fault) = recognise_correction(road, run, &owner, &feed)? {
@@ -314,12 +314,7 @@ impl FileInHand {
         let fields = known.prepared.schema.fields();
         let personal = known.columns.field_of_column.iter().map(|field| field.is_none_or(|field| fields[field].personal)).collect();
         Ok(Ok(FileInHand {
-            dialect: Dialect {
-                delimiter: dialect.delimiter.bytes().next().unwrap_or(b','),
-                header: dialect.header,
-                evidence: dialect.evidence,
-                pinned: dialect.pinned,
-            },
+            dialect: Dialect::of(&dialect),
             text: open_text(road, run)?,
             personal,
             line_end: match facts.line_ends.as_str() {
@@ -356,20 +351,12 @@ impl FileInHand {
             correction: self.known.correction.as_ref(),
             mapping: &self.known.prepared.mapping,
             columns: &self.known.columns,
+            schema: &self.known.prepared.schema,
             file: &self.known.file,
             byte_order_mark: self.byte_order_mark,
             line_end: self.line_end,
         }
     }
-}
-
-fn note_dialect(run: &mut Run, dialect: &Dialect) {
-    run.detail.dialect = Some(DialectFacts {
-        delimiter: char::from(dialect.delimiter).to_string(),
-        header: dialect.header,
-        pinned: dialect.pinned,
-        evidence: dialect.evidence.clone(),
-    });
 }
 
 pub fn facts(facts: &super::decode::Facts) -> FileFacts {
@@ -378,6 +365,8 @@ pub fn facts(facts: &super::decode::Facts) -> FileFacts {
         lines: facts.lines,
         blank_lines: facts.blank_lines,
         repeated_headers: facts.repeated_headers,
+        passed_over: facts.passed_over,
+        footer: facts.footer,
         bytes: facts.bytes,
         compressed: facts.compressed,
         byte_order_mark: facts.bom,
