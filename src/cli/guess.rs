@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 /// Hidden from clap, which would take an option to mean that the argument may be missing.
-type Delimiter = std::option::Option<u8>;
+type Delimiter = std::option::Option<String>;
 
 #[derive(Serialize)]
 struct Told<'a> {
