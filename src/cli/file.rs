@@ -44,11 +44,16 @@ impl InHand {
 
     /// The outer error is this machine's, the inner one the file's.
     pub fn read(&self, choice: &DialectChoice, limits: &Limits) -> anyhow::Result<Result<Reader, FileFault>> {
-        match Reader::open(&self.path, &self.text, choice, limits) {
+        match self.reader(choice, limits) {
             Ok(reader) => Ok(Ok(reader)),
             Err(DecodeError::Fault(fault)) => Ok(Err(fault)),
             Err(error) => Err(error).with_context(|| self.path.display().to_string()),
         }
+    }
+
+    /// The same, with both kinds of error in one.
+    pub fn reader(&self, choice: &DialectChoice, limits: &Limits) -> Result<Reader, DecodeError> {
+        Reader::open(&self.path, &self.text, choice, limits)
     }
 
     /// SHA-256 of the file as given, in hex.

@@ -13,7 +13,8 @@ use super::validate::tell_fault;
 use super::{Exit, Failure, out};
 use crate::config::meant::{DialectChoice, Limits};
 use crate::guess::{self, Certainty, Guess};
-use crate::pipeline::decode::DecodeError;
+use crate::dialect::Charset;
+use crate::ledger::run::DialectFacts;
 
 /// Propose a schema and a feed from a sample of a file
 ///
@@ -37,6 +38,9 @@ pub struct Args {
     /// What separates cells: auto, ',', ';', tab, '|' or another sign
     #[arg(long, value_name = "SIGN", value_parser = delimiter, default_value = "auto")]
     delimiter: Delimiter,
+    /// Its character set, such as windows-1252; else that is found out
+    #[arg(long, value_name = "NAME", value_parser = Charset::parse)]
+    encoding: Option<Charset>,
     /// The first record is data already; else that is found out
     #[arg(long)]
     no_header: bool,
@@ -52,60 +56,32 @@ type Delimiter = std::option::Option<String>;
 struct Told<'a> {
     file: &'a str,
     name: &'a str,
-    dialect: Dialect<'a>,
+    dialect: DialectFacts,
     #[serde(flatten)]
     guess: &'a Guess,
     schema: serde_json::Value,
     feed: &'a str,
 }
 
-#[derive(Serialize)]
-struct Dialect<'a> {
-    delimiter: String,
-    header: bool,
-    evidence: &'a str,
-}
-
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let hand = InHand::open(&args.file)?;
-    let look = |header: bool| -> anyhow::Result<Result<Guess, crate::pipeline::decode::FileFault>> {
-        let choice = DialectChoice { delimiter: args.delimiter, header, ..DialectChoice::default() };
-        let reader = match hand.read(&choice, &Limits::default())? {
-            Ok(reader) => reader,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        match guess::look(reader, args.records.max(1)) {
-            Ok(guess) => Ok(Ok(guess)),
-            Err(DecodeError::Fault(fault)) => Ok(Err(fault)),
-            Err(error) => Err(error.into()),
-        }
-    };
+    let choice = DialectChoice { delimiter: args.delimiter.clone(), header: !args.no_header, charset: args.encoding, ..DialectChoice::default() };
+    let open = |choice: &DialectChoice| hand.reader(choice, &Limits::default());
     let mut out = out::stdout();
-    let mut guess = match look(!args.no_header)? {
-        Ok(guess) => guess,
+    let found = match guess::find(&choice, args.records.max(1), &open)? {
+        Ok(found) => found,
         Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
     };
-    if !args.no_header
-        && let Some(why) = guess.header_is_data()
-        && let Ok(mut without) = look(false)?
-    {
-        without.notes.push(why);
-        guess = without;
-    }
+    let guess = &found.guess;
     let file = shown(&args.file);
     let name = args.name.clone().unwrap_or_else(|| name_of(&file));
     let schema_file = format!("{name}.json");
-    let schema = guess::schema(&guess, &name);
-    let feed = guess::feed(&guess, &guess::Feed { name: &name, file: base(&file), schema: &schema_file });
+    let schema = guess::schema(guess, &name);
+    let feed = guess::feed(&found, &guess::Feed { name: &name, file: base(&file), schema: &schema_file });
     if args.json {
-        let dialect = Dialect {
-            delimiter: char::from(guess.dialect.delimiter).to_string(),
-            header: guess.dialect.header,
-            evidence: &guess.dialect.evidence,
-        };
-        out::json(&mut out, &Told { file: &file, name: &name, dialect, guess: &guess, schema: serde_json::from_str(&schema)?, feed: &feed })?;
+        out::json(&mut out, &Told { file: &file, name: &name, dialect: guess.dialect.facts(), guess, schema: serde_json::from_str(&schema)?, feed: &feed })?;
     } else {
-        tell(&mut out, &file, &guess)?;
+        tell(&mut out, &file, guess)?;
     }
     if let Some(folder) = &args.out {
         let written = [(folder.join(schema_file), schema), (folder.join(format!("{name}.feed.toml")), feed)];
@@ -133,11 +109,15 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn tell(out: &mut impl Write, file: &str, guess: &Guess) -> anyhow::Result<()> {
-    let delimiter = match guess.dialect.delimiter {
-        b'\t' => "tab".to_owned(),
-        sign => format!("`{}`", char::from(sign)),
-    };
+    let form = &guess.dialect.form;
+    let delimiter = if form.delimiter == "\t" { "tab".to_owned() } else { format!("`{}`", form.delimiter) };
     writeln!(out, "{file}: {}, delimiter {delimiter} ({})", out::counted(guess.records, "record"), guess.dialect.evidence)?;
+    if !guess.dialect.containers.is_empty() {
+        writeln!(out, "packed in {}", guess.dialect.containers.join(", then "))?;
+    }
+    if !guess.dialect.charset.is_utf_8() {
+        writeln!(out, "{} ({})", guess.dialect.charset.name(), guess.dialect.charset_evidence)?;
+    }
     if !guess.dialect.header {
         writeln!(out, "no header: the columns are named by their place")?;
     }

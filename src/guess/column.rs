@@ -146,9 +146,9 @@ fn day_first(pattern: &str) -> Option<bool> {
     (year > day.min(month)).then_some(day < month)
 }
 
-pub(super) fn conclude(columns: Vec<Cells>, delimiter: u8) -> Vec<Column> {
+pub(super) fn conclude(columns: Vec<Cells>, delimiter: &str) -> Vec<Column> {
     let mut house = House::of(&columns);
-    if house.decimal.is_none() && delimiter == b';' {
+    if house.decimal.is_none() && delimiter == ";" {
         // Where lists are separated by semicolons, commas separate decimals.
         house.decimal = Some(",".to_owned());
     }

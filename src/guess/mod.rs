@@ -4,6 +4,7 @@
 //! column stays text and the question is put to the person.
 
 mod column;
+mod dialect;
 mod forms;
 mod names;
 mod write;
@@ -15,6 +16,7 @@ use crate::pipeline::decode::{DecodeError, Dialect, Reader};
 use column::Cells;
 use names::Role;
 
+pub use dialect::{Found, find};
 pub use write::{Feed, feed, pattern, schema};
 
 /// Records from whose cells the possible forms are taken; all records are then held against them.
@@ -81,6 +83,9 @@ pub struct Guess {
     pub columns: Vec<Column>,
     /// The column that may name the pass, and why; none where no column can.
     pub key: Option<Key>,
+    /// The last record as written, where it is broken.
+    #[serde(skip)]
+    last_broken: Option<String>,
     /// What of the file as a whole deserves a look.
     pub notes: Vec<String>,
 }
@@ -112,7 +117,7 @@ impl Guess {
 }
 
 /// Reads the whole file, or as many records of it as are wanted.
-pub fn look(mut reader: Reader, most: u64) -> Result<Guess, DecodeError> {
+fn look(mut reader: Reader, most: u64) -> Result<Guess, DecodeError> {
     let dialect = reader.dialect().clone();
     let labels = reader.header().map(|header| header.labels.clone());
     let mut notes = reader.notes().to_vec();
@@ -120,6 +125,7 @@ pub fn look(mut reader: Reader, most: u64) -> Result<Guess, DecodeError> {
     let mut columns: Vec<Cells> = Vec::new();
     let (mut records, mut broken) = (0, 0);
     let mut examples: Vec<Problem> = Vec::new();
+    let mut last_broken = None;
     while records < most
         && let Some(chunk) = reader.next_chunk()?
     {
@@ -131,8 +137,10 @@ pub fn look(mut reader: Reader, most: u64) -> Result<Guess, DecodeError> {
             if !record.faults.is_empty() || cells.len() != width {
                 broken += 1;
                 examples.extend(record.faults.first().cloned());
+                last_broken = Some(record.raw.to_owned());
                 continue;
             }
+            last_broken = None;
             if columns.is_empty() {
                 first.push(cells.iter().map(|cell| cell.clone().into_owned()).collect());
                 if first.len() == FIRST {
@@ -156,12 +164,12 @@ pub fn look(mut reader: Reader, most: u64) -> Result<Guess, DecodeError> {
         let example = examples.first().map(|problem| format!(", such as: {}", problem.message)).unwrap_or_default();
         notes.push(format!("{broken} of {records} records are broken or have another number of cells than the header{example}"));
     }
-    let columns = column::conclude(columns, dialect.delimiter);
+    let columns = column::conclude(columns, &dialect.form.delimiter);
     let key = key(&columns, records - broken);
     if key.is_none() && records > broken {
         notes.push("no column has a value in every record: name the one that identifies the pass under `pass`".into());
     }
-    Ok(Guess { dialect, records, broken, key, columns, notes })
+    Ok(Guess { dialect, records, broken, key, columns, last_broken, notes })
 }
 
 /// The columns, with the forms that the first records allow, and these records taken in.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::names::Role;
-use super::{Certainty, Column, Guess};
+use super::{Certainty, Column, Found, Guess};
 
 /// The schema, as JSON text.
 pub fn schema(guess: &Guess, name: &str) -> String {
@@ -45,7 +45,8 @@ pub struct Feed<'a> {
 }
 
 /// The feed, as TOML text. Pass fields are PassKit's names; what a column means is written where it is not clear.
-pub fn feed(guess: &Guess, feed: &Feed<'_>) -> String {
+pub fn feed(found: &Found, feed: &Feed<'_>) -> String {
+    let guess = &found.guess;
     let mut out = String::new();
     let repeats = guess.key.as_ref().is_some_and(|key| !guess.columns[key.column].unique);
     let _ = writeln!(out, "# A feed for files such as {}. What passferry is not sure of is said beside it.", feed.file);
@@ -81,7 +82,7 @@ pub fn feed(guess: &Guess, feed: &Feed<'_>) -> String {
     if let Some(stamp) = guess.columns.iter().find(|column| column.role == Some(Role::Stamp) && is_ordered(column)) {
         let _ = writeln!(out, "updated_at = {}                 # rows older than what was applied end as stale", toml_text(&stamp.name));
     }
-    dialect(&mut out, guess, feed.name);
+    dialect(&mut out, found, feed.name);
     fields(&mut out, guess, feed.name);
     out
 }
@@ -91,15 +92,32 @@ fn is_ordered(column: &Column) -> bool {
 }
 
 /// What was detected, pinned: a file that is written otherwise one day fails with words instead of being read wrongly.
-fn dialect(out: &mut String, guess: &Guess, name: &str) {
-    let delimiter = match guess.dialect.delimiter {
-        b'\t' => "tab".to_owned(),
-        sign => char::from(sign).to_string(),
-    };
+fn dialect(out: &mut String, found: &Found, name: &str) {
+    let (dialect, choice) = (&found.guess.dialect, &found.choice);
+    let sign = |sign: u8| toml_text(&char::from(sign).to_string());
     let _ = writeln!(out, "\n[feed.{}.dialect]", toml_key(name));
-    let _ = writeln!(out, "# {}", guess.dialect.evidence);
-    let _ = writeln!(out, "delimiter = {}", toml_text(&delimiter));
-    if !guess.dialect.header {
+    let _ = writeln!(out, "# {}", one_line(&dialect.evidence));
+    let delimiter = if dialect.form.delimiter == "\t" { "tab" } else { &dialect.form.delimiter };
+    let _ = writeln!(out, "delimiter = {}", toml_text(delimiter));
+    match dialect.form.quote {
+        None => drop(writeln!(out, "quote = \"none\"")),
+        Some(b'"') => {}
+        Some(quote) => drop(writeln!(out, "quote = {}", sign(quote))),
+    }
+    if let Some(escape) = dialect.form.escape {
+        let _ = writeln!(out, "escape = {}", sign(escape));
+    }
+    if !dialect.charset.is_utf_8() || choice.charset.is_some() {
+        let _ = writeln!(out, "# {}", one_line(&dialect.charset_evidence));
+        let _ = writeln!(out, "encoding = {}", toml_text(&dialect.charset.name().to_lowercase()));
+    }
+    if choice.preamble > 0 {
+        let _ = writeln!(out, "preamble = {}", choice.preamble);
+    }
+    if let Some(footer) = &choice.footer {
+        let _ = writeln!(out, "footer = {}", toml_text(footer.source()));
+    }
+    if !dialect.header {
         let _ = writeln!(out, "header = false");
     }
 }
