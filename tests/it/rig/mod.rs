@@ -1,5 +1,6 @@
 //! What tests are run against.
 
+pub mod apple;
 pub mod crash;
 pub mod disk;
 pub mod ferry;
