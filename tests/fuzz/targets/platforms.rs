@@ -254,6 +254,10 @@ fn apply(talk: &mut Talk<'_>, verb: Verb, words: &[&str], platform: &str) {
     let batched = matches!(platform, "google" | "bulk");
     let passes = if batched { &PASSES[..] } else { &PASSES[..1] };
     let mut changes: Vec<Change> = std::iter::zip(1.., passes).map(|(row, pass)| change(talk.account, pass, row, verb, words)).collect();
+    // The road sends nothing for a row that says nothing.
+    if matches!(verb, Verb::Update | Verb::Upsert) && changes.iter().any(|change| change.fields.is_empty()) {
+        return;
+    }
     for change in &mut changes {
         // As resolve does it: a pass that is not there is not changed.
         if talk.account.needs_find(change) {
