@@ -4,6 +4,7 @@ use super::meant::{After, Complete, Login, OperationChoice, SourceKind, Wake};
 use super::*;
 use crate::row::Verb;
 
+mod apple;
 mod faults;
 mod http;
 mod sample;

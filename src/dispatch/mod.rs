@@ -4,10 +4,11 @@
 //! keeps the changes of one pass in order, repeats what may be repeated, and stands still while the platform is out.
 //!
 //! Callers see blocking calls. Behind them one thread runs everything: `engine` holds the conversations and the lanes, `gate` decides
-//! when a request may leave, `client` carries one try of it.
+//! when a request may leave, `client` carries one try of it, or the desk of passes hosted here ([`carrier`]).
 
 mod adds;
 mod batch;
+mod carrier;
 mod caught;
 mod changes;
 mod client;
@@ -32,7 +33,7 @@ use crate::platform::{Account, Conversation, Finding, IndexPage, Limits, Page, R
 use crate::row::{PassKey, Target};
 use crate::stop::Stop;
 use caught::{Panicked, caught};
-use client::Client;
+use carrier::Carrier;
 use engine::{Command, Engine, Patience};
 
 pub use adds::AddFate;
@@ -112,7 +113,7 @@ impl Dispatch {
 
     fn start_with(account: Account, settings: &meant::Platform, pause: Option<pause::Record>) -> anyhow::Result<Dispatch> {
         let limits = limits_of(&account.limits(), settings);
-        let client = Client::new(account.base_url(), &limits, settings.ca_file.as_deref())
+        let carrier = Carrier::open(&account, settings, &limits)
             .with_context(|| format!("platform {}: cannot set up its connection", settings.name))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending thread")?;
         let shared = Arc::new(Shared { pause, ..Shared::default() });
@@ -123,7 +124,7 @@ impl Dispatch {
                 let (account, limits, shared, name) = (account.clone(), limits.clone(), shared.clone(), settings.name.clone());
                 move || {
                     let tasks = tokio::task::LocalSet::new();
-                    tasks.block_on(&runtime, async move { Engine::new(name, account, client, limits, shared).serve(receiver).await });
+                    tasks.block_on(&runtime, async move { Engine::new(name, account, carrier, limits, shared).serve(receiver).await });
                 }
             })
             .context("cannot start the sending thread")?;

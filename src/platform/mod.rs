@@ -4,6 +4,7 @@
 //! A piece of work is a [`Conversation`]: it names a request, is given the answer, and names the next or says how it ended.
 
 mod address;
+pub mod apple_wallet;
 pub mod google_wallet;
 pub mod http;
 mod judge;
@@ -22,12 +23,14 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::config::meant::PlatformKind;
+use crate::config::meant::apple::AppleWallet;
 use crate::outcome::{Code, Outcome};
 use crate::row::{Addition, Change, Found, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
 pub(crate) use judge::for_log;
+pub(crate) use oauth::base64url;
 
 /// Airship Wallet as a description that [`http`] reads.
 pub const AIRSHIP: &str = include_str!("http/described/airship.toml");
@@ -275,6 +278,11 @@ pub trait Platform: Send + Sync {
     /// Scheme, host and port that requests go to; never followed elsewhere.
     fn base_url(&self) -> &str;
 
+    /// The account whose desk answers its requests in this process; none where they go to [`Platform::base_url`].
+    fn local(&self) -> Option<Arc<AppleWallet>> {
+        None
+    }
+
     fn limits(&self) -> Limits;
 
     fn verbs(&self) -> &[Verb];
@@ -301,8 +309,8 @@ pub trait Platform: Send + Sync {
     /// Adds credentials to a request. Called at each try, so that tokens are fresh.
     fn authorize(&self, headers: &mut reqwest::header::HeaderMap, now: SystemTime) -> Result<(), SecretError>;
 
-    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh and `authorize` puts it into
-    /// the headers.
+    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh, drops it when it is refused,
+    /// and `authorize` puts it into the headers.
     fn tokens(&self) -> Option<&oauth::Tokens> {
         None
     }
@@ -459,6 +467,7 @@ pub fn of_kind(kind: &PlatformKind) -> Account {
         PlatformKind::Passkit(passkit) => Arc::new(passkit::Passkit::new(passkit)),
         PlatformKind::GoogleWallet(google) => Arc::new(google_wallet::GoogleWallet::new(google)),
         PlatformKind::TheWalletCrew(crew) => Arc::new(thewalletcrew::TheWalletCrew::new(crew)),
+        PlatformKind::AppleWallet(apple) => Arc::new(apple_wallet::AppleWallet::new(apple)),
     }
 }
 

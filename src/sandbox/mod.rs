@@ -6,12 +6,14 @@
 
 pub mod airship;
 mod answer;
+pub mod apple;
 mod bearer;
 mod control;
 mod door;
 mod effects;
 mod faults;
 pub mod google_wallet;
+mod jose;
 mod listener;
 mod log;
 mod oauth;

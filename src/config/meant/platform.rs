@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::apple::AppleWallet;
 use super::http::Http;
 use crate::secret::Secret;
 
@@ -39,6 +40,7 @@ pub enum PlatformKind {
     Passkit(Passkit),
     GoogleWallet(GoogleWallet),
     TheWalletCrew(TheWalletCrew),
+    AppleWallet(Arc<AppleWallet>),
 }
 
 impl PlatformKind {
@@ -50,6 +52,7 @@ impl PlatformKind {
             PlatformKind::Passkit(passkit) => ["passkit", &passkit.base_url, passkit.passes.class()],
             PlatformKind::GoogleWallet(google) => ["google_wallet", &google.base_url, &google.account],
             PlatformKind::TheWalletCrew(crew) => ["thewalletcrew", &crew.base_url, &crew.tenant],
+            PlatformKind::AppleWallet(apple) => ["apple_wallet", &apple.pass_type, &apple.team],
         }
     }
 }

@@ -189,11 +189,7 @@ impl Platform for GoogleWallet {
     }
 
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
-        let now = SystemTime::now();
-        if answer.status == 401 {
-            self.tokens.forget(now);
-        }
-        judge::judge(&self.scope, request, answer, now)
+        judge::judge(&self.scope, request, answer, SystemTime::now())
     }
 
     /// The identifier of an object is known without asking, and what must be read is read just before it is written.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::switches::LongLived;
 use crate::sandbox::faults::Faults;
+use crate::sandbox::jose::decode;
 
 /// From this age on a token is refused, in seconds.
 const TOO_OLD: i64 = 60;
@@ -133,14 +134,4 @@ impl Tokens {
 fn hmac_key(secret: &str) -> anyhow::Result<PKey<Private>> {
     anyhow::ensure!(!secret.is_empty(), "the sandbox needs an API secret that is not empty");
     Ok(PKey::hmac(secret.as_bytes())?)
-}
-
-/// Base64url without padding (RFC 7515 section 2).
-fn decode(text: &str) -> Option<Vec<u8>> {
-    if text.contains(['+', '/', '=']) {
-        return None;
-    }
-    let mut standard = text.replace('-', "+").replace('_', "/");
-    standard.push_str(["", "", "==", "="].get(text.len() % 4)?);
-    openssl::base64::decode_block(&standard).ok()
 }

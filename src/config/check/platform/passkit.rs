@@ -7,27 +7,6 @@ use crate::config::meant::{Passkit, PasskitCredential, PasskitPasses, ReadBack};
 use crate::config::value::{choices, quoted};
 use crate::config::written;
 
-/// The keys of a passkit platform beside those that every kind has.
-pub(super) const KEYS: &[&str] = &[
-    "region",
-    "key",
-    "secret",
-    "bearer",
-    "token",
-    "token_ends",
-    "program",
-    "tier",
-    "campaign",
-    "offer",
-    "production",
-    "event",
-    "ticket_type",
-    "validations",
-    "read_back",
-    "sole_writer",
-    "index_from",
-];
-
 /// Passes to find from which on the whole list may be read, where nothing is written.
 const INDEX_FROM: u64 = 2000;
 
