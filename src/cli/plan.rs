@@ -21,7 +21,7 @@ use crate::ledger::{Ledger, Mark, Row, Run, RunFilter, RunKind};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::reserved_columns;
-use crate::pipeline::decode::{DecodeError, Dialect, Facts, read_record, split_cells};
+use crate::pipeline::decode::{DecodeError, Dialect, Facts, literal_cells, read_record, split_cells};
 use crate::pipeline::diff::{Against, Diffed, diff};
 use crate::pipeline::guard::{self, Totals};
 use crate::pipeline::index::Choice;
@@ -298,7 +298,9 @@ fn change(row: &Row, told: &Told<'_>) -> anyhow::Result<ChangeLine> {
     let raw = read_record(told.text, row.offset, row.length)?;
     let (mut cells, mut values, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     split_cells(&raw, told.dialect, &mut cells);
-    schema.read(told.columns, &cells, &mut values, &mut problems);
+    let mut literal = Vec::new();
+    literal_cells(&raw, told.dialect, &mut literal);
+    schema.read(told.columns, &cells, &literal, &mut values, &mut problems);
     // Identities of adds are not shown, so the file's does not matter here.
     let place = Place { record: row.record, ..Place::default() };
     let update = mapping.update(told.columns, &cells, &values, &place, &mut problems);

@@ -83,7 +83,7 @@ fn ten_thousand_rows_are_one_push_a_phone_and_interval() {
     assert_eq!(counts.keys().collect::<Vec<_>>(), ["aa11", "bb22"]);
     assert!(counts.values().all(|count| *count <= 2), "{counts:?}");
     let raw = rusqlite::Connection::open(harbour.state().join("apple/cards.sqlite")).unwrap();
-    let tags: u64 = raw.query_row("SELECT count(DISTINCT tag) FROM pass", [], |row| row.get(0)).unwrap();
+    let tags: i64 = raw.query_row("SELECT count(DISTINCT tag) FROM pass", [], |row| row.get(0)).unwrap();
     assert_eq!(tags, 10_000, "every change has a tag of its own");
     check(&harbour);
 }
