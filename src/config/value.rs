@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// Words of the design that this version refuses by name.
-pub(super) const LATER: [&str; 1] = ["apple_wallet"];
-
 /// Keys of sources and platforms whose values may be shown.
 pub(super) fn harmless(key: &str) -> bool {
     HARMLESS.contains(&key)

@@ -37,7 +37,7 @@ use carrier::Carrier;
 use engine::{Command, Engine, Patience};
 
 pub use adds::AddFate;
-pub use changes::{Came, ChangeReceiver, ChangeSender, Changes};
+pub use changes::{Came, ChangeReceiver, ChangeSender};
 
 /// How the account is doing, for status lines and run states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,16 +139,6 @@ impl Dispatch {
     /// The account for one run: what the run sends is counted apart from what others send at the same time.
     pub fn for_run(&self, stop: &Stop) -> ForRun<'_> {
         ForRun { dispatch: self, caller: Caller { stop: stop.clone(), requests: Arc::default() } }
-    }
-
-    /// See [`ForRun::find`].
-    pub fn find(&self, targets: Vec<Target>, stop: &Stop) -> Vec<Finding> {
-        self.for_run(stop).find(targets)
-    }
-
-    /// See [`ForRun::changes`].
-    pub fn changes(&self, stop: &Stop) -> Changes {
-        self.for_run(stop).changes()
     }
 
     /// What was in doubt of a pass is settled: its adds go on.
@@ -278,11 +268,11 @@ impl ForRun<'_> {
         );
     }
 
-    /// The stream of the run's changes.
-    pub fn changes(&self) -> Changes {
+    /// The stream of the run's changes: where they are handed over, and where their results come from. One thread for each.
+    pub fn changes(&self) -> (ChangeSender, ChangeReceiver) {
         let limits = &self.dispatch.limits;
         let window = limits.in_flight.saturating_mul(4).saturating_mul(limits.change_batch).max(WINDOW_MIN);
-        Changes::new(self.dispatch.commands.clone(), self.caller.clone(), window)
+        changes::stream(self.dispatch.commands.clone(), self.caller.clone(), window)
     }
 
     pub fn health(&self) -> Health {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use minijinja::Environment;
 use rust_decimal::Decimal;
 
-use super::{FieldSource, MappedField, Mapping, template_source};
+use super::template::template_source;
+use super::{FieldSource, MappedField, Mapping};
 use crate::config::meant::{Feed, FieldMapping, Identity, NotifyKind};
 use crate::outcome::{Code, Problem};
 use crate::platform::{Account, FieldKind};

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod ferry;
 pub mod harbour;
 pub mod hostile;
+pub mod phone;
 pub mod portrait;
 pub mod promises;
 pub mod proxy;
