@@ -103,7 +103,7 @@ fn ten_thousand_rows_are_one_push_a_phone_and_interval() {
     harbour.once().exits(0);
     assert_eq!(sorted(apns.pushes().into_iter().map(|push| push.token).collect::<std::collections::BTreeSet<_>>().into_iter().collect()), ["aa11", "bb22"]);
     let raw = rusqlite::Connection::open(harbour.state().join("apple/cards.sqlite")).unwrap();
-    let tags: u64 = raw.query_row("SELECT count(DISTINCT tag) FROM pass", [], |row| row.get(0)).unwrap();
+    let tags: i64 = raw.query_row("SELECT count(DISTINCT tag) FROM pass", [], |row| row.get(0)).unwrap();
     assert_eq!(tags, 10_000, "every change has a tag of its own");
     check(&harbour);
 }

@@ -43,7 +43,7 @@ fn node(script: &str, task: &Value) -> Value {
     let folder = installed();
     let mut node = Command::new("node");
     node.current_dir(folder).args(["-e", script]).env("NODE_NO_WARNINGS", "1");
-    let mut child = node.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = node.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut child = child.spawn().expect("node is needed: install the package nodejs");
     let mut input = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut input, task.to_string().as_bytes()).unwrap();
