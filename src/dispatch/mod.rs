@@ -29,7 +29,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::config::meant;
 use crate::outcome::Code;
-use crate::platform::{Account, Conversation, Finding, Limits, Page, Reach};
+use crate::platform::{Account, Conversation, Finding, IndexPage, Limits, Page, Reach};
 use crate::row::{PassKey, Target};
 use crate::stop::Stop;
 use caught::{Panicked, caught};
@@ -266,6 +266,27 @@ impl ForRun<'_> {
                 let _ = results.send((indexes, found));
             },
         );
+    }
+
+    /// How many passes the account has; none where that cannot be learnt.
+    pub fn size(&self) -> Option<u64> {
+        self.ask(|account| Some(account.index()?.size())).flatten()
+    }
+
+    /// One page of the account's list of passes, as findings. Blocks through outages, as [`ForRun::find`] does.
+    pub fn index_page(&self, offset: u64) -> IndexPage {
+        self.ask(move |account| Some(account.index()?.read(offset)))
+            .unwrap_or_else(|| IndexPage { fault: Some("passferry itself failed; its log says where".to_owned()), ..IndexPage::default() })
+    }
+
+    /// Holds a conversation for the run. None when there is none to hold, or passferry itself failed in it.
+    fn ask<T: Send + 'static>(&self, begin: impl FnOnce(&Account) -> Option<Box<dyn Conversation<T>>> + Send + 'static) -> Option<T> {
+        let (result, received) = crossbeam_channel::bounded(1);
+        let account = self.dispatch.account.clone();
+        let talk = begin(&account)?;
+        let done = move |end: Result<T, Panicked>| drop(end.map(|end| result.send(end)));
+        self.dispatch.converse(move || talk, Patience::Endless(self.caller.clone()), done);
+        received.recv().ok()
     }
 
     /// The stream of the run's changes: where they are handed over, and where their results come from. One thread for each.

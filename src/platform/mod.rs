@@ -8,9 +8,11 @@ pub mod apple_wallet;
 pub mod google_wallet;
 pub mod http;
 mod judge;
+mod numbers;
 pub mod oauth;
 pub mod passkit;
 mod strict;
+mod talk;
 pub mod thewalletcrew;
 
 use std::sync::Arc;
@@ -307,8 +309,8 @@ pub trait Platform: Send + Sync {
     /// Adds credentials to a request. Called at each try, so that tokens are fresh.
     fn authorize(&self, headers: &mut reqwest::header::HeaderMap, now: SystemTime) -> Result<(), SecretError>;
 
-    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh and `authorize` puts it into
-    /// the headers.
+    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh, drops it when it is refused,
+    /// and `authorize` puts it into the headers.
     fn tokens(&self) -> Option<&oauth::Tokens> {
         None
     }
@@ -366,6 +368,38 @@ pub trait Platform: Send + Sync {
 
     /// Reads all passes, page by page, for `baseline seed`: each call gives the next page's conversation.
     fn pages(&self, offset: u64) -> Box<dyn Conversation<Page>>;
+
+    /// How a run that has many passes to find may read all of the account's passes instead of asking for its own. None where no list of
+    /// the platform's tells what [`Platform::find`] does.
+    fn index(&self) -> Option<&dyn Indexed> {
+        None
+    }
+}
+
+/// A platform whose list of passes can stand for finding them one by one.
+pub trait Indexed {
+    /// A run that has fewer passes to find asks for them.
+    fn least(&self) -> u64;
+
+    /// Passes of one page, at most.
+    fn page(&self) -> u64;
+
+    /// How many passes there are; none where that cannot be learnt.
+    fn size(&self) -> Box<dyn Conversation<Option<u64>>>;
+
+    /// One page of the list.
+    fn read(&self, offset: u64) -> Box<dyn Conversation<IndexPage>>;
+}
+
+/// A page of passes as [`Platform::find`] would have found them, each with the customer's own identifier where it has one. Those of which the
+/// list does not tell enough are left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IndexPage {
+    pub passes: Vec<(Option<String>, Found)>,
+    /// Where the next page starts; none after the last.
+    pub next: Option<u64>,
+    /// Why the listing broke off, if it did.
+    pub fault: Option<String>,
 }
 
 /// Conversations about several changes, one after another.

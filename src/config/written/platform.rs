@@ -42,8 +42,25 @@ pub struct Platform {
     pub key: Option<Table<SecretPlace>>,
     /// API secret.
     pub secret: Option<Table<SecretPlace>>,
+    /// A long-lived token, instead of key and secret.
+    pub token: Option<Table<SecretPlace>>,
+    /// The last day on which you mean to use the token; `check --reach` tells of it from 30 days before. PassKit names none.
+    pub token_ends: Option<String>,
     /// Identifier of the program whose members the passes are.
     pub program: Option<String>,
+    /// Identifier of the campaign whose single-use coupons the passes are.
+    pub campaign: Option<String>,
+    /// Identifier of the production whose event tickets the passes are.
+    pub production: Option<String>,
+    /// Offer of coupons that `upsert` issues when the feed maps none.
+    pub offer: Option<String>,
+    /// Event of tickets that `upsert` issues when the feed maps none.
+    pub event: Option<String>,
+    /// Type of tickets that `upsert` issues when the feed maps none.
+    pub ticket_type: Option<String>,
+    /// How often a ticket can be validated: PassKit redeems it with the last time. Default: it is never redeemed by that.
+    #[schemars(range(min = 1))]
+    pub validations: Option<u32>,
     /// Tier of passes that `upsert` issues when the feed maps none.
     pub tier: Option<String>,
     /// Send `Authorization: Bearer TOKEN` (true) or the bare token (false). Default true.
@@ -52,6 +69,8 @@ pub struct Platform {
     pub read_back: Option<ReadBack>,
     /// Nobody but passferry changes balances and fields of this program's passes. Needed for `read_back = "balance"`. Default false.
     pub sole_writer: Option<bool>,
+    /// Passes to find from which on the whole list of passes is read once, if that takes fewer requests than asking. 0: never. Default 2000.
+    pub index_from: Option<u64>,
 
     // google_wallet
     /// Identifier of the issuer, from the Google Pay & Wallet Console.
@@ -66,8 +85,8 @@ pub struct Platform {
     pub object_ids: Option<ObjectIds>,
     /// What stands in front of each external ID in the identifier of its object. Default: nothing.
     pub id_prefix: Option<String>,
-    /// Characters that the identifier of an object may have, issuer included. Default 255.
-    #[schemars(range(min = 30))]
+    /// Characters that an identifier may have; Google's with the issuer. Default: 255 at Google, any number elsewhere.
+    #[schemars(range(min = 1))]
     pub id_max: Option<u16>,
     /// Language (BCP 47) of texts that a pass keeps by language. Default `"en-US"`.
     pub language: Option<String>,

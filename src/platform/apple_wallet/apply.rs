@@ -28,7 +28,7 @@ impl Apply {
             Verb::Void => What::Void,
             Verb::Expire => What::Expire,
             // An add's own fields come as an update; adds themselves do not come here.
-            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => What::Update,
+            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => What::Update,
         };
         let set = change.fields.iter().filter_map(|field| {
             let slot = super::fields::slot(&field.name, design).ok()?;

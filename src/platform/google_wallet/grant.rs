@@ -66,6 +66,10 @@ impl Grant for ServiceAccount {
         let assertion = assertion.map_err(|words: String| SecretError::Unfit { place: self.key.place.to_string(), words })?;
         Ok(format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}"))
     }
+
+    fn credentials(&self) -> &'static str {
+        "the service account's key file, which may have been revoked, and this machine's clock"
+    }
 }
 
 /// What is needed of a key file (contract 2.1).

@@ -189,6 +189,6 @@ pub(super) fn pass_meta_data() -> Value {
 /// What a caller calls a change that must not happen twice: the first of these texts that is there, and otherwise the whole of it.
 pub(super) fn name_of(details: Option<&Value>) -> String {
     let Some(details) = details.filter(|details| !is_falsy(details)) else { return "without a name".to_owned() };
-    let named = ["transactionReference", "redemptionReference"].into_iter().map(|name| field(details, name));
+    let named = ["transactionReference", "redemptionReference", "validateReference"].into_iter().map(|name| field(details, name));
     named.into_iter().find(|text| !text.is_empty()).map_or_else(|| details.to_string(), str::to_owned)
 }

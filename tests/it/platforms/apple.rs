@@ -6,7 +6,7 @@ use passferry::apple::store::{Store, now_ms};
 use passferry::sandbox::apple::{By, Fate};
 use serde_json::{Value, json};
 
-use crate::rig::apple::{AUTHORITY, Opened, PASS_TYPE, TEAM, apns, open};
+use crate::rig::apple::{AUTHORITY, Opened, PASS_TYPE, TEAM, apns, open, token};
 use crate::rig::harbour::{Harbour, Plan, harbour, write_private};
 use crate::rig::promises::check_promises;
 
@@ -32,13 +32,13 @@ pub fn store(harbour: &Harbour) -> Store {
     Store::open(&harbour.state().join("apple/cards.sqlite")).unwrap()
 }
 
-/// A phone that registered for these passes.
-pub fn holds(harbour: &Harbour, device: &str, token: &str, serials: impl IntoIterator<Item = impl AsRef<str>>) {
-    let store = store(harbour);
+/// A phone that registered for these passes, with the push token that begins so.
+pub fn holds(harbour: &Harbour, device: &str, front: &str, serials: impl IntoIterator<Item = impl AsRef<str>>) {
+    let (store, token) = (store(harbour), token(front));
     store
         .write(|work| {
             for serial in serials {
-                work.register(device, serial.as_ref(), token, |_| true, now_ms())?;
+                work.register(device, serial.as_ref(), &token, |_| true, now_ms())?;
             }
             Ok(())
         })

@@ -7,7 +7,7 @@ use passferry::sandbox::apple::Apns;
 use serde_json::{Value, json};
 
 use super::apple::{check, package, plan, store};
-use crate::rig::apple::{Answered, PASS_TYPE, apns, ask, open};
+use crate::rig::apple::{Answered, PASS_TYPE, apns, ask, open, token};
 use crate::rig::harbour::{Harbour, Process, wait_until};
 
 /// A daemon that serves phones.
@@ -46,9 +46,9 @@ impl Served {
         ask(self.port, method, path, headers, body)
     }
 
-    fn register(&self, device: &str, serial: &str, push_token: &str) -> u16 {
+    fn register(&self, device: &str, serial: &str, front: &str) -> u16 {
         let path = format!("/v1/devices/{device}/registrations/{PASS_TYPE}/{serial}");
-        self.call("POST", &path, &self.token(serial), &json!({ "pushToken": push_token }).to_string()).status
+        self.call("POST", &path, &self.token(serial), &json!({ "pushToken": token(front) }).to_string()).status
     }
 
     /// What changed for a device; the tag to go on with.

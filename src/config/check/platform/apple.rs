@@ -12,29 +12,6 @@ use crate::config::meant::apple::{AppleWallet, Push, PushProof, Serials, Signing
 use crate::config::value::quoted;
 use crate::config::written;
 
-/// The keys of this kind beside those of all.
-pub(super) const KEYS: &[&str] = &[
-    "pass_type",
-    "team",
-    "template",
-    "certificate",
-    "key",
-    "passphrase",
-    "intermediate",
-    "check_subject",
-    "public_url",
-    "listen",
-    "serials",
-    "message_header",
-    "push_key",
-    "push_key_id",
-    "push_type",
-    "push_priority",
-    "push_body",
-    "push_every",
-    "push_retry",
-];
-
 /// Where Apple takes pushes; passes know no other stage (contract 7).
 const APNS: &str = "https://api.push.apple.com";
 
