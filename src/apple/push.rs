@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::sign::Signer;
 use super::store::{Owed, Result as StoreResult, Store, Work, now_ms};
 use crate::config::meant::apple::{AppleWallet, PushProof};
-use crate::platform::{base64url, for_log};
+use crate::platform::base64url;
 
 /// A token is used so long; the most is an hour, and a new one more often than every 20 minutes is refused (contract 7).
 const BEARER_MS: i64 = 55 * 60 * 1000;
@@ -242,7 +242,7 @@ impl Pusher {
 /// What Apple's answers mean (contract 7).
 fn judge(status: u16, answer: &Json) -> Answered {
     let reason = reason(answer);
-    let words = format!("{status} {}", for_log(&reason));
+    let words = format!("{status} {reason}");
     match (status, reason.as_str()) {
         (200, _) => Answered::Done,
         (410, _) => Answered::Gone { until: answer.get("timestamp").and_then(Json::as_i64).unwrap_or(i64::MAX) },
@@ -310,9 +310,10 @@ impl Told {
         }
         let broken_off = round.broken_off.as_ref().map(|(reason, _)| reason.clone());
         if broken_off.as_ref() != self.0.get("broken off") {
-            match &broken_off {
-                Some(reason) => tracing::warn!(platform, reason, "pushes wait; rows are applied all the same"),
-                None => tracing::info!(platform, "pushes go out again"),
+            if let Some(reason) = &broken_off {
+                tracing::warn!(platform, reason, "pushes wait; rows are applied all the same");
+            } else {
+                tracing::info!(platform, "pushes go out again");
             }
         }
         match broken_off {
@@ -352,7 +353,7 @@ mod tests {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = EcKey::generate(&group).unwrap();
         let pem = PKey::from_ec_key(key.clone()).unwrap().private_key_to_pem_pkcs8().unwrap();
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_007);
         let token = bearer(std::str::from_utf8(&pem).unwrap(), "KEYID12345", "ABCDE12345", now).unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         let decode = |part: &str| {
@@ -360,7 +361,7 @@ mod tests {
             openssl::base64::decode_block(&format!("{text}{}", "=".repeat((4 - text.len() % 4) % 4))).unwrap()
         };
         assert_eq!(serde_json::from_slice::<Json>(&decode(parts[0])).unwrap(), json!({ "alg": "ES256", "kid": "KEYID12345" }));
-        assert_eq!(serde_json::from_slice::<Json>(&decode(parts[1])).unwrap(), json!({ "iss": "ABCDE12345", "iat": 1_800_000_000 }));
+        assert_eq!(serde_json::from_slice::<Json>(&decode(parts[1])).unwrap(), json!({ "iss": "ABCDE12345", "iat": 1_800_000_007 }));
         let raw = decode(parts[2]);
         assert_eq!(raw.len(), 64);
         let number = |bytes: &[u8]| BigNum::from_slice(bytes).unwrap();

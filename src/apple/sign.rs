@@ -63,9 +63,9 @@ impl Signer {
         }
         let issued = signer.intermediate.public_key().is_ok_and(|public| signer.certificate.verify(&public).unwrap_or(false));
         if !issued {
-            let issuer = of_name(signer.certificate.issuer_name(), Nid::COMMONNAME);
+            let above = of_name(signer.certificate.issuer_name(), Nid::COMMONNAME);
             return Err(format!(
-                "{} was not issued by {}; its issuer is {issuer:?}: take Apple's intermediate of that generation",
+                "{} was not issued by {}; its issuer is {above:?}: take Apple's intermediate of that generation",
                 certificate_path.display(),
                 intermediate.display()
             ));
@@ -144,8 +144,11 @@ impl Signer {
 /// The account's signer as its files are now: a certificate that is renewed is taken up without a restart.
 pub struct Current {
     account: Arc<AppleWallet>,
-    read: Mutex<Option<(Stamp, Result<Arc<Signer>, String>)>>,
+    read: Mutex<Option<(Stamp, Loaded)>>,
 }
+
+/// What reading them came to.
+type Loaded = Result<Arc<Signer>, String>;
 
 /// When the files were written.
 type Stamp = [Option<SystemTime>; 3];
@@ -155,7 +158,7 @@ impl Current {
         Current { account, read: Mutex::default() }
     }
 
-    pub fn get(&self) -> Result<Arc<Signer>, String> {
+    pub fn get(&self) -> Loaded {
         let signing = &self.account.signing;
         let key = signing.key.as_ref().and_then(|key| if let SecretPlace::File(path) = &key.place { Some(path) } else { None });
         let written = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();

@@ -59,7 +59,7 @@ struct Written<'a> {
 }
 
 #[derive(Default, Serialize)]
-struct Imported {
+struct Tally {
     imported: u64,
     known: u64,
     refused: Vec<Refused>,
@@ -140,7 +140,7 @@ fn write(account: &AppleWallet, id: &str, to: &std::path::Path, json: bool) -> a
 fn import(account: &AppleWallet, path: &std::path::Path, json: bool) -> anyhow::Result<Exit> {
     let files = packages(path).map_err(|error| Failure::new(Exit::NoInput, format!("{}: {error}", path.display())))?;
     let store = Store::open(&account.store)?;
-    let mut imported = Imported::default();
+    let mut imported = Tally::default();
     for file in files {
         let read = fs::read(&file).map_err(|error| format!("cannot be read: {error}"));
         let brought = match read {

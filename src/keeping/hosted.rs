@@ -1,5 +1,7 @@
 //! Stores of passes that are hosted here: what keeping means for them.
 
+#![allow(clippy::redundant_closure_for_method_calls, reason = "as in `crate::apple`")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -101,7 +101,7 @@ impl Platform for AppleWallet {
             find_batch: 1000,
             change_batch: 1000,
             tries: 5,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
             answer_bytes_max: usize::MAX,

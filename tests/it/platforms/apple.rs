@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use passferry::apple::store::{Store, now_ms};
+use passferry::sandbox::apple::{By, Fate};
 use serde_json::{Value, json};
 
-use crate::rig::apple::{AUTHORITY, Apns, Opened, PASS_TYPE, TEAM, open};
+use crate::rig::apple::{AUTHORITY, Opened, PASS_TYPE, TEAM, apns, open, token};
 use crate::rig::harbour::{Harbour, Plan, harbour, write_private};
 use crate::rig::promises::check_promises;
 
@@ -31,13 +32,13 @@ pub fn store(harbour: &Harbour) -> Store {
     Store::open(&harbour.state().join("apple/cards.sqlite")).unwrap()
 }
 
-/// A phone that registered for these passes.
-pub fn holds(harbour: &Harbour, device: &str, token: &str, serials: impl IntoIterator<Item = impl AsRef<str>>) {
-    let store = store(harbour);
+/// A phone that registered for these passes, with the push token that begins so.
+pub fn holds(harbour: &Harbour, device: &str, front: &str, serials: impl IntoIterator<Item = impl AsRef<str>>) {
+    let (store, token) = (store(harbour), token(front));
     store
         .write(|work| {
             for serial in serials {
-                work.register(device, serial.as_ref(), token, |_| true, now_ms())?;
+                work.register(device, serial.as_ref(), &token, |_| true, now_ms())?;
             }
             Ok(())
         })
@@ -73,8 +74,8 @@ fn values(opened: &Opened) -> (Value, Value, Value) {
 
 #[test]
 fn rows_become_passes_that_openssl_and_passkit_generator_open() {
-    let apns = Apns::start();
-    let harbour = plan(&apns.url).start();
+    let apns = apns();
+    let harbour = plan(&apns.base_url()).start();
     harbour.deliver("1.csv", "id,points,tier\nC-1,1240,Gold\nC-2,7,Silver é\n");
     harbour.once().exits(0);
     assert_eq!(harbour.report("1")["rows"], json!({ "created": 2 }));
@@ -94,7 +95,7 @@ fn rows_become_passes_that_openssl_and_passkit_generator_open() {
     for same in ["serialNumber", "authenticationToken"] {
         assert_eq!(again.pass[same], first.pass[same], "an update never changes the {same}");
     }
-    assert_eq!(apns.pushes(), Vec::<Value>::new(), "no phone holds a pass");
+    assert!(apns.pushes().is_empty(), "no phone holds a pass");
     let token = again.pass["authenticationToken"].as_str().unwrap().to_owned();
     assert!(!harbour.said().contains(&token), "a token is in the log");
     check(&harbour);
@@ -236,11 +237,10 @@ fn backup_verify_and_forget_know_the_passes() {
 
 #[test]
 fn reach_tells_what_is_wrong_with_certificate_template_and_pushes() {
-    let apns = Apns::start();
-    apns.rules(json!({ "*": { "status": 400, "reason": "BadDeviceToken" } }));
+    let apns = apns();
     let own = |name: &str| format!("{:?}", AUTHORITY.path(name));
     let reach = |change: &dyn Fn(Plan) -> Plan| {
-        let harbour = change(plan(&apns.url)).start();
+        let harbour = change(plan(&apns.base_url())).start();
         let told = harbour.told(&["check", "--reach", "--json"]);
         let all = told["reach"].as_array().unwrap_or_else(|| panic!("{told}")).clone();
         let platform = all.into_iter().find(|one| one["what"] == "platform cards").unwrap();
@@ -249,7 +249,7 @@ fn reach_tells_what_is_wrong_with_certificate_template_and_pushes() {
     let (ok, said) = reach(&|plan| plan);
     assert!(ok && said.contains("takes the certificate") && said.contains("Not proved") && said.contains("days"), "{said}");
     let pushed = apns.pushes().pop().unwrap();
-    assert_eq!((&pushed["uid"], &pushed["topic"], &pushed["body"]), (&json!(PASS_TYPE), &json!(PASS_TYPE), &json!("{}")));
+    assert_eq!((pushed.by, pushed.topic.as_str(), pushed.body.as_str(), pushed.status), (By::Certificate, PASS_TYPE, "{}", Some(200)));
     let locked = format!("{{ file = {} }}", own("passphrase"));
     let (ok, said) = reach(&|plan| plan.platform("certificate", &own("pass.p12")).platform("key", "").platform("passphrase", &locked));
     assert!(ok, "{said}");
@@ -264,7 +264,12 @@ fn reach_tells_what_is_wrong_with_certificate_template_and_pushes() {
     assert!(!ok && said.contains("private key is not the one"), "{said}");
     let (ok, said) = reach(&|plan| pair(plan, "soon"));
     assert!(ok && said.contains("renew it now"), "{said}");
-    apns.rules(json!({ "*": { "status": 403, "reason": "BadCertificate" } }));
+    let (ok, said) = reach(&|plan| pair(plan, "over"));
+    assert!(!ok && said.contains("the certificate ended on"), "{said}");
+    apns.know(&pushed.token, &[PASS_TYPE]);
+    apns.script_next(&pushed.token, 1, Fate::BadDeviceToken);
+    assert!(reach(&|plan| plan).0, "Apple says of a token that nobody has that nobody has it");
+    apns.script(&pushed.token, Fate::Refuse { status: 403, reason: "BadCertificate".to_owned() });
     let (ok, said) = reach(&|plan| plan);
     assert!(!ok && said.contains("refuses the certificate: 403 BadCertificate"), "{said}");
     let (ok, said) = reach(&|plan| plan.platform("base_url", "\"https://127.0.0.1:9\""));

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 
+use passferry::sandbox::apple::Apns;
 use serde_json::{Value, json};
 
 use super::apple::{check, package, plan, store};
-use crate::rig::apple::{Answered, Apns, PASS_TYPE, ask, open};
+use crate::rig::apple::{Answered, PASS_TYPE, apns, ask, open, token};
 use crate::rig::harbour::{Harbour, Process, wait_until};
 
 /// A daemon that serves phones.
@@ -20,9 +21,9 @@ struct Served {
 
 impl Served {
     fn start() -> Served {
-        let apns = Apns::start();
+        let apns = apns();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let harbour = plan(&apns.url).platform("listen", &format!("\"127.0.0.1:{port}\"")).start();
+        let harbour = plan(&apns.base_url()).platform("listen", &format!("\"127.0.0.1:{port}\"")).start();
         let daemon = harbour.start(&["run"]);
         wait_until("phones are served", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Served { harbour, port, daemon: Some(daemon), _apns: apns }
@@ -45,9 +46,9 @@ impl Served {
         ask(self.port, method, path, headers, body)
     }
 
-    fn register(&self, device: &str, serial: &str, push_token: &str) -> u16 {
+    fn register(&self, device: &str, serial: &str, front: &str) -> u16 {
         let path = format!("/v1/devices/{device}/registrations/{PASS_TYPE}/{serial}");
-        self.call("POST", &path, &self.token(serial), &json!({ "pushToken": push_token }).to_string()).status
+        self.call("POST", &path, &self.token(serial), &json!({ "pushToken": token(front) }).to_string()).status
     }
 
     /// What changed for a device; the tag to go on with.
