@@ -99,7 +99,8 @@ impl Looking {
             Heard::More(request) => {
                 (self.request, self.unread) = (request, 0);
                 self.pages += 1;
-                (self.pages >= PAGES_MAX).then(|| Finding::Failed { code: Code::AnswerUnreadable, message: "the list has no end".to_owned() })
+                (self.pages >= PAGES_MAX)
+                    .then(|| Finding::Failed { code: Code::AnswerUnreadable, message: "the list has no end".to_owned() })
             }
             Heard::Nothing => {
                 self.unread += 1;

@@ -253,8 +253,7 @@ fn change(account: &Account, pass: &str, row: u64, verb: Verb, words: &[&str]) -
 fn apply(talk: &mut Talk<'_>, verb: Verb, words: &[&str], platform: &str) {
     let batched = matches!(platform, "google" | "bulk");
     let passes = if batched { &PASSES[..] } else { &PASSES[..1] };
-    let mut changes: Vec<Change> =
-        std::iter::zip(1.., passes).map(|(row, pass)| change(talk.account, pass, row, verb, words)).collect();
+    let mut changes: Vec<Change> = std::iter::zip(1.., passes).map(|(row, pass)| change(talk.account, pass, row, verb, words)).collect();
     for change in &mut changes {
         // As resolve does it: a pass that is not there is not changed.
         if talk.account.needs_find(change) {
