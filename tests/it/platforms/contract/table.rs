@@ -182,7 +182,7 @@ pub fn google_wallet() -> Entry {
             Wrong {
                 what: "the key file is refused",
                 make: |harbour| {
-                    harbour.sandbox.faults().change(|faults| faults.google_wallet.token_error = Some("invalid_grant".to_owned()))
+                    harbour.sandbox.faults().change(|faults| faults.google_wallet.token_error = Some("invalid_grant".to_owned()));
                 },
                 exit: 77,
             },
@@ -366,7 +366,7 @@ pub fn http() -> Entry {
             Wrong {
                 what: "the token endpoint is down",
                 make: |harbour| {
-                    harbour.sandbox.faults().change(|faults| faults.tills.token.error = Some("temporarily_unavailable".to_owned()))
+                    harbour.sandbox.faults().change(|faults| faults.tills.token.error = Some("temporarily_unavailable".to_owned()));
                 },
                 exit: 69,
             },
