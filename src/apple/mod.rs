@@ -12,8 +12,8 @@
 )]
 
 pub mod desk;
-pub mod import;
 pub mod host;
+pub mod import;
 pub mod package;
 pub mod pass;
 pub mod probe;

@@ -38,7 +38,9 @@ const DOUBLINGS: u32 = 3;
 pub enum Answered {
     Done,
     /// Nobody is behind the token since this time (milliseconds since 1970).
-    Gone { until: i64 },
+    Gone {
+        until: i64,
+    },
     /// It never was a token of this kind of pass.
     Never,
     /// This one may be taken later.
@@ -146,7 +148,8 @@ impl Pusher {
         if let Some(token) = store.read(fresh).map_err(|error| error.to_string())? {
             return Ok(Some(token));
         }
-        let made = key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now())).map_err(|error| format!("the push key: {error}"))?;
+        let made =
+            key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now())).map_err(|error| format!("the push key: {error}"))?;
         let made = made.map_err(|words| format!("the push key ({}): {words}", key.place))?;
         // Another may have made one meanwhile: theirs is used.
         let kept = store.write(|work| match fresh(work)? {
@@ -168,7 +171,8 @@ impl Pusher {
             }
             let answers = self.send_all(owed).await;
             let registered_until = now_ms();
-            store.write(|work| answers.iter().try_for_each(|(owed, answer)| self.note(work, owed, answer, registered_until, &mut round)))?;
+            store
+                .write(|work| answers.iter().try_for_each(|(owed, answer)| self.note(work, owed, answer, registered_until, &mut round)))?;
             if round.halted.is_some() || round.broken_off.is_some() {
                 return Ok(round);
             }
@@ -303,10 +307,19 @@ impl Told {
     pub fn tell(&mut self, account: &AppleWallet, round: &Round) {
         let platform = &account.name;
         if round.pushed > 0 || round.removed > 0 {
-            tracing::info!(platform, pushed = round.pushed, registrations_removed = round.removed, "phones were told that something changed");
+            tracing::info!(
+                platform,
+                pushed = round.pushed,
+                registrations_removed = round.removed,
+                "phones were told that something changed"
+            );
         }
         if let Some(reason) = &round.halted {
-            tracing::error!(platform, reason, "Apple refuses our pushes: none is sent until this is repaired and passferry started again; rows are applied all the same");
+            tracing::error!(
+                platform,
+                reason,
+                "Apple refuses our pushes: none is sent until this is repaired and passferry started again; rows are applied all the same"
+            );
         }
         let broken_off = round.broken_off.as_ref().map(|(reason, _)| reason.clone());
         if broken_off.as_ref() != self.0.get("broken off") {
@@ -339,7 +352,14 @@ mod tests {
         for reason in ["BadDeviceToken", "DeviceTokenNotForTopic"] {
             assert_eq!(said(400, reason), Answered::Never);
         }
-        for (status, reason) in [(400, "BadTopic"), (400, "PayloadEmpty"), (403, "InvalidProviderToken"), (403, "BadCertificate"), (404, "BadPath"), (413, "PayloadTooLarge")] {
+        for (status, reason) in [
+            (400, "BadTopic"),
+            (400, "PayloadEmpty"),
+            (403, "InvalidProviderToken"),
+            (403, "BadCertificate"),
+            (404, "BadPath"),
+            (413, "PayloadTooLarge"),
+        ] {
             assert!(matches!(said(status, reason), Answered::Stop(words) if words.contains(reason)), "{reason}");
         }
         for (status, reason) in [(429, "TooManyRequests"), (500, "InternalServerError"), (503, "Shutdown")] {

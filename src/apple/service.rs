@@ -164,13 +164,10 @@ async fn list(
 type Found = (Pass, Option<Result<Vec<u8>, String>>);
 
 /// The package of a pass, freshly built.
-async fn download(
-    State(shared): State<Arc<Shared>>,
-    Path((pass_type, serial)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
+async fn download(State(shared): State<Arc<Shared>>, Path((pass_type, serial)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(given) = given(&headers) else { return denied() };
-    let since = headers.get(IF_MODIFIED_SINCE).and_then(|since| since.to_str().ok()).and_then(|since| httpdate::parse_http_date(since).ok());
+    let since =
+        headers.get(IF_MODIFIED_SINCE).and_then(|since| since.to_str().ok()).and_then(|since| httpdate::parse_http_date(since).ok());
     let made = at_store(shared, &pass_type, move |hosted| -> Result<Option<Found>, StoreError> {
         let pass = hosted.store.read(|work| work.pass(&serial))?;
         // Compared with something where there is no pass, so that the time tells nothing.
@@ -212,11 +209,7 @@ async fn log(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejecti
 }
 
 /// Looks into an account's store where that may take its time. None where nobody hosts this type of passes.
-async fn at_store<T: Send + 'static>(
-    shared: Arc<Shared>,
-    pass_type: &str,
-    work: impl FnOnce(&Hosted) -> T + Send + 'static,
-) -> Option<T> {
+async fn at_store<T: Send + 'static>(shared: Arc<Shared>, pass_type: &str, work: impl FnOnce(&Hosted) -> T + Send + 'static) -> Option<T> {
     let pass_type = pass_type.to_owned();
     tokio::task::spawn_blocking(move || shared.hosted.get(&pass_type).map(work)).await.ok().flatten()
 }

@@ -79,13 +79,13 @@ impl Signer {
     /// A pass whose identifiers disagree with its certificate is refused by the phone (contract 2).
     fn is_of(&self, account: &AppleWallet) -> Result<(), String> {
         let subject = self.certificate.subject_name();
-        for (what, nid, wanted) in
-            [("pass type", Nid::USERID, &account.pass_type), ("team", Nid::ORGANIZATIONALUNITNAME, &account.team)]
-        {
+        for (what, nid, wanted) in [("pass type", Nid::USERID, &account.pass_type), ("team", Nid::ORGANIZATIONALUNITNAME, &account.team)] {
             let named = of_name(subject, nid);
             if named != *wanted {
                 let hint = "take the certificate of this pass type, or write check_subject = false if Apple's names are others";
-                return Err(format!("the certificate is of {what} {named:?}, and the account of {wanted:?}: phones would refuse its passes; {hint}"));
+                return Err(format!(
+                    "the certificate is of {what} {named:?}, and the account of {wanted:?}: phones would refuse its passes; {hint}"
+                ));
             }
         }
         Ok(())
@@ -107,7 +107,10 @@ impl Signer {
         let now = Asn1Time::days_from_now(0).ok()?;
         for (what, certificate) in [("certificate", &self.certificate), ("intermediate certificate", &self.intermediate)] {
             if certificate.not_after() < now {
-                return Some(format!("the {what} ended on {}: renew it; until then no package can be made", ends(certificate.not_after()).0));
+                return Some(format!(
+                    "the {what} ended on {}: renew it; until then no package can be made",
+                    ends(certificate.not_after()).0
+                ));
             }
             if certificate.not_before() > now {
                 return Some(format!("the {what} is not valid yet; look at this machine's clock"));
@@ -208,7 +211,9 @@ fn read_certificate(path: &Path, passphrase: Option<&Secret>) -> Result<(X509, O
 }
 
 fn read_key(place: &Secret, passphrase: Option<&Secret>) -> Result<PKey<Private>, String> {
-    place.with(|pem| key_of_pem(pem.as_bytes(), passphrase, &place.place.to_string())).map_err(|error| format!("the private key: {error}"))?
+    place
+        .with(|pem| key_of_pem(pem.as_bytes(), passphrase, &place.place.to_string()))
+        .map_err(|error| format!("the private key: {error}"))?
 }
 
 /// What the library says of a key that it cannot read may quote it.

@@ -4,7 +4,7 @@ use chrono::{DateTime, FixedOffset};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
-use super::pass::{Shape, fits_encoding, field, field_mut, shape};
+use super::pass::{Shape, field, field_mut, fits_encoding, shape};
 
 /// Places that a pass may be relevant at (contract 4.1).
 pub const LOCATIONS_MAX: usize = 10;
@@ -261,7 +261,9 @@ mod tests {
     #[test]
     fn what_says_the_same_changes_nothing() {
         let mut card = pass();
-        for (name, value) in [("points", json!(1240)), ("voided", json!(false)), ("logoText", Json::Null), ("points.label", json!("POINTS"))] {
+        for (name, value) in
+            [("points", json!(1240)), ("voided", json!(false)), ("logoText", Json::Null), ("points.label", json!("POINTS"))]
+        {
             set(&mut card, name, value).unwrap();
         }
         assert_eq!(card.to_string(), pass().to_string());

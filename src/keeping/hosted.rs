@@ -59,7 +59,8 @@ pub fn verify(config: &Config) -> Vec<Finding> {
             run: None,
             place: format!("{} (platform {})", account.store.display(), account.name),
             what,
-            cure: "stop passferry, put a copy that passferry backup made in its place (README, \"Backup and restore\"), and start".to_owned(),
+            cure:
+                "stop passferry, put a copy that passferry backup made in its place (README, \"Backup and restore\"), and start".to_owned(),
         }));
     }
     findings

@@ -18,7 +18,8 @@ pub fn template() -> PathBuf {
 pub fn plan(apns: &str) -> Plan {
     let own = |name: &str| format!("{:?}", AUTHORITY.path(name));
     let plan = harbour().folder().unmodelled().platform("secret", "").platform("program", "").platform("allowance", "");
-    let plan = plan.platform("kind", "\"apple_wallet\"").platform("pass_type", &format!("{PASS_TYPE:?}")).platform("team", &format!("{TEAM:?}"));
+    let plan =
+        plan.platform("kind", "\"apple_wallet\"").platform("pass_type", &format!("{PASS_TYPE:?}")).platform("team", &format!("{TEAM:?}"));
     let plan = plan.platform("template", &format!("{:?}", template().display().to_string()));
     let plan = plan.platform("certificate", &own("pass.pem")).platform("intermediate", &own("wwdr.pem"));
     let plan = plan.platform("key", &format!("{{ file = {} }}", own("pass.key")));
@@ -135,7 +136,10 @@ fn every_operation_does_what_it_says_and_adds_are_carried_out_once() {
     let plan = plan.feed("add.transaction_id", "\"tx\"").feed("fields.voided", "\"voided\"").feed("fields.\"barcode.message\"", "");
     let plan = plan.feed("notify.message", "\"text\"").feed("notify.field", "\"message\"").feed("notify.kind", "\"transactional\"");
     let columns = ["id", "tier", "op", "tx", "text"].map(|name| json!({ "name": name }));
-    let fields: Vec<Value> = columns.into_iter().chain([json!({ "name": "points", "type": "number" }), json!({ "name": "voided", "type": "boolean" })]).collect();
+    let fields: Vec<Value> = columns
+        .into_iter()
+        .chain([json!({ "name": "points", "type": "number" }), json!({ "name": "voided", "type": "boolean" })])
+        .collect();
     let harbour = plan.schema(&json!({ "fieldsMatch": "superset", "fields": fields }).to_string()).start();
     let deliver = |name: &str, rows: &[&str]| harbour.deliver(name, format!("id,points,tier,op,tx,text,voided\n{}\n", rows.join("\n")));
     deliver("1.csv", &["C-1,10,Gold,upsert,t0,,", "C-2,10,Gold,upsert,t1,,", "C-3,1,Gold,upsert,t2,,", "C-4,1,Gold,upsert,t3,,"]);
@@ -157,7 +161,10 @@ fn every_operation_does_what_it_says_and_adds_are_carried_out_once() {
     let end = |tx: &str, end: &str| (tx.to_owned(), end.to_owned());
     assert_eq!(ends, [end("t6", "refused update-rejected"), end("t9", "refused update-rejected"), end("t11", "unresolved pass-not-found")]);
     let one = package(&harbour, "C-1");
-    assert_eq!((one.field("points"), one.field("tier"), one.field("message")), (&json!(8.5), &json!("Silver"), &json!("You used 4 points.")));
+    assert_eq!(
+        (one.field("points"), one.field("tier"), one.field("message")),
+        (&json!(8.5), &json!("Silver"), &json!("You used 4 points."))
+    );
     assert_eq!(package(&harbour, "C-2").pass["voided"], true);
     assert_eq!(package(&harbour, "C-3").pass["voided"], true);
     assert!(package(&harbour, "C-4").pass["expirationDate"].as_str().unwrap() < "2099");

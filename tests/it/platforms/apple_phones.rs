@@ -104,7 +104,9 @@ fn a_phone_registers_lists_downloads_and_leaves() {
     let other = served.call("GET", &path, &served.token("C+é%1"), "");
     assert_eq!(open(&other.body).pass["serialNumber"], "C+é%1");
 
-    let gone = |served: &Served| served.call("DELETE", &format!("/v1/devices/phone/registrations/{PASS_TYPE}/C-1"), &served.token("C-1"), "").status;
+    let gone = |served: &Served| {
+        served.call("DELETE", &format!("/v1/devices/phone/registrations/{PASS_TYPE}/C-1"), &served.token("C-1"), "").status
+    };
     assert_eq!((gone(&served), gone(&served)), (200, 200));
     assert_eq!(served.list("phone", "").0, Vec::<String>::new());
     served.end();
@@ -129,9 +131,8 @@ fn who_does_not_hold_the_pass_learns_nothing() {
     for path in [format!("/v1/passes/{PASS_TYPE}/nobody"), "/v1/passes/pass.com.example.other/C-1".to_owned()] {
         assert_eq!(served.call("GET", &path, &right, "").status, 401, "{path}");
     }
-    let register = |device: &str, body: &str| {
-        served.call("POST", &format!("/v1/devices/{device}/registrations/{PASS_TYPE}/C-1"), &right, body).status
-    };
+    let register =
+        |device: &str, body: &str| served.call("POST", &format!("/v1/devices/{device}/registrations/{PASS_TYPE}/C-1"), &right, body).status;
     for body in ["", "{}", r#"{"pushToken":""}"#, r#"{"pushToken":"../../x"}"#, r#"{"pushToken":7}"#] {
         assert_eq!(register("phone", body), 400, "{body}");
     }
@@ -145,7 +146,9 @@ fn who_does_not_hold_the_pass_learns_nothing() {
 #[test]
 fn complaints_of_phones_are_told_by_their_kind_and_not_without_end() {
     let served = Served::start();
-    let text = format!("[x] Web service error for {PASS_TYPE}: Server requested update to serial number 'planted-3Kx', but the pass was unchanged.");
+    let text = format!(
+        "[x] Web service error for {PASS_TYPE}: Server requested update to serial number 'planted-3Kx', but the pass was unchanged."
+    );
     let body = json!({ "logs": vec![text; 500] }).to_string();
     for body in [&body, "{", "[]", r#"{"logs":[7,{}]}"#] {
         let answer = served.call("POST", "/v1/log", "", body);
