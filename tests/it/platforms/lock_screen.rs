@@ -14,7 +14,7 @@ use crate::rig::apple::{AUTHORITY, PASS_TYPE, TEAM};
 use crate::rig::harbour::{Harbour, Process, wait_until};
 use crate::rig::phone::Phone;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn certificates() -> Certificates {
     let read = |name: &str| std::fs::read(AUTHORITY.path(name)).unwrap();

@@ -181,7 +181,10 @@ impl Answered {
 pub fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let more = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: passes.example.com\r\nconnection: close\r\ncontent-length: {}\r\n{more}\r\n", body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: passes.example.com\r\nconnection: close\r\ncontent-length: {}\r\n{more}\r\n",
+        body.len()
+    );
     stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
