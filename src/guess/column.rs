@@ -200,6 +200,9 @@ fn conclude_one(cells: Cells, house: &House) -> Column {
     if cells.is_identifier() && !matches!(cells.role, Some(Role::Phone)) {
         own.insert("identifier".into(), true.into());
     }
+    if cells.apostrophes > 0 {
+        own.insert("strip".into(), "apostrophe".into());
+    }
     if !own.is_empty() {
         reading.form.insert("x-passferry".into(), Json::Object(own));
     }
@@ -211,7 +214,7 @@ fn conclude_one(cells: Cells, house: &House) -> Column {
         certainty: reading.certainty,
         why: reading.why,
         filled: cells.filled + nulls_of_text,
-        unique: cells.filled > 1 && !cells.repeats && nulls_of_text < 2,
+        unique: cells.filled > 0 && !cells.repeats && nulls_of_text < 2,
         role: cells.role,
     }
 }

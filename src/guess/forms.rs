@@ -84,8 +84,9 @@ pub(super) fn possible(cells: &[&str]) -> Vec<Form> {
         found.extend(patterns.iter().map(|pattern| json!({ "type": kind, "format": pattern })));
         found.push(json!({ "type": kind, "format": "any" }));
     }
-    let bare = |cell: &str| cell.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, '+' | '-' | '.' | ',' | 'e' | 'E') || GROUPS.contains(&letter.to_string().as_str()));
-    let with_signs = cells.iter().any(|cell| cell.chars().any(|letter| letter.is_ascii_digit()) && !bare(cell));
+    // A currency stands beside every number alike; other words make a text of it.
+    let beside: Vec<String> = cells.iter().map(|cell| beside(cell)).collect();
+    let with_signs = beside.first().is_some_and(|first| (1..=4).contains(&first.chars().count()) && beside.iter().all(|other| other == first));
     for decimal in [".", ","] {
         let groups = GROUPS.into_iter().filter(|group| *group != decimal && cells.iter().any(|cell| cell.contains(group)));
         for group in std::iter::once(None).chain(groups.map(Some)) {
@@ -111,4 +112,9 @@ pub(super) fn possible(cells: &[&str]) -> Vec<Form> {
         found.push(json!({ "type": "string", "format": format }));
     }
     found.into_iter().filter_map(Form::new).filter(|form| cells.iter().any(|cell| form.fits(cell))).collect()
+}
+
+/// What of a cell is neither digits nor the signs of a number.
+fn beside(cell: &str) -> String {
+    cell.chars().filter(|letter| !letter.is_ascii_digit() && !matches!(letter, '+' | '-' | '.' | ',' | ' ' | '\'' | '\u{a0}' | '\u{202f}')).collect()
 }
