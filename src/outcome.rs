@@ -215,6 +215,8 @@ codes! {
     TooManyCells = "too-many-cells", false, "A record has more cells than the limit.", "Check the delimiter; raise limits.cells if the record is meant.";
     FileTooLarge = "file-too-large", false, "The file is larger than the limit.", "Deliver it in parts, or raise limits.file.";
     NotText = "not-text", false, "The file holds NUL bytes throughout: it is not UTF-8 text.", "Export as UTF-8 text, not UTF-16 and not a spreadsheet.";
+    ChecksumMismatch = "checksum-mismatch", false, "The file's bytes do not have the checksum that stands beside it.", "Deliver the file again, with its checksum; it was changed on its way, or the checksum is of another file.";
+    CountMismatch = "count-mismatch", false, "The file does not hold as many records as the control file beside it says.", "Deliver the file again, whole.";
     // The header
     BlankHeader = "blank-header", false, "The header line holds no label.", "Put the column names on the first line, or set header = false.";
     UnmatchedHeader = "unmatched-header", false, "None of the schema's fields is in the header.", "Check that the file belongs to this feed.";

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::expected::{Overdue, overdue};
 use super::{ends_everything, look, matchers, recover, thread, unbroken, work_off};
 use crate::config::meant::Source;
 use crate::dispatch::Health;
@@ -27,6 +28,8 @@ pub struct Sweep {
     pub rested: Vec<String>,
     /// Something waits for a server or for time, in words.
     pub later: Vec<String>,
+    /// Files that should have come and have not.
+    pub overdue: Vec<Overdue>,
     /// The worst of what kept a source from being used.
     pub trouble: Option<Trouble>,
 }
@@ -79,6 +82,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
         sweep.later.extend(one.later);
         sweep.trouble = sweep.trouble.max(one.trouble);
     }
+    sweep.overdue = overdue(&road.config, &*road.ledger, chrono::Utc::now())?;
     retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
     road.places.conflict().map_or(Ok(sweep), |conflict| Err(conflict.into()))
 }
@@ -161,8 +165,8 @@ fn look_until_quiet(
         }
         // What waits after the last look.
         sweep.later.retain(|words| !waiting.contains(words));
-        sweep.later.extend(look.waiting.iter().cloned());
-        waiting = look.waiting;
+        waiting = look.waiting.iter().map(super::words_of).collect();
+        sweep.later.extend(waiting.iter().cloned());
         match look.again {
             _ if look.backlog => return Ok(true),
             None => return Ok(false),

@@ -54,6 +54,7 @@ impl Check<'_> {
         let section = self.header_section(&key, feed, format.as_ref());
         let dialect = DialectChoice { section, ..self.dialect(&key, feed) };
         let complete = self.complete(&key, feed);
+        let arrival = self.arrival(&key, feed);
         let after = self.after(&key, feed);
         let claim = self.claim(&key, feed, after.as_ref());
         let reports = self.reports(&key, feed, file, sources, source.as_ref(), inbox.as_deref());
@@ -100,6 +101,12 @@ impl Check<'_> {
             canary,
             dialect,
             complete: complete?,
+            set: arrival.set,
+            checksum: arrival.checksum,
+            control: arrival.control,
+            date: feed.date.clone(),
+            never_older_than: arrival.never_older_than,
+            expected: arrival.expected,
             after: after?,
             claim: claim.zip(inbox.as_deref()).map(|(claim, inbox)| crate::source::join(inbox.into(), claim.as_str().into())),
             reports: reports?,
@@ -274,16 +281,13 @@ impl Check<'_> {
         let quiet = self.span(&key.child("quiet"), feed.quiet.as_ref(), Duration::from_secs(30), Duration::from_millis(10));
         let Some(marker) = &feed.marker else { return Some(Complete::Quiet(quiet)) };
         let here = key.child("marker");
+        self.beside(&here, marker, "{}.done", "_SUCCESS")?;
+        if feed.set.is_some() {
+            // It is the set's; a correction is complete when it is quiet.
+            return Some(Complete::Quiet(quiet));
+        }
         if feed.quiet.is_some() {
             self.fault(&here, "stands beside quiet; keep one of them".into());
-        }
-        if marker == "{}" || crate::source::name_fault(marker.as_str().into()).is_some() || marker.matches("{}").count() > 1 {
-            let message = format!(
-                "{} is not a name; write \"{{}}.done\" ({{}} is the data file's name) or a fixed one such as \"_SUCCESS\"",
-                quoted(marker)
-            );
-            self.fault(&here, message);
-            return None;
         }
         Some(Complete::Marker(marker.clone()))
     }

@@ -1,7 +1,8 @@
 //! Bytes of the spooled file, decompressed, on a thread of their own so that the scanner never waits for a disk or for zlib.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Take, Write as _};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,20 +36,44 @@ pub(super) struct Input {
     pieces: Receiver<Piece>,
     thread: JoinHandle<()>,
     pub compressed: bool,
+    /// The decoded text is written beside the delivered bytes.
+    pub keeps_text: bool,
+}
+
+/// What is read: a spooled file, or a part of one.
+pub(super) struct Origin<'a> {
+    pub spool: &'a Path,
+    /// Of several that are read as one: then its text is appended, so that all of it is in one place.
+    pub part: Option<Range<u64>>,
+}
+
+impl Origin<'_> {
+    fn open(&self) -> io::Result<Take<File>> {
+        let mut file = File::open(self.spool)?;
+        let Some(part) = &self.part else { return Ok(file.take(u64::MAX)) };
+        file.seek(SeekFrom::Start(part.start))?;
+        Ok(file.take(part.end - part.start))
+    }
+
+    /// Where its text is kept.
+    fn text(&self, text: &Path) -> io::Result<File> {
+        if self.part.is_some() { OpenOptions::new().append(true).open(text) } else { private_file(text) }
+    }
 }
 
 impl Input {
-    /// Starts reading. Decompressed text is written to `text`, block by block, before the block is handed over.
-    pub fn open(spool: &Path, text: &Path, block: usize, limits: &Limits) -> io::Result<Input> {
-        let mut file = File::open(spool)?;
-        let compressed = starts_with(&mut file, GZIP_MAGIC)?;
-        let copy = if compressed { Some(private_file(text)?) } else { None };
+    /// Starts reading. Text that is kept is written to `text`, block by block, before the block is handed over.
+    pub fn open(origin: &Origin<'_>, text: &Path, block: usize, limits: &Limits) -> io::Result<Input> {
+        let compressed = starts_with(origin.open()?, GZIP_MAGIC)?;
+        let file = origin.open()?;
+        let keeps_text = compressed || origin.part.is_some();
+        let copy = keeps_text.then(|| origin.text(text)).transpose()?;
         let (sender, pieces) = bounded(AHEAD);
         let (expansion, most) = (limits.expansion, limits.file);
         let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || {
             let mut bytes = match copy {
-                Some(copy) => Bytes::compressed(file, copy, expansion, most),
-                None => Bytes::Plain(file),
+                Some(copy) if compressed => Bytes::compressed(file, copy, expansion, most),
+                copy => Bytes::Plain(file, copy),
             };
             loop {
                 let piece = match bytes.block(block) {
@@ -63,7 +88,7 @@ impl Input {
                 }
             }
         })?;
-        Ok(Input { pieces, thread, compressed })
+        Ok(Input { pieces, thread, compressed, keeps_text })
     }
 
     pub fn next(&self) -> Piece {
@@ -79,15 +104,15 @@ impl Input {
     }
 }
 
-fn starts_with(file: &mut File, magic: [u8; 2]) -> io::Result<bool> {
+fn starts_with(file: Take<File>, magic: [u8; 2]) -> io::Result<bool> {
     let mut head = Vec::with_capacity(magic.len());
-    (&mut *file).take(magic.len() as u64).read_to_end(&mut head)?;
-    file.rewind()?;
+    file.take(magic.len() as u64).read_to_end(&mut head)?;
     Ok(head == magic)
 }
 
 enum Bytes {
-    Plain(File),
+    /// And where its text is kept besides.
+    Plain(Take<File>, Option<File>),
     Compressed(Box<Compressed>),
 }
 
@@ -102,7 +127,7 @@ struct Compressed {
 }
 
 impl Bytes {
-    fn compressed(file: File, copy: File, expansion: u64, most: u64) -> Bytes {
+    fn compressed(file: Take<File>, copy: File, expansion: u64, most: u64) -> Bytes {
         let taken = Arc::new(AtomicU64::new(0));
         let counted = Counted { file, taken: Arc::clone(&taken), failed: false };
         Bytes::Compressed(Box::new(Compressed {
@@ -119,8 +144,11 @@ impl Bytes {
     fn block(&mut self, size: usize) -> Result<Vec<u8>, DecodeError> {
         let mut block = Vec::with_capacity(size);
         match self {
-            Bytes::Plain(file) => {
+            Bytes::Plain(file, copy) => {
                 file.take(size as u64).read_to_end(&mut block)?;
+                if let Some(copy) = copy {
+                    copy.write_all(&block)?;
+                }
             }
             Bytes::Compressed(gzip) => gzip.block(size, &mut block)?,
         }
@@ -168,7 +196,7 @@ fn damaged(error: &io::Error, given: u64) -> FileFault {
 
 /// The compressed file, counting what the decoder takes from it.
 struct Counted {
-    file: File,
+    file: Take<File>,
     taken: Arc<AtomicU64>,
     failed: bool,
 }

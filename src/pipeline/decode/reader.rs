@@ -9,8 +9,8 @@ use memchr::{memchr, memchr_iter};
 
 use super::cells::{Cell, Cells, split_quoted};
 use super::chunk::{Chunk, Span};
-use super::fault::{DecodeError, FileFault, Place};
-use super::input::{Input, Piece};
+use super::fault::{BLANK, DecodeError, EMPTY, FileFault, Place};
+use super::input::{Input, Origin, Piece};
 use super::scan::{Cut, Scanner, Step, Stray};
 use super::section::{Section, is_in_section};
 use super::{Dialect, Facts, Header, detect};
@@ -92,13 +92,35 @@ impl Reader {
 
     /// As [`Reader::open`], with other sizes.
     pub fn open_with(spool: &Path, text: &Path, choice: &DialectChoice, limits: &Limits, sizes: Sizes) -> Result<Reader, DecodeError> {
+        Reader::open_origin(&Origin { spool, part: None }, text, choice, limits, sizes)
+    }
+
+    /// Opens what stands at a place of the spooled file as a file by itself. Its text is appended to `text`, whatever it was delivered as;
+    /// places of records are counted from where it begins there.
+    pub fn open_part(
+        spool: &Path,
+        part: Range<u64>,
+        text: &Path,
+        choice: &DialectChoice,
+        limits: &Limits,
+    ) -> Result<Reader, DecodeError> {
+        Reader::open_origin(&Origin { spool, part: Some(part) }, text, choice, limits, Sizes::default())
+    }
+
+    fn open_origin(
+        origin: &Origin<'_>,
+        text: &Path,
+        choice: &DialectChoice,
+        limits: &Limits,
+        sizes: Sizes,
+    ) -> Result<Reader, DecodeError> {
         if let Some(delimiter) = choice.delimiter
             && (!delimiter.is_ascii() || matches!(delimiter, b'"' | b'\n' | b'\r' | 0))
         {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("byte {delimiter} cannot be a delimiter")).into());
         }
-        let input = Input::open(spool, text, sizes.block.max(1), limits)?;
-        let text_path = if input.compressed { text } else { spool }.to_owned();
+        let input = Input::open(origin, text, sizes.block.max(1), limits)?;
+        let text_path = if input.keeps_text { text } else { origin.spool }.to_owned();
         let mut reader = Reader {
             input,
             scanner: Scanner::new(limits),
@@ -316,7 +338,7 @@ impl Reader {
                 },
                 Some(_) => break,
                 None if self.scanner.ended => {
-                    let what = if self.bytes == 0 { "The file is empty." } else { "The file holds only blank lines." };
+                    let what = if self.bytes == 0 { EMPTY } else { BLANK };
                     return Err(FileFault::new(Code::SourceError, what)
                         .suggest("Deliver it again; an export with no rows still needs its header line.")
                         .into());

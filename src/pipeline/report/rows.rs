@@ -9,7 +9,7 @@ use super::json::KEPT_BACK;
 use crate::ledger::{Ledger, Row, Run};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome};
-use crate::pipeline::correction::{Correction, RESERVED, protect};
+use crate::pipeline::correction::{Correction, PART, RESERVED, protect};
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
 use crate::schema::Columns;
 
@@ -43,8 +43,12 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
     }
     let mut errors = writer(errors, source);
     let mut problems = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems));
-    errors.write_record(source.labels.iter().map(|label| protect(label)).chain(RESERVED.map(Cow::Borrowed)).map(Cow::into_owned))?;
-    problems.write_record(PROBLEM_COLUMNS)?;
+    // Of a set, a line of the whole is nothing that an editor shows.
+    let part_column = (!run.parts().is_empty()).then_some(Cow::Borrowed(PART));
+    let ours = part_column.into_iter().chain(RESERVED.map(Cow::Borrowed));
+    errors.write_record(source.labels.iter().map(|label| protect(label)).chain(ours).map(Cow::into_owned))?;
+    let in_parts = (!run.parts().is_empty()).then_some("part");
+    problems.write_record(PROBLEM_COLUMNS.into_iter().chain(in_parts))?;
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
     ledger.rows(&run.id, &wanted, &mut |row| {
         let codes = row.detail.codes();
@@ -69,7 +73,12 @@ pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: Fil
                 error_line(run, &row, &cells, source.labels, &codes, key.unwrap_or_default()).iter().map(|cell| cell.as_bytes()),
             )?;
         }
-        problem_lines(&row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(std::string::String::as_bytes))?))
+        let place = run.place_of_line(row.line);
+        let place = place.as_deref().map(protect);
+        problem_lines(&row, &cells, source, &mut |line| {
+            let cells = line.iter().map(String::as_str).chain(place.as_deref());
+            Ok(problems.write_record(cells)?)
+        })
     })?;
     finish(errors)?;
     finish(problems)
@@ -107,8 +116,9 @@ fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], labels: &[Str
         if retryable { "yes" } else { "no" }.to_owned(),
         key,
     ];
+    let part = run.place_of_line(row.line).map(|place| Cow::Owned(protect(&place).into_owned()));
     let extra = cells.iter().skip(width).map(|cell| protect(cell));
-    own.chain(missing).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()
+    own.chain(missing).chain(part).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()
 }
 
 /// Each problem once, behind the name of its column, with what to write instead.
