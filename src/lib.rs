@@ -1,7 +1,7 @@
 //! passferry ferries flat files onto wallet passes.
 //!
 //! A file arrives at a [`source`]. The [`watcher`] wakes, finds it complete and starts a run; the [`pipeline`] takes it down its road:
-//! discover, fetch, decode, validate, diff, guard, resolve, apply, report, archive. Its rows are checked against a [`schema`], turned by
+//! discover, fetch, decode, validate, diff, guard, resolve, apply, report, archive. Its rows, written in some [`dialect`], are checked against a [`schema`], turned by
 //! the [`mapping`] into what each asks of a pass (both come from the file itself where it has a vendor's own [`mod@format`]), compared with what the [`ledger`] knows was applied, and what is left goes through
 //! [`dispatch`] to the [`platform`]. How each row ended is an [`outcome`]; the ledger and the [`spool`] hold all that a report needs, and
 //! [`keeping`] sees to it that they hold it no longer than they should, and fit together.
@@ -11,6 +11,7 @@
 pub mod config;
 pub mod secret;
 
+pub mod dialect;
 pub mod format;
 pub mod mapping;
 pub mod outcome;
@@ -26,6 +27,7 @@ pub mod watcher;
 
 pub mod keeping;
 
+pub mod apple;
 pub mod clock;
 pub mod dispatch;
 pub mod platform;

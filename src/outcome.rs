@@ -207,16 +207,17 @@ macro_rules! codes {
 codes! {
     // The file as a whole
     SourceError = "source-error", false, "The file is empty or its content cannot be read as a table.", "Deliver the file again; an export with no rows still needs its header line.";
-    EncodingError = "encoding-error", false, "A byte does not belong to the declared character set.", "Export as UTF-8; other character sets are not read in this version.";
+    EncodingError = "encoding-error", false, "A byte does not belong to the file's character set: UTF-8, unless the feed or a byte-order mark says otherwise.", "Export as UTF-8, or name the set in dialect.encoding.";
     CompressionError = "compression-error", false, "The compressed file is damaged, cut short, or expands beyond the limit.", "Deliver the file again; raise limits.expansion only if the file is known to be this repetitive.";
     UnterminatedQuote = "unterminated-quote", false, "A quoted cell is opened and never closed.", "Close the quote on the line named, or double quotes inside the cell.";
     CellTooLong = "cell-too-long", false, "A cell is longer than the limit.", "Look for a missing closing quote before the line named; raise limits.cell if the cell is meant.";
     RecordTooLong = "record-too-long", false, "A record is longer than the limit.", "Look for missing line ends; raise limits.record if the record is meant.";
     TooManyCells = "too-many-cells", false, "A record has more cells than the limit.", "Check the delimiter; raise limits.cells if the record is meant.";
     FileTooLarge = "file-too-large", false, "The file is larger than the limit.", "Deliver it in parts, or raise limits.file.";
-    NotText = "not-text", false, "The file holds NUL bytes throughout: it is not UTF-8 text.", "Export as UTF-8 text, not UTF-16 and not a spreadsheet.";
     ChecksumMismatch = "checksum-mismatch", false, "The file's bytes do not have the checksum that stands beside it.", "Deliver the file again, with its checksum; it was changed on its way, or the checksum is of another file.";
     CountMismatch = "count-mismatch", false, "The file does not hold as many records as the control file beside it says.", "Deliver the file again, whole.";
+    RowCount = "row-count", false, "The last line does not say how many records the file has, or another number than it has.", "Deliver the file again; correct dialect.footer if its last line is meant to be otherwise.";
+    NotText = "not-text", false, "The file is not text, or is UTF-16 that does not say so.", "Export as text; name the character set of UTF-16 without byte-order mark in dialect.encoding.";
     // The header
     BlankHeader = "blank-header", false, "The header line holds no label.", "Put the column names on the first line, or set header = false.";
     UnmatchedHeader = "unmatched-header", false, "None of the schema's fields is in the header.", "Check that the file belongs to this feed.";

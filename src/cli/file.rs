@@ -75,12 +75,7 @@ fn words(error: &io::Error) -> String {
     }
 }
 
-/// `,`, `;`, `tab`, `|` or another single sign; `auto` detects.
-pub fn delimiter(text: &str) -> Result<Option<u8>, String> {
-    match (text, text.as_bytes()) {
-        ("auto", _) => Ok(None),
-        ("tab" | "\t" | "\\t", _) => Ok(Some(b'\t')),
-        (_, [byte]) if byte.is_ascii_graphic() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(Some(*byte)),
-        _ => Err("write auto, ',', ';', tab, '|' or another single sign".to_owned()),
-    }
+/// A delimiter as an argument: `auto` detects.
+pub fn delimiter(text: &str) -> Result<Option<String>, String> {
+    crate::dialect::delimiter(text)
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::file::{InHand, delimiter, shown};
-use super::validate::tell_fault;
+use super::validate::{descriptor, tell_fault};
 use super::{Exit, Global, context, out};
 use crate::config::meant::{DialectChoice, Limits};
+use crate::dialect::{Charset, Form};
 use crate::format::shape;
+use crate::ledger::run::DialectFacts;
 use crate::outcome::Problem;
 use crate::pipeline::decode::DecodeError;
 use crate::schema::Schema;
@@ -23,12 +25,18 @@ use crate::schema::Schema;
 /// Example: passferry preview loyalty_0611.csv.gz --records 5
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The file, plain or gzip; - is standard input
+    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip); - is standard input
     file: PathBuf,
     /// Read it as files of this feed are read
-    #[arg(long, value_name = "FEED", conflicts_with_all = ["delimiter", "no_header"])]
+    #[arg(long, value_name = "FEED", conflicts_with_all = ["delimiter", "no_header", "dialect", "encoding"])]
     feed: Option<String>,
-    /// What separates cells: auto, ',', ';', tab, '|' or another sign
+    /// How the file is written, as a Table Dialect
+    #[arg(long, value_name = "FILE")]
+    dialect: Option<PathBuf>,
+    /// Its character set, such as windows-1252
+    #[arg(long, value_name = "NAME", value_parser = Charset::parse)]
+    encoding: Option<Charset>,
+    /// What separates cells: auto, ',', ';', tab, '|' or another sign, or several
     #[arg(long, value_name = "SIGN", value_parser = delimiter, default_value = "auto")]
     delimiter: Delimiter,
     /// The first record is data already
@@ -46,17 +54,17 @@ pub struct Args {
 }
 
 /// Hidden from clap, which would take an option to mean that the argument may be missing.
-type Delimiter = std::option::Option<u8>;
+type Delimiter = std::option::Option<String>;
 
 #[derive(Serialize)]
 struct Dialect<'a> {
     file: String,
-    delimiter: String,
-    pinned: bool,
-    evidence: &'a str,
-    header: bool,
+    #[serde(flatten)]
+    facts: DialectFacts,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -75,7 +83,13 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let feed = context::feed(&config, name)?;
         (feed.dialect.clone(), feed.limits.clone(), Some(Arc::clone(feed)))
     } else {
-        let choice = DialectChoice { delimiter: args.delimiter, header: !args.no_header, ..DialectChoice::default() };
+        let mut choice = match &args.dialect {
+            Some(path) => DialectChoice::of(&descriptor(path)?),
+            None => DialectChoice::default(),
+        };
+        choice.delimiter = args.delimiter.clone().or(choice.delimiter);
+        choice.header &= !args.no_header;
+        choice.charset = args.encoding;
         (choice, Limits::default(), None)
     };
     let mut out = out::stdout();
@@ -84,23 +98,12 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
     };
     let labels = reader.header().map(|header| header.labels.clone());
-    let dialect = Dialect {
-        file: shown(&args.file),
-        delimiter: char::from(reader.dialect().delimiter).to_string(),
-        pinned: reader.dialect().pinned,
-        evidence: &reader.dialect().evidence,
-        header: reader.dialect().header,
-        labels: labels.as_deref(),
-    };
+    let notes = reader.notes().to_vec();
+    let dialect = Dialect { file: shown(&args.file), facts: reader.dialect().facts(), labels: labels.as_deref(), notes: &notes };
     if args.json {
         out::json(&mut out, &dialect)?;
     } else {
-        let name = if dialect.delimiter == "\t" { "tab".to_owned() } else { format!("`{}`", dialect.delimiter) };
-        let why = if dialect.pinned { "as the feed or the command says" } else { dialect.evidence };
-        writeln!(out, "{}: delimiter {name} ({why})", dialect.file)?;
-        if let Some(labels) = &labels {
-            writeln!(out, "header: {}", serde_json::to_string(labels)?)?;
-        }
+        tell(&mut out, &dialect)?;
     }
     let shaped = feed.as_ref().and_then(|feed| shape(feed, labels.as_deref().unwrap_or_default()).ok());
     let schema = shaped.and_then(|feed| Schema::parse(&feed.schema_text).ok());
@@ -137,6 +140,33 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// How the file is written and why that was concluded.
+fn tell(out: &mut impl Write, dialect: &Dialect<'_>) -> anyhow::Result<()> {
+    let facts = &dialect.facts;
+    let usual = ["as the feed or the command says".to_owned(), facts.evidence.clone()];
+    let why = if facts.pinned && facts.evidence == "named by the feed" { &usual[0] } else { &usual[1] };
+    writeln!(out, "{}: delimiter {} ({why})", dialect.file, Form::shown(&facts.delimiter))?;
+    if facts.quote != "\"" {
+        writeln!(out, "quote: {}", Form::shown(&facts.quote))?;
+    }
+    if !facts.escape.is_empty() {
+        writeln!(out, "escape: {}", Form::shown(&facts.escape))?;
+    }
+    if facts.encoding != Charset::UTF_8.name() {
+        writeln!(out, "encoding: {} ({})", facts.encoding, facts.encoding_evidence)?;
+    }
+    if !facts.containers.is_empty() {
+        writeln!(out, "unpacked from: {}", facts.containers.join(", in it "))?;
+    }
+    for note in dialect.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    if let Some(labels) = dialect.labels {
+        writeln!(out, "header: {}", serde_json::to_string(labels)?)?;
+    }
+    Ok(())
 }
 
 /// Columns that no field describes may hold anything, so they count as personal.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::told::{Cells, RowLine, by_outcome, names, needing_person};
 use super::{Exit, Global, context, out};
+use crate::dialect::Charset;
 use crate::ledger::keeping::Removed;
 use crate::ledger::run::{ReportFile, Wish};
 use crate::ledger::{Ledger, Run, State};
@@ -169,6 +170,10 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     if let Some(dialect) = &detail.dialect {
         let delimiter = if dialect.delimiter == "\t" { "tab" } else { &dialect.delimiter };
         fact("delimiter", format!("{delimiter} ({})", if dialect.pinned { "set" } else { &dialect.evidence }));
+        if dialect.encoding != Charset::UTF_8.name() {
+            fact("encoding", format!("{} ({})", dialect.encoding, dialect.encoding_evidence));
+        }
+        fact("unpacked from", dialect.containers.join(", in it "));
     }
     if let Some(approval) = &detail.approval {
         let reason = approval.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();

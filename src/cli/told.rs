@@ -292,18 +292,7 @@ impl Cells {
         let columns: Option<Columns> = schema.columns(dialect.header.then_some(&*labels)).ok();
         let labels = if dialect.header { labels } else { schema.fields().iter().map(|field| field.name.clone()).collect::<Vec<_>>() };
         let hide = |column| !show_personal && columns.as_ref().is_none_or(|columns| is_personal(&schema, columns, column));
-        Some(Cells {
-            text,
-            hidden: (0..labels.len()).map(hide).collect(),
-            dialect: Dialect {
-                delimiter: dialect.delimiter.bytes().next().unwrap_or(b','),
-                header: dialect.header,
-                evidence: dialect.evidence,
-                pinned: dialect.pinned,
-            },
-            labels,
-            correction,
-        })
+        Some(Cells { text, hidden: (0..labels.len()).map(hide).collect(), dialect: Dialect::of(&dialect), labels, correction })
     }
 
     /// The row's cells, personal ones masked.

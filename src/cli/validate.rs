@@ -13,6 +13,7 @@ use super::file::{InHand, shown};
 use super::preview::is_personal;
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{DialectChoice, Feed, Limits};
+use crate::dialect::Charset;
 use crate::format::shape;
 use crate::outcome::Problem;
 use crate::pipeline::decode::{DecodeError, Dialect, FileFault, read_record, split_cells};
@@ -33,7 +34,7 @@ use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(group = clap::ArgGroup::new("against").required(true).args(["feed", "schema"]))]
 pub struct Args {
-    /// The file, plain or gzip; - is standard input
+    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip); - is standard input
     file: PathBuf,
     /// Check as files of this feed are checked: schema, dialect, limits and mapping
     #[arg(long, value_name = "FEED")]
@@ -44,6 +45,9 @@ pub struct Args {
     /// How the file is written, as a Table Dialect
     #[arg(long, value_name = "FILE", requires = "schema")]
     dialect: Option<PathBuf>,
+    /// Its character set, such as windows-1252
+    #[arg(long, value_name = "NAME", requires = "schema", value_parser = Charset::parse)]
+    encoding: Option<Charset>,
     /// The first record names the columns (the default)
     #[arg(long, requires = "schema", conflicts_with = "no_header")]
     header: bool,
@@ -226,12 +230,11 @@ fn against(global: &Global, args: &Args) -> anyhow::Result<Against> {
     };
     let mut schema = Schema::parse(&read(path)?).map_err(|faults| descriptor_fault(path, &faults))?;
     if let Some(path) = &args.dialect {
-        schema.set_dialect(DialectDescriptor::parse(&read(path)?).map_err(|faults| descriptor_fault(path, &faults))?);
+        schema.set_dialect(descriptor(path)?);
     }
-    let dialect = schema.dialect().cloned().unwrap_or_default();
-    let header = if args.no_header { false } else { args.header || dialect.header.unwrap_or(true) };
-    let choice =
-        DialectChoice { delimiter: dialect.delimiter, header, blank_lines_strict: dialect.skip_blank_rows == Some(false), section: None };
+    let mut choice = schema.dialect().map(DialectChoice::of).unwrap_or_default();
+    choice.header = if args.no_header { false } else { args.header || choice.header };
+    choice.charset = args.encoding.or(choice.charset);
     Ok(Against { choice, limits: Limits::default(), rest: Rest::Schema(Box::new(schema)) })
 }
 
@@ -240,6 +243,11 @@ fn read(path: &Path) -> anyhow::Result<String> {
         let exit = if error.kind() == std::io::ErrorKind::PermissionDenied { Exit::Denied } else { Exit::NoInput };
         Failure::new(exit, format!("{}: {error}", path.display())).into()
     })
+}
+
+/// The Table Dialect in a file.
+pub fn descriptor(path: &Path) -> anyhow::Result<DialectDescriptor> {
+    Ok(DialectDescriptor::parse(&read(path)?).map_err(|faults| descriptor_fault(path, &faults))?)
 }
 
 fn descriptor_fault(path: &Path, faults: &[SchemaFault]) -> Failure {

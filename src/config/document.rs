@@ -223,7 +223,7 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
                 );
             }
             DeValue::String(text) if text.contains(['@', '?']) && account => hidden.push(value.span()),
-            _ if account && !value::harmless(here.last()) => hidden.push(value.span()),
+            _ if account && !super::keys::harmless(here.last()) => hidden.push(value.span()),
             DeValue::String(_) | DeValue::Array(_) if !account && value::sounds_secret(here.last()) => hidden.push(value.span()),
             _ => {}
         }

@@ -1,6 +1,8 @@
 //! The configuration as meant: checked, defaults filled in, nothing left to look up. What the rest of the program reads.
 
+pub mod apple;
 mod arrival;
+mod dialect;
 pub mod http;
 mod platform;
 
@@ -14,6 +16,7 @@ use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 
 pub use arrival::*;
+pub use dialect::*;
 pub use platform::*;
 
 use crate::row::Verb;
@@ -342,32 +345,6 @@ pub struct Canary {
     pub limit: u64,
     /// Only these identifiers, when given.
     pub only: Vec<String>,
-}
-
-/// Pinned or detected, property by property.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DialectChoice {
-    /// None: detected among `,` `;` tab `|`.
-    pub delimiter: Option<u8>,
-    /// First record is the header; without it the schema's names are.
-    pub header: bool,
-    /// Blank lines between records: skipped and counted, or `blank-row`.
-    pub blank_lines_strict: bool,
-    /// The file may begin with a header section, and this is what it may say; none where it has no such thing.
-    pub section: Option<SectionChoice>,
-}
-
-/// What a feed says of the header sections of its files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SectionChoice {
-    /// Campaigns whose files the feed takes; empty when it does not say.
-    pub campaigns: Vec<String>,
-}
-
-impl Default for DialectChoice {
-    fn default() -> DialectChoice {
-        DialectChoice { delimiter: None, header: true, blank_lines_strict: false, section: None }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

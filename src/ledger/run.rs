@@ -261,13 +261,51 @@ impl Detail {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+/// How a file is written, and how that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct DialectFacts {
     pub delimiter: String,
+    /// Empty where nothing is quoted.
+    pub quote: String,
+    /// Empty where quotes inside quoted cells are doubled.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub escape: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub skip_initial_space: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comment: String,
     pub header: bool,
+    /// The delimiter is named by the feed or the file.
     pub pinned: bool,
+    /// Why the delimiter and the escape were taken.
     pub evidence: String,
+    /// Character set.
+    pub encoding: String,
+    /// Why the character set was taken.
+    pub encoding_evidence: String,
+    /// What the text was packed in, from the outermost inwards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<String>,
+}
+
+impl Default for DialectFacts {
+    /// What runs had before more was noted of them.
+    fn default() -> DialectFacts {
+        DialectFacts {
+            delimiter: String::new(),
+            quote: "\"".to_owned(),
+            escape: String::new(),
+            skip_initial_space: false,
+            comment: String::new(),
+            header: false,
+            pinned: false,
+            evidence: String::new(),
+            encoding: "UTF-8".to_owned(),
+            encoding_evidence: String::new(),
+            containers: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -277,7 +315,11 @@ pub struct FileFacts {
     pub lines: u64,
     pub blank_lines: u64,
     pub repeated_headers: u64,
-    /// Bytes after decompression.
+    /// Lines that are no records: before the header, comments, rows left out by number.
+    pub passed_over: u64,
+    /// The declared last line was there, and its count is right.
+    pub footer: bool,
+    /// Bytes of text, out of containers and as UTF-8.
     pub bytes: u64,
     pub compressed: bool,
     pub byte_order_mark: bool,
@@ -323,6 +365,8 @@ pub struct Moves {
     pub adds: BTreeMap<String, u64>,
     /// Requests that would be sent, at most.
     pub requests: u64,
+    /// Rows whose pass must be found first.
+    pub finds: u64,
     /// Samples for the person who decides: at most 20.
     pub samples: Vec<MoveSample>,
 }

@@ -176,8 +176,8 @@ impl Mapping {
             return Vec::new();
         };
         let mut loads = Vec::new();
-        // A redemption takes no amount; an earn of nothing is nothing.
-        if let Some(kind) = kind.filter(|&kind| kind == AddKind::Redeem || !amounts.is_empty()) {
+        // A redemption and a validation take no amount; an earn of nothing is nothing.
+        if let Some(kind) = kind.filter(|&kind| matches!(kind, AddKind::Redeem | AddKind::Validate) || !amounts.is_empty()) {
             loads.push((kind, Load::Amounts(amounts)));
         }
         if let Some(notify) = &rules.notify {

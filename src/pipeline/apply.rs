@@ -6,12 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
 use super::decode::Dialect;
+use super::index::Index;
 use super::resolve::{Resolved, resolve};
 use super::validate::Rules;
 use crate::config::meant::Feed;
@@ -21,6 +22,7 @@ use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem};
 use crate::platform::Account;
 use crate::row::{AddKind, Addition, Change, PassKey, Verb};
+use crate::spool::Spool;
 use crate::stop::Stop;
 
 use adds::{Line, Notifications};
@@ -60,6 +62,7 @@ pub struct Work<'a> {
     pub text: &'a File,
     pub dialect: &'a Dialect,
     pub pool: &'a rayon::ThreadPool,
+    pub spool: &'a Spool,
     pub today: u16,
     /// When the file was seen: notifications grow old from then on.
     pub seen_at: chrono::DateTime<chrono::Utc>,
@@ -116,6 +119,8 @@ struct Shared {
     seed_failed: Mutex<Option<String>>,
     /// An earlier run that was waited for in vain.
     behind: Mutex<Option<String>>,
+    /// The account's list of passes, where the run has so many to find that reading it costs less.
+    index: OnceLock<Option<Index>>,
 }
 
 pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
@@ -129,6 +134,7 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         window_shut: AtomicBool::new(false),
         seed_failed: Mutex::default(),
         behind: Mutex::default(),
+        index: OnceLock::new(),
     };
     let (sender, receiver) = work.dispatch.changes();
     std::thread::scope(|scope| {
@@ -190,6 +196,7 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
         work.feed.notify.iter().flat_map(|notify| &notify.seeds).map(|seed| work.mapping.pass_key(seed)).collect();
     let first = if seeds.is_empty() { Notifications::All } else { Notifications::Seeds(seeds) };
     let seeded = matches!(first, Notifications::Seeds(_));
+    let _ = shared.index.set(Index::read(work)?);
     rounds(work, shared, &sender, &first)?;
     if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
         rounds(work, shared, &sender, &Notifications::All)?;
@@ -303,7 +310,7 @@ fn has_its_turn(row: &Row, shared: &Shared, notifications: &Notifications) -> bo
     if waits && matches!(notifications, Notifications::None) {
         shared.window_shut.store(true, Ordering::Relaxed);
     }
-    let only_notifies = row.mask == 0 && row.adds == bit && matches!(row.verb, Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem);
+    let only_notifies = row.mask == 0 && row.adds == bit && (row.verb == Verb::Update || row.verb.add().is_some());
     let on_its_way = lock(&shared.on_their_way).contains_key(&row.number);
     !(on_its_way || waits && only_notifies)
 }
@@ -314,7 +321,8 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
     let changes = todos.iter_mut().filter(|todo| todo.unread.is_none()).filter_map(|todo| todo.change.take()).collect();
     let mut ready: HashMap<u64, Vec<Change>> = HashMap::new();
     let mut ended: HashMap<u64, Option<(Outcome, Problem)>> = HashMap::new();
-    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column) {
+    let index = shared.index.get().and_then(Option::as_ref);
+    for resolved in resolve(changes, work.account, work.dispatch, index, work.feed.several, column)? {
         match resolved {
             Resolved::NotAttempted { row } => drop(ended.insert(row, None)),
             Resolved::Ended { row, outcome, problem } => drop(ended.insert(row, Some((outcome, problem)))),

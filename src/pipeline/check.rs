@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::decode::{DecodeError, Dialect, LineEnds};
+use super::decode::{DecodeError, LineEnds};
 use super::diff::{Against, Meet, diff};
 use super::guard::{self, Totals};
 use super::hand::Known;
@@ -16,7 +16,7 @@ use super::validate::{Duplicated, Rejected, Rules, ValidateError, Validated, val
 use super::{apply::not_attempted, kept_back, sequence, sets};
 use crate::config::meant::{Feed, Mode};
 use crate::keeping::{ago, unknown};
-use crate::ledger::run::{DialectFacts, Fault, FileFacts, Verdict};
+use crate::ledger::run::{Fault, FileFacts, Verdict};
 use crate::ledger::{Row, Run, RunKind, State};
 use crate::outcome::{Outcome, Tally};
 use crate::row::PassKey;
@@ -65,7 +65,7 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
         Ok(reader) => reader,
         Err(error) => return bad(error).map(|bad| bad.in_part(run, &parts)),
     };
-    note_dialect(run, reader.dialect());
+    run.detail.dialect = Some(reader.dialect().facts());
     run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
     let notes = reader.notes().to_vec();
     if run.parts().is_empty()
@@ -246,21 +246,14 @@ fn bad(error: DecodeError) -> anyhow::Result<Checked> {
     }
 }
 
-fn note_dialect(run: &mut Run, dialect: &Dialect) {
-    run.detail.dialect = Some(DialectFacts {
-        delimiter: char::from(dialect.delimiter).to_string(),
-        header: dialect.header,
-        pinned: dialect.pinned,
-        evidence: dialect.evidence.clone(),
-    });
-}
-
 pub fn facts(facts: &super::decode::Facts) -> FileFacts {
     FileFacts {
         records: facts.records,
         lines: facts.lines,
         blank_lines: facts.blank_lines,
         repeated_headers: facts.repeated_headers,
+        passed_over: facts.passed_over,
+        footer: facts.footer,
         bytes: facts.bytes,
         compressed: facts.compressed,
         byte_order_mark: facts.bom,

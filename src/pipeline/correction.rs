@@ -98,6 +98,14 @@ impl Correction {
         self.line_column.and_then(|column| cells.get(column)?.trim().parse().ok())
     }
 
+    /// The same for indexes of cells: those of reserved cells go, the others move up.
+    pub fn take_indexes(&self, indexes: &mut Vec<usize>) {
+        indexes.retain(|index| !self.reserved.contains(index));
+        for index in indexes {
+            *index -= self.reserved.iter().filter(|reserved| **reserved < *index).count();
+        }
+    }
+
     /// Takes the reserved cells out and the protection off the others. Gives the record's number in the corrected run.
     pub fn take(&self, cells: &mut Vec<Cow<'_, str>>) -> Result<Option<u64>, Problem> {
         let record = self.record_column.and_then(|column| cells.get(column)?.trim().parse().ok());

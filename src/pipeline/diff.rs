@@ -120,6 +120,7 @@ pub fn diff(
         }
     }
     diffed.moves.requests = requests.total(against.mapping);
+    diffed.moves.finds = requests.finds();
     Ok(diffed)
 }
 
@@ -305,7 +306,7 @@ fn compare_pass(
             adds.notes.extend(stale_notes(entry, against.mapping));
         }
         let fields_done = match entry.verb {
-            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => mask == 0,
+            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => mask == 0,
             Verb::Upsert => mask == 0 && trusted.is_some(),
             Verb::Expire | Verb::Void => false,
         };
@@ -414,7 +415,7 @@ impl Later {
         let fields = entry.mask() & !self.fields == 0;
         self.verbs.contains(&Verb::Void)
             || match entry.verb {
-                Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => fields && !self.verbs.is_empty(),
+                Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => fields && !self.verbs.is_empty(),
                 Verb::Upsert | Verb::Expire => fields && self.verbs.contains(&entry.verb),
                 Verb::Void => false,
             }

@@ -97,12 +97,7 @@ impl FileInHand {
         let fields = known.prepared.schema.fields();
         let personal = known.columns.field_of_column.iter().map(|field| field.is_none_or(|field| fields[field].personal)).collect();
         Ok(Ok(FileInHand {
-            dialect: Dialect {
-                delimiter: dialect.delimiter.bytes().next().unwrap_or(b','),
-                header: dialect.header,
-                evidence: dialect.evidence,
-                pinned: dialect.pinned,
-            },
+            dialect: Dialect::of(&dialect),
             text: open_text(road, run)?,
             personal,
             line_end: match facts.line_ends.as_str() {
@@ -139,6 +134,7 @@ impl FileInHand {
             correction: self.known.correction.as_ref(),
             mapping: &self.known.prepared.mapping,
             columns: &self.known.columns,
+            schema: &self.known.prepared.schema,
             file: &self.known.file,
             byte_order_mark: self.byte_order_mark,
             line_end: self.line_end,

@@ -20,6 +20,7 @@ pub mod discover;
 pub mod fetch;
 pub mod guard;
 mod hand;
+pub mod index;
 pub mod pending;
 pub mod places;
 pub mod report;

@@ -329,16 +329,21 @@ fn check_chunk(
     let mut splitter = chunk.splitter();
     let (mut entries, mut key_spill) = (entries.writer(), key_spill.map(Spill::writer));
     let mut spare: Vec<Option<Value<'static>>> = Vec::new();
+    let (tells_apart, mut literal) = (rules.schema.tells_apart(), Vec::new());
     for record in chunk.records() {
         if rules.picked.is_some_and(|picked| !picked(record.number)) {
             continue;
         }
         record.cells_by(&mut splitter, &mut cells);
+        if tells_apart {
+            record.literal_cells(&mut literal);
+        }
         let mut key = None;
         if let Some(correction) = rules.correction
             && record.faults.is_empty()
         {
             key = Some(correction.key(&cells));
+            correction.take_indexes(&mut literal);
             match correction.take(&mut cells) {
                 Ok(original) => problems.extend(lost_zeros(rules, correction, original, &cells)),
                 Err(problem) => problems.push(problem),
@@ -346,7 +351,7 @@ fn check_chunk(
         }
         let mut values = emptied(spare);
         let place = Place { file: rules.file, record: record.number, key: key.as_deref() };
-        let entry = check_record(&record, rules, &cells, &place, &mut values, &mut problems);
+        let entry = check_record(&record, rules, &cells, &literal, &place, &mut values, &mut problems);
         if let Some(spill) = &mut key_spill {
             for (index, key) in keys.iter().enumerate() {
                 if let Some(hash) = key_hash(index, key.fields, &values) {
@@ -405,6 +410,7 @@ fn check_record<'c>(
     record: &Record<'_>,
     rules: &Rules<'_>,
     cells: &'c [Cow<'c, str>],
+    literal: &[usize],
     place: &Place<'_>,
     values: &mut Vec<Option<Value<'c>>>,
     problems: &mut Vec<Problem>,
@@ -414,7 +420,7 @@ fn check_record<'c>(
         // Cells of a damaged record are guesses; judging them would blame the wrong thing.
         return None;
     }
-    rules.schema.read(rules.columns, cells, values, problems);
+    rules.schema.read(rules.columns, cells, literal, values, problems);
     if !problems.is_empty() {
         return None;
     }

@@ -152,6 +152,8 @@ pub struct Field {
     pub unique: bool,
     /// Part of the primary key, so that a missing value breaks the row even where `required` is not set.
     pub in_primary_key: bool,
+    /// An empty cell in quotes is an empty text: `x-passferry.quotedEmpty` is `text`.
+    pub quoted_empty: bool,
     pub(crate) missing: Missing,
     pub(crate) reader: Reader,
     pub(crate) checks: Checks,
@@ -163,6 +165,16 @@ impl Field {
         self.title.as_deref().unwrap_or(&self.name)
     }
 
+    /// Does it matter whether this text was written in quotes? There it is a text, and without them it means "no value".
+    pub fn tells_apart(&self, text: &str) -> bool {
+        (!text.is_empty() || self.quoted_empty) && self.missing.includes(text)
+    }
+
+    /// Does it matter of any text?
+    pub(crate) fn tells_any_apart(&self) -> bool {
+        self.quoted_empty || matches!(&self.missing, Missing::These(texts) if texts.iter().any(|text| !text.is_empty()))
+    }
+
     /// Does this text mean "no value" here?
     pub fn is_missing(&self, text: &str) -> bool {
         self.missing.includes(text)
@@ -171,22 +183,24 @@ impl Field {
     /// Reads one cell and checks its constraints. Problems carry no column.
     pub fn read<'c>(&self, text: &'c str) -> Result<Option<Value<'c>>, Vec<Problem>> {
         let (mut problems, mut values) = (Vec::new(), Vec::with_capacity(1));
-        self.read_onto(text, None, &mut values, &mut problems);
+        self.read_onto(text, false, None, &mut values, &mut problems);
         if problems.is_empty() { Ok(values.pop().flatten()) } else { Err(problems) }
     }
 
     /// Appends the value of a cell; none when it is missing or has problems, which are appended too.
     ///
+    /// A `literal` cell was written in quotes or with an escape: it is no word for "no value".
     /// The kinds that most cells have are written straight to their place: to hand each value on would cost as much as to read it.
     #[inline]
     pub(crate) fn read_onto<'c>(
         &self,
         text: &'c str,
+        literal: bool,
         column: Option<usize>,
         values: &mut Vec<Option<Value<'c>>>,
         problems: &mut Vec<Problem>,
     ) {
-        if self.is_missing(text) {
+        if self.is_missing(text) && !(literal && self.tells_apart(text)) {
             self.report_missing(column, problems);
             return values.push(None);
         }

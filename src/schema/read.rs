@@ -12,7 +12,16 @@ impl Schema {
     ///
     /// Every problem is appended to `problems`, none left out: those of cells from left to right, then extra and missing cells, then the
     /// primary key's (contracts/table-schema.md section 10). A blank record has the one problem `blank-row`.
-    pub fn read<'c>(&self, columns: &Columns, cells: &'c [Cow<'c, str>], values: &mut Vec<Option<Value<'c>>>, problems: &mut Vec<Problem>) {
+    ///
+    /// `literal` are the indexes of cells that were written in quotes or with an escape, ascending; see [`Schema::tells_apart`].
+    pub fn read<'c>(
+        &self,
+        columns: &Columns,
+        cells: &'c [Cow<'c, str>],
+        literal: &[usize],
+        values: &mut Vec<Option<Value<'c>>>,
+        problems: &mut Vec<Problem>,
+    ) {
         values.clear();
         if self.is_blank(columns, cells) {
             values.resize(self.fields.len(), None);
@@ -29,7 +38,7 @@ impl Schema {
                 values.resize(self.fields.len(), None);
             }
             if let Some(cell) = cells.get(column) {
-                field.read_onto(cell, Some(column), values, problems);
+                field.read_onto(cell, !literal.is_empty() && literal.contains(&column), Some(column), values, problems);
             } else {
                 field.report_missing(Some(column), problems);
                 values.push(None);
@@ -49,6 +58,11 @@ impl Schema {
                 }
             }
         }
+    }
+
+    /// Does it matter to any field whether a cell was written in quotes? Where not, nobody needs to look.
+    pub fn tells_apart(&self) -> bool {
+        self.fields.iter().any(super::Field::tells_any_apart)
     }
 
     fn is_blank(&self, columns: &Columns, cells: &[Cow<'_, str>]) -> bool {

@@ -29,7 +29,7 @@ fn problems(card: &str, file: &str) -> Vec<String> {
         let record = record.unwrap();
         let cells: Vec<Cow<'_, str>> = record.iter().map(Cow::Borrowed).collect();
         let (mut values, mut problems) = (Vec::new(), Vec::new());
-        schema.read(&columns, &cells, &mut values, &mut problems);
+        schema.read(&columns, &cells, &[], &mut values, &mut problems);
         lines.extend(problems.iter().map(|problem| {
             let column = problem.column.map_or("-", |column| labels.get(column as usize).map_or("?", String::as_str));
             let suggestion = problem.suggestion.as_ref().map_or(String::new(), |suggestion| format!(" → {suggestion}"));

@@ -52,7 +52,8 @@ impl Check<'_> {
         let notify = self.notify(&key, feed, &columns, platform.as_deref());
         let canary = self.canary(&key, feed);
         let section = self.header_section(&key, feed, format.as_ref());
-        let dialect = DialectChoice { section, ..self.dialect(&key, feed) };
+        let mut schema = schema;
+        let dialect = DialectChoice { section, ..self.dialect(&key, feed, schema.as_mut().map(|(_, text, _)| text)) };
         let complete = self.complete(&key, feed);
         let arrival = self.arrival(&key, feed);
         let after = self.after(&key, feed);
@@ -249,32 +250,6 @@ impl Check<'_> {
             self.fault(&here.child("only"), "has an empty identifier; remove it".into());
         }
         Canary { limit: u64::from(limit.unwrap_or(10)), only }
-    }
-
-    fn dialect(&mut self, key: &Key, feed: &written::Feed) -> DialectChoice {
-        let Some(dialect) = &feed.dialect else { return DialectChoice::default() };
-        let delimiter = match dialect.delimiter.as_deref() {
-            None | Some("auto") => None,
-            Some("tab" | "\t" | "\\t") => Some(b'\t'),
-            Some(text) => match text.as_bytes() {
-                [byte] if byte.is_ascii_graphic() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Some(*byte),
-                _ => {
-                    let message = format!(
-                        "{} is not a delimiter; write {} or another single sign",
-                        quoted(text),
-                        choices(&["auto", ",", ";", "tab", "|"])
-                    );
-                    self.fault(&key.child("dialect").child("delimiter"), message);
-                    None
-                }
-            },
-        };
-        DialectChoice {
-            delimiter,
-            header: dialect.header.unwrap_or(true),
-            blank_lines_strict: dialect.blank_lines == Some(written::BlankLines::Reject),
-            section: None,
-        }
     }
 
     fn complete(&mut self, key: &Key, feed: &written::Feed) -> Option<Complete> {

@@ -3,7 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::hex;
-use crate::config::meant::{Content, Feed, FieldMapping, Format, Identity, NotifyKind, OperationChoice, PassColumn, PlatformKind, Several};
+use crate::config::meant::{
+    Content, DialectChoice, Feed, FieldMapping, Format, Identity, NotifyKind, OperationChoice, PassColumn, PlatformKind, Several,
+};
 
 /// A digest of all that makes a feed's meaning: schema, mapping, pass, operation, platform account, content, dialect, time zone.
 /// The order of the mapping does not count. Every part has its length before it, so that no two feeds run together.
@@ -38,13 +40,21 @@ fn parts(feed: &Feed) -> Vec<String> {
     parts.extend(feed.platform.kind.identity().map(str::to_owned));
     parts.push(if feed.content == Content::Snapshot { "snapshot" } else { "delta" }.to_owned());
     let dialect = &feed.dialect;
-    parts.push(format!("{:?} {} {}", dialect.delimiter, dialect.header, dialect.blank_lines_strict));
+    let delimiter = match dialect.delimiter.as_deref().map(str::as_bytes) {
+        Some([byte]) => format!("Some({byte})"),
+        Some(_) => format!("{:?}", dialect.delimiter),
+        None => "None".to_owned(),
+    };
+    parts.push(format!("{delimiter} {} {}", dialect.header, dialect.blank_lines_strict));
     parts.push(feed.timezone.name().to_owned());
     if let Some(column) = &feed.updated_at {
         parts.extend(["updated_at".to_owned(), column.clone()]);
     }
     if let PlatformKind::Http(http) = &feed.platform.kind {
         parts.extend(["described", &http.meaning].map(str::to_owned));
+    }
+    if let PlatformKind::AppleWallet(apple) = &feed.platform.kind {
+        parts.extend(["design".to_owned(), format!("{:?}", apple.design.fields)]);
     }
     // Behind all else, and only where they are: a feed without them keeps the fingerprint it had before they existed.
     if let Some(adds) = &feed.adds {
@@ -75,6 +85,16 @@ fn parts(feed: &Feed) -> Vec<String> {
         };
         parts.push("personal".to_owned());
         parts.extend(personal.iter().cloned());
+    }
+    let plain = DialectChoice {
+        delimiter: dialect.delimiter.clone(),
+        header: dialect.header,
+        blank_lines_strict: dialect.blank_lines_strict,
+        section: dialect.section.clone(),
+        ..DialectChoice::default()
+    };
+    if *dialect != plain {
+        parts.extend(["dialect".to_owned(), format!("{dialect:?}")]);
     }
     parts
 }

@@ -36,7 +36,7 @@ pub struct Feed {
     pub pass: Option<Table<Pass>>,
     /// What to do when one external ID has several passes. Default `"refuse"`.
     pub several: Option<Several>,
-    /// `"update"`, `"upsert"`, `"expire"`, `"void"`, `"earn"`, `"burn"` or `"redeem"`, or the column that says so for each row. Default `"update"`.
+    /// `"update"`, `"upsert"`, `"expire"`, `"void"`, `"earn"`, `"burn"`, `"redeem"` or `"validate"`, or the column that says so for each row. Default `"update"`.
     pub operation: Option<TextOr<OperationColumn>>,
     /// What is sent: nothing, the canary's rows, everything. Default `"live"`.
     pub mode: Option<Mode>,
@@ -82,7 +82,7 @@ pub struct Feed {
     /// Pass field = column, or a template over columns (a text with `{{ … }}`). At most 64.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
-    /// What makes a row that adds (earn, burn, redeem, notify) the same row wherever it turns up again. Needed where rows can add.
+    /// What makes a row that adds (earn, burn, redeem, validate, notify) the same row wherever it turns up again. Needed where rows can add.
     pub add: Option<Table<Adds>>,
     /// Fields that need the holder's consent.
     pub consent: Option<Table<Consent>>,
@@ -213,10 +213,31 @@ pub struct Canary {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dialect {
-    /// `","`, `";"`, `"tab"`, `"|"` or another single character; `"auto"` detects. Default `"auto"`.
+    /// Path of a Table Dialect (JSON), for what is not said here.
+    pub descriptor: Option<String>,
+    /// `","`, `";"`, `"tab"`, `"|"` or another sign, or several; `"auto"` detects. Default `"auto"`.
     pub delimiter: Option<String>,
+    /// The sign that encloses cells, or `"none"`. Default `"\""`.
+    pub quote: Option<String>,
+    /// What takes its meaning from a quote inside a quoted cell: `"doubled"`, a second one; or a sign before it, such as `"\\"`, which then
+    /// does so before delimiters and line ends too. `"auto"` tells the two apart. Default `"auto"`.
+    pub escape: Option<String>,
     /// The first record names the columns. Default true.
     pub header: Option<bool>,
+    /// Lines before the header, or before the first record, that are no records. Default 0.
+    pub preamble: Option<u32>,
+    /// Lines that begin with this are no records.
+    pub comment: Option<String>,
+    /// Spaces before a cell do not belong to it. Default false.
+    pub skip_initial_space: Option<bool>,
+    /// The last line: fixed text, `{count}` for the number of records (`{count+header}`, `{count+footer}`, `{count+header+footer}`
+    /// for numbers that count those lines too), `{}` for anything. A file without it, or with another count, fails.
+    pub footer: Option<String>,
+    /// Character set: `"utf-8"`, `"utf-16le"`, `"windows-1252"`, `"iso-8859-1"`, `"shift_jis"` and so on; `"auto"` is UTF-8, or what a
+    /// byte-order mark says. Default `"auto"`.
+    pub encoding: Option<String>,
+    /// Glob over names in a zip archive, where it holds several files.
+    pub member: Option<String>,
     /// Empty lines between records. Default `"skip"`.
     pub blank_lines: Option<BlankLines>,
 }

@@ -5,7 +5,7 @@ use super::adds::Notifications;
 use crate::ledger::{Mark, OperationNote, Row};
 use crate::mapping::Place;
 use crate::outcome::{Code, Outcome};
-use crate::pipeline::decode::{read_record, split_cells};
+use crate::pipeline::decode::{literal_cells, read_record, split_cells};
 use crate::row::{AddKind, Addition, Change, PassKey};
 
 /// What is left to do for one row, read again from its text.
@@ -34,14 +34,19 @@ pub(super) fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications)
     let raw = read_record(work.text, row.offset, row.length)?;
     let mut cells = Vec::new();
     split_cells(&raw, work.dialect, &mut cells);
+    let mut literal = Vec::new();
+    if work.rules.schema.tells_apart() {
+        literal_cells(&raw, work.dialect, &mut literal);
+    }
     let mut problems = Vec::new();
     let key = work.rules.correction.map(|correction| correction.key(&cells));
     let corrected = work.rules.correction.and_then(|correction| correction.line(&cells));
     if let Some(correction) = work.rules.correction {
         problems.extend(correction.take(&mut cells).err());
+        correction.take_indexes(&mut literal);
     }
     let mut values = Vec::new();
-    work.rules.schema.read(work.rules.columns, &cells, &mut values, &mut problems);
+    work.rules.schema.read(work.rules.columns, &cells, &literal, &mut values, &mut problems);
     let place = Place { file: work.rules.file, record: row.record, key: key.as_deref() };
     let update = work.mapping.update(work.rules.columns, &cells, &values, &place, &mut problems);
     let Some(mut update) = update else {

@@ -5,25 +5,27 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memmem};
+
+use crate::dialect::Form;
 
 /// The cells of one record. Well-formed cells are unquoted; a cell with a stray quote comes out as written, so that a report can show it.
-pub(super) struct Cells<'r> {
+pub(super) struct Cells<'r, 'f> {
     raw: &'r str,
     /// Where the next cell starts.
     from: Option<usize>,
-    delimiter: u8,
+    form: &'f Form,
 }
 
 pub(super) struct Cell<'r> {
     pub text: Cow<'r, str>,
-    pub quoted: bool,
+    /// Written in quotes or with an escape, so that it is no word for "no value".
+    pub literal: bool,
 }
 
-impl<'r> Cells<'r> {
-    pub fn new(raw: &'r str, delimiter: u8) -> Cells<'r> {
-        debug_assert!(delimiter.is_ascii());
-        Cells { raw, from: Some(0), delimiter }
+impl<'r, 'f> Cells<'r, 'f> {
+    pub fn new(raw: &'r str, form: &'f Form) -> Cells<'r, 'f> {
+        Cells { raw, from: Some(0), form }
     }
 
     /// Index of the cell that holds this byte of the record.
@@ -37,47 +39,133 @@ impl<'r> Cells<'r> {
 
     /// The unquoted cell that starts at `from`, looking for its delimiter at `search`.
     fn plain(&mut self, from: usize, search: usize) -> Cell<'r> {
-        let end = memchr(self.delimiter, &self.raw.as_bytes()[search..]).map(|found| search + found);
-        self.from = end.map(|end| end + 1);
-        Cell { text: Cow::Borrowed(&self.raw[from..end.unwrap_or(self.raw.len())]), quoted: false }
+        let rest = &self.raw.as_bytes()[search..];
+        let found = match self.form.delimiter.as_bytes() {
+            [delimiter] => memchr(*delimiter, rest),
+            delimiter => memmem::find(rest, delimiter),
+        };
+        let end = found.map(|found| search + found);
+        self.from = end.map(|end| end + self.form.delimiter.len());
+        Cell { text: Cow::Borrowed(&self.raw[from..end.unwrap_or(self.raw.len())]), literal: false }
     }
-}
 
-impl<'r> Iterator for Cells<'r> {
-    type Item = Cell<'r>;
+    /// The cell ends at this byte, where the record does or a delimiter stands; none when neither is so.
+    fn ends_at(&mut self, end: usize) -> Option<()> {
+        let rest = &self.raw.as_bytes()[end..];
+        self.from = match rest {
+            [] => None,
+            rest if rest.starts_with(self.form.delimiter.as_bytes()) => Some(end + self.form.delimiter.len()),
+            _ => return None,
+        };
+        Some(())
+    }
 
-    fn next(&mut self) -> Option<Cell<'r>> {
-        let from = self.from?;
+    fn doubled(&mut self, from: usize, quote: u8) -> Cell<'r> {
         let bytes = self.raw.as_bytes();
-        if bytes.get(from) != Some(&b'"') {
-            return Some(self.plain(from, from));
-        }
         let mut doubled = false;
         let mut search = from + 1;
         loop {
-            let Some(found) = memchr(b'"', &bytes[search..]) else {
-                return Some(self.plain(from, bytes.len()));
+            let Some(found) = memchr(quote, &bytes[search..]) else {
+                return self.plain(from, bytes.len());
             };
-            let quote = search + found;
-            match bytes.get(quote + 1) {
-                Some(b'"') => {
-                    doubled = true;
-                    search = quote + 2;
-                    continue;
-                }
-                Some(&next) if next == self.delimiter => self.from = Some(quote + 2),
-                None => self.from = None,
-                Some(_) => return Some(self.plain(from, quote)),
+            let close = search + found;
+            if bytes.get(close + 1) == Some(&quote) {
+                doubled = true;
+                search = close + 2;
+                continue;
             }
-            let inside = &self.raw[from + 1..quote];
-            let text = if doubled { Cow::Owned(inside.replace("\"\"", "\"")) } else { Cow::Borrowed(inside) };
-            return Some(Cell { text, quoted: true });
+            if self.ends_at(close + 1).is_none() {
+                return self.plain(from, close);
+            }
+            let inside = &self.raw[from + 1..close];
+            let text = if doubled { Cow::Owned(undouble(inside, quote)) } else { Cow::Borrowed(inside) };
+            return Cell { text, literal: true };
         }
+    }
+
+    fn escaped(&mut self, from: usize, escape: u8) -> Cell<'r> {
+        let bytes = self.raw.as_bytes();
+        let form = self.form;
+        let quote = form.quote.filter(|quote| bytes.get(from) == Some(quote));
+        let delimiter = form.delimiter.as_bytes();
+        let start = from + usize::from(quote.is_some());
+        let (mut at, mut piece) = (start, start);
+        let mut text = String::new();
+        loop {
+            match bytes.get(at) {
+                // Never closed: only a record with a fault is so.
+                None if quote.is_some() => return self.plain(from, bytes.len()),
+                None => {
+                    self.from = None;
+                    break;
+                }
+                Some(&byte) if byte == escape => {
+                    if bytes.get(at + 1).is_some_and(|&next| form.is_escapable(next)) {
+                        text.push_str(&self.raw[piece..at]);
+                        piece = at + 1;
+                        at += 1;
+                    }
+                    at += 1;
+                }
+                Some(&byte) if Some(byte) == quote => {
+                    if self.ends_at(at + 1).is_none() {
+                        return self.plain(from, at);
+                    }
+                    break;
+                }
+                Some(&byte) if quote.is_none() && byte == delimiter[0] && bytes[at..].starts_with(delimiter) => {
+                    self.from = Some(at + delimiter.len());
+                    break;
+                }
+                Some(_) => at += 1,
+            }
+        }
+        let rest = &self.raw[piece..at];
+        let is_escaped = piece > start;
+        let text = if is_escaped { Cow::Owned(text + rest) } else { Cow::Borrowed(rest) };
+        Cell { text, literal: quote.is_some() || is_escaped }
     }
 }
 
-/// As [`split_cells`], for a record known to hold no quote.
-pub(super) fn split_plain<'r>(raw: &'r str, delimiter: u8, into: &mut Vec<Cow<'r, str>>) {
+/// Doubled quotes once.
+fn undouble(inside: &str, quote: u8) -> String {
+    let once = char::from(quote);
+    let mut text = String::with_capacity(inside.len());
+    let mut skip = false;
+    for letter in inside.chars() {
+        if skip {
+            skip = false;
+        } else {
+            skip = letter == once;
+            text.push(letter);
+        }
+    }
+    text
+}
+
+impl<'r> Iterator for Cells<'r, '_> {
+    type Item = Cell<'r>;
+
+    fn next(&mut self) -> Option<Cell<'r>> {
+        let mut from = self.from?;
+        let bytes = self.raw.as_bytes();
+        if self.form.skip_space {
+            from += bytes[from..].iter().take_while(|&&byte| byte == b' ').count();
+        }
+        Some(match (self.form.escape, self.form.quote) {
+            (Some(escape), _) => self.escaped(from, escape),
+            (None, Some(quote)) if bytes.get(from) == Some(&quote) => self.doubled(from, quote),
+            _ => self.plain(from, from),
+        })
+    }
+}
+
+/// As [`split_cells`], for a record known to hold neither quote nor escape.
+pub(super) fn split_plain<'r>(raw: &'r str, form: &Form, into: &mut Vec<Cow<'r, str>>) {
+    let &[delimiter] = form.delimiter.as_bytes() else { return split_any(raw, form, into) };
+    if form.skip_space {
+        return split_any(raw, form, into);
+    }
     into.clear();
     let mut from = 0;
     for end in memchr_iter(delimiter, raw.as_bytes()) {
@@ -87,9 +175,9 @@ pub(super) fn split_plain<'r>(raw: &'r str, delimiter: u8, into: &mut Vec<Cow<'r
     into.push(Cow::Borrowed(&raw[from..]));
 }
 
-pub(super) fn split_quoted<'r>(raw: &'r str, delimiter: u8, into: &mut Vec<Cow<'r, str>>) {
+pub(super) fn split_any<'r>(raw: &'r str, form: &Form, into: &mut Vec<Cow<'r, str>>) {
     into.clear();
-    into.extend(Cells::new(raw, delimiter).map(|cell| cell.text));
+    into.extend(Cells::new(raw, form).map(|cell| cell.text));
 }
 
 /// Splits the records of a chunk, one after another, into cells.
@@ -97,37 +185,49 @@ pub(super) fn split_quoted<'r>(raw: &'r str, delimiter: u8, into: &mut Vec<Cow<'
 /// All delimiters of the chunk are looked up at once: cells are so short that a search from one to the next mostly starts and stops.
 pub struct Splitter<'c> {
     text: &'c str,
-    delimiter: u8,
+    form: &'c Form,
+    /// Length of the delimiter.
+    width: usize,
     delimiters: Vec<u32>,
     /// The first delimiter that may be in the record in hand.
     next: usize,
 }
 
 impl<'c> Splitter<'c> {
-    pub(super) fn new(text: &'c str, delimiter: u8) -> Splitter<'c> {
+    pub(super) fn new(text: &'c str, form: &'c Form) -> Splitter<'c> {
         let mut delimiters = Vec::with_capacity(text.len() / 8);
-        places(text.as_bytes(), delimiter, &mut delimiters);
-        Splitter { text, delimiter, delimiters, next: 0 }
+        match form.delimiter.as_bytes() {
+            _ if form.skip_space => {}
+            [delimiter] => places(text.as_bytes(), *delimiter, &mut delimiters),
+            delimiter => delimiters.extend(memmem::find_iter(text.as_bytes(), delimiter).map(|place| place as u32)),
+        }
+        Splitter { text, form, width: form.delimiter.len(), delimiters, next: 0 }
     }
 
     /// As [`super::Record::cells`], for the record at these bytes, which stands behind those that were split before.
-    pub(super) fn split(&mut self, start: usize, end: usize, quoted: bool, into: &mut Vec<Cow<'c, str>>) {
+    pub(super) fn split(&mut self, start: usize, end: usize, special: bool, into: &mut Vec<Cow<'c, str>>) {
+        if self.form.skip_space || (special && self.form.escape.is_some()) {
+            return split_any(&self.text[start..end], self.form, into);
+        }
         into.clear();
         let mut from = start;
-        if !quoted {
+        if !special {
             let mut stop = self.delimiter_from(from);
             while stop < end {
                 into.push(Cow::Borrowed(&self.text[from..stop]));
-                from = stop + 1;
+                from = stop + self.width;
                 self.next += 1;
                 stop = self.delimiters.get(self.next).map_or(usize::MAX, |&place| place as usize);
             }
             into.push(Cow::Borrowed(&self.text[from..end]));
             return;
         }
+        let quote = self.form.quote_byte();
         loop {
-            let stop = if self.text.as_bytes()[from..end].first() == Some(&b'"') {
-                let Some((cell, stop)) = self.quoted(from, end) else { return split_quoted(&self.text[start..end], self.delimiter, into) };
+            let stop = if self.text.as_bytes()[from..end].first() == Some(&quote) {
+                let Some((cell, stop)) = self.quoted(from, end, quote) else {
+                    return split_any(&self.text[start..end], self.form, into);
+                };
                 into.push(cell);
                 stop
             } else {
@@ -138,7 +238,7 @@ impl<'c> Splitter<'c> {
             if stop == end {
                 return;
             }
-            from = stop + 1;
+            from = stop + self.width;
         }
     }
 
@@ -153,21 +253,21 @@ impl<'c> Splitter<'c> {
     }
 
     /// The quoted cell that opens at `from`, and where it ends; none when it is not well formed.
-    fn quoted(&self, from: usize, end: usize) -> Option<(Cow<'c, str>, usize)> {
+    fn quoted(&self, from: usize, end: usize, quote: u8) -> Option<(Cow<'c, str>, usize)> {
         let bytes = &self.text.as_bytes()[..end];
         let (mut search, mut doubled) = (from + 1, false);
         loop {
-            let quote = search + memchr(b'"', &bytes[search..])?;
-            match bytes.get(quote + 1) {
-                Some(b'"') => {
+            let close = search + memchr(quote, &bytes[search..])?;
+            match &bytes[close + 1..] {
+                [next, ..] if *next == quote => {
                     doubled = true;
-                    search = quote + 2;
+                    search = close + 2;
                 }
-                Some(&next) if next != self.delimiter => return None,
+                rest if !rest.is_empty() && !rest.starts_with(self.form.delimiter.as_bytes()) => return None,
                 _ => {
-                    let inside = &self.text[from + 1..quote];
-                    let cell = if doubled { Cow::Owned(inside.replace("\"\"", "\"")) } else { Cow::Borrowed(inside) };
-                    return Some((cell, quote + 1));
+                    let inside = &self.text[from + 1..close];
+                    let cell = if doubled { Cow::Owned(undouble(inside, quote)) } else { Cow::Borrowed(inside) };
+                    return Some((cell, close + 1));
                 }
             }
         }
@@ -200,7 +300,13 @@ fn hits(block: &[u8; 64], byte: u8) -> u64 {
 
 /// The unquoted cells of one record, by its raw text without line end. A cell with a stray quote comes out as written.
 pub fn split_cells<'r>(raw: &'r str, dialect: &super::Dialect, into: &mut Vec<Cow<'r, str>>) {
-    split_quoted(raw, dialect.delimiter, into);
+    split_any(raw, &dialect.form, into);
+}
+
+/// Indexes of the cells that were written in quotes or with an escape: they say what they say, and are no word for "no value".
+pub fn literal_cells(raw: &str, dialect: &super::Dialect, into: &mut Vec<usize>) {
+    into.clear();
+    into.extend(Cells::new(raw, &dialect.form).enumerate().filter(|(_, cell)| cell.literal).map(|(index, _)| index));
 }
 
 /// The raw text of a record again, by [`super::Record::offset`] and the length of its raw text in bytes.

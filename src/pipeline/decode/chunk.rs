@@ -1,15 +1,17 @@
 //! Records in the hand: what one worker thread takes at a time.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::cells::{Cells, Splitter, split_plain, split_quoted};
+use super::cells::{Cells, Splitter, split_any, split_plain};
+use crate::dialect::Form;
 use crate::outcome::Problem;
 
 /// Some consecutive records of a file, whole, with their text. Owned, so that any thread may take it.
 #[derive(Debug)]
 pub struct Chunk {
     pub(super) text: String,
-    pub(super) delimiter: u8,
+    pub(super) form: Arc<Form>,
     /// Number of the first record.
     pub(super) first: u64,
     /// Physical line and byte at which the text starts.
@@ -29,8 +31,8 @@ pub(super) struct Span {
     pub length: u32,
     /// Lines after the chunk's first.
     pub line: u32,
-    /// Is there a quote in it?
-    pub quoted: bool,
+    /// Is there a quote or an escape in it?
+    pub special: bool,
 }
 
 impl Chunk {
@@ -59,8 +61,8 @@ impl Chunk {
             offset: self.offset + u64::from(span.start),
             raw: &self.text[span.start as usize..][..span.length as usize],
             faults,
-            delimiter: self.delimiter,
-            quoted: span.quoted,
+            form: &self.form,
+            special: span.special,
             start: span.start,
         }
     }
@@ -79,7 +81,7 @@ impl Chunk {
 
     /// Splits the records into cells, faster than each by itself; see [`Record::cells_by`].
     pub fn splitter(&self) -> Splitter<'_> {
-        Splitter::new(&self.text, self.delimiter)
+        Splitter::new(&self.text, &self.form)
     }
 
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
@@ -100,30 +102,38 @@ pub struct Record<'c> {
     pub raw: &'c str,
     /// Faults of form. Such a record is rejected; its cells are only good for showing.
     pub faults: &'c [Problem],
-    delimiter: u8,
-    quoted: bool,
+    form: &'c Form,
+    special: bool,
     /// Byte in its chunk's text.
     start: u32,
 }
 
 impl<'c> Record<'c> {
-    /// Puts the unquoted text of each cell in `into`, which is cleared first. Allocates only for cells with a doubled quote.
+    /// Puts the unquoted text of each cell in `into`, which is cleared first. Allocates only for cells with a doubled quote or an escape.
     pub fn cells(&self, into: &mut Vec<Cow<'c, str>>) {
-        if self.quoted {
-            split_quoted(self.raw, self.delimiter, into);
+        if self.special {
+            split_any(self.raw, self.form, into);
         } else {
-            split_plain(self.raw, self.delimiter, into);
+            split_plain(self.raw, self.form, into);
         }
     }
 
     /// As [`Record::cells`], with the splitter of its chunk. Records must come in order.
     pub fn cells_by(&self, splitter: &mut Splitter<'c>, into: &mut Vec<Cow<'c, str>>) {
         let start = self.start as usize;
-        splitter.split(start, start + self.raw.len(), self.quoted, into);
+        splitter.split(start, start + self.raw.len(), self.special, into);
     }
 
-    /// Was the cell at this index, from 0, written in quotes? Walks the record.
-    pub fn was_quoted(&self, index: usize) -> bool {
-        self.quoted && Cells::new(self.raw, self.delimiter).nth(index).is_some_and(|cell| cell.quoted)
+    /// Was the cell at this index, from 0, written in quotes or with an escape, so that it is no word for "no value"? Walks the record.
+    pub fn was_literal(&self, index: usize) -> bool {
+        self.special && Cells::new(self.raw, self.form).nth(index).is_some_and(|cell| cell.literal)
+    }
+
+    /// As [`super::literal_cells`].
+    pub fn literal_cells(&self, into: &mut Vec<usize>) {
+        into.clear();
+        if self.special {
+            into.extend(Cells::new(self.raw, self.form).enumerate().filter(|(_, cell)| cell.literal).map(|(index, _)| index));
+        }
     }
 }

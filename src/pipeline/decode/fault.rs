@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use crate::dialect::{BadSequence, Charset};
 use crate::outcome::Code;
 
 /// The whole file is bad: a value for the report. Nothing of the file may be sent.
@@ -12,7 +13,7 @@ pub struct FileFault {
     pub line: Option<u64>,
     /// Character in the line, from 1.
     pub column: Option<u64>,
-    /// Byte in the decoded text, from 0.
+    /// Byte in the decoded text, from 0; of bytes that are not in the file's character set, in the unpacked file.
     pub offset: Option<u64>,
     pub message: String,
     pub suggestion: Option<String>,
@@ -32,10 +33,15 @@ impl FileFault {
         FileFault { code, line: None, column: None, offset: None, message: message.into(), suggestion: None }
     }
 
-    /// Says where the first byte is that is not UTF-8.
+    /// Says where the first bytes are that are not in the file's character set.
+    pub(super) fn bad_bytes(bad: &BadSequence, place: Place) -> FileFault {
+        let (message, suggestion) = bad.words();
+        FileFault::new(Code::EncodingError, message).at(place, bad.offset).suggest(suggestion)
+    }
+
+    /// As [`FileFault::bad_bytes`], of UTF-8.
     pub(super) fn bad_byte(byte: u8, place: Place, offset: u64) -> FileFault {
-        let message = format!("Byte 0x{byte:02X} at offset {offset} is not UTF-8.");
-        FileFault::new(Code::EncodingError, message).at(place, offset).suggest("Export the file as UTF-8.")
+        FileFault::bad_bytes(&BadSequence { offset, bytes: vec![byte], charset: Charset::UTF_8 }, place)
     }
 
     #[must_use]

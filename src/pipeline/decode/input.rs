@@ -1,42 +1,50 @@
-//! Bytes of the spooled file, decompressed, on a thread of their own so that the scanner never waits for a disk or for zlib.
+//! Text of the spooled file: out of its containers and its character set, on a thread of its own so that the scanner never waits for a
+//! disk or for zlib.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Take, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Take, Write as _};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, bounded};
-use flate2::read::MultiGzDecoder;
 
-use super::fault::{DecodeError, FileFault};
-use crate::config::meant::Limits;
+use super::fault::{DecodeError, FileFault, Place};
+use super::unwrap::{Gauge, unwrap};
+use crate::config::meant::{DialectChoice, Limits};
+use crate::dialect::{BadSequence, Charset, Decoder};
 use crate::outcome::Code;
 use crate::spool::private_file;
 
-/// RFC 1952, section 2.3.1.
-pub(super) const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
-
 /// Blocks read ahead of the scanner.
 const AHEAD: usize = 4;
-
-/// Small files may be as repetitive as they like: the expansion counts only beyond this many decoded bytes.
-const EXPANSION_FREE: u64 = 10 << 20;
 
 /// What the reading thread hands over. The end is said, never inferred from a closed channel: a thread that died is not an end of file.
 pub(super) enum Piece {
     Block(Vec<u8>),
     End,
     Failed(DecodeError),
+    /// What follows the text so far is not in the file's character set.
+    Bad(BadSequence),
 }
 
 pub(super) struct Input {
     pieces: Receiver<Piece>,
     thread: JoinHandle<()>,
-    pub compressed: bool,
-    /// The decoded text is written beside the delivered bytes.
+    pub opened: Opened,
+}
+
+/// How the file was written, below its form.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    /// Containers it was in, from the outermost inwards.
+    pub containers: Vec<String>,
+    pub charset: Charset,
+    /// How the character set was found.
+    pub evidence: String,
+    pub note: Option<String>,
+    /// The text is kept beside the delivered bytes, as it differs from them or is one of several.
     pub keeps_text: bool,
 }
 
@@ -63,24 +71,23 @@ impl Origin<'_> {
 
 impl Input {
     /// Starts reading. Text that is kept is written to `text`, block by block, before the block is handed over.
-    pub fn open(origin: &Origin<'_>, text: &Path, block: usize, limits: &Limits) -> io::Result<Input> {
-        let compressed = starts_with(origin.open()?, GZIP_MAGIC)?;
-        let file = origin.open()?;
-        let keeps_text = compressed || origin.part.is_some();
-        let copy = keeps_text.then(|| origin.text(text)).transpose()?;
+    pub fn open(origin: &Origin<'_>, text: &Path, block: usize, choice: &DialectChoice, limits: &Limits) -> Result<Input, DecodeError> {
+        let scratch = text.parent().unwrap_or(Path::new("."));
+        let unwrapped = unwrap(origin.open()?, origin.part.is_some(), scratch, limits, choice.member.as_deref())?;
+        let (charset, evidence, note) = charset(&unwrapped.head, choice.charset)?;
+        let keeps_text = origin.part.is_some() || !unwrapped.containers.is_empty() || !charset.is_utf_8();
+        let opened = Opened { containers: unwrapped.containers, charset, evidence, note, keeps_text };
+        let mut bytes = if keeps_text {
+            let decoder = (!charset.is_utf_8()).then(|| charset.decoder());
+            let copy = origin.text(text)?;
+            Bytes::Decoded(Box::new(Decoded { bytes: unwrapped.bytes, gauge: unwrapped.gauge, decoder, bad: None, ended: false, copy }))
+        } else {
+            Bytes::Plain(origin.open()?)
+        };
         let (sender, pieces) = bounded(AHEAD);
-        let (expansion, most) = (limits.expansion, limits.file);
         let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || {
-            let mut bytes = match copy {
-                Some(copy) if compressed => Bytes::compressed(file, copy, expansion, most),
-                copy => Bytes::Plain(file, copy),
-            };
             loop {
-                let piece = match bytes.block(block) {
-                    Ok(block) if block.is_empty() => Piece::End,
-                    Ok(block) => Piece::Block(block),
-                    Err(error) => Piece::Failed(error),
-                };
+                let piece = bytes.block(block).unwrap_or_else(Piece::Failed);
                 let last = !matches!(piece, Piece::Block(_));
                 // A send fails when the reader was dropped: nobody wants the rest.
                 if sender.send(piece).is_err() || last {
@@ -88,7 +95,7 @@ impl Input {
                 }
             }
         })?;
-        Ok(Input { pieces, thread, compressed, keeps_text })
+        Ok(Input { pieces, thread, opened })
     }
 
     pub fn next(&self) -> Piece {
@@ -104,113 +111,89 @@ impl Input {
     }
 }
 
-fn starts_with(file: Take<File>, magic: [u8; 2]) -> io::Result<bool> {
-    let mut head = Vec::with_capacity(magic.len());
-    file.take(magic.len() as u64).read_to_end(&mut head)?;
-    Ok(head == magic)
+/// The character set, how it was found, and what a person should know of that. A byte-order mark outweighs what is declared: it stands at
+/// the start of no text of another set, and a spreadsheet that saves a report again writes one.
+fn charset(head: &[u8], declared: Option<Charset>) -> Result<(Charset, String, Option<String>), FileFault> {
+    let unread = |order: &str| {
+        let message = format!("The file is UTF-32 ({order}): it starts with that byte-order mark.");
+        FileFault::new(Code::EncodingError, message).at(Place::at_line(1), 0).suggest("Export the file as UTF-8.")
+    };
+    match head {
+        [0xFF, 0xFE, 0, 0, ..] => return Err(unread("little-endian")),
+        [0, 0, 0xFE, 0xFF, ..] => return Err(unread("big-endian")),
+        _ => {}
+    }
+    Ok(match (Charset::of_mark(head), declared) {
+        (Some(marked), Some(declared)) if marked != declared => {
+            let note =
+                format!("the file is {}, as its byte-order mark says, though dialect.encoding says {}", marked.name(), declared.name());
+            (marked, "its byte-order mark, against the declared one".to_owned(), Some(note))
+        }
+        (Some(marked), _) => (marked, "its byte-order mark".to_owned(), None),
+        (None, Some(declared)) => (declared, "declared".to_owned(), None),
+        (None, None) => (Charset::UTF_8, "the default".to_owned(), None),
+    })
 }
 
 enum Bytes {
-    /// And where its text is kept besides.
-    Plain(Take<File>, Option<File>),
-    Compressed(Box<Compressed>),
+    Plain(Take<File>),
+    Decoded(Box<Decoded>),
 }
 
-struct Compressed {
-    /// Every member: warehouses concatenate them.
-    decoder: MultiGzDecoder<BufReader<Counted>>,
+struct Decoded {
+    bytes: Box<dyn Read + Send>,
+    gauge: Arc<Gauge>,
+    decoder: Option<Decoder>,
+    /// Follows the text that was handed over.
+    bad: Option<BadSequence>,
+    ended: bool,
     copy: File,
-    taken: Arc<AtomicU64>,
-    given: u64,
-    expansion: u64,
-    most: u64,
 }
 
 impl Bytes {
-    fn compressed(file: Take<File>, copy: File, expansion: u64, most: u64) -> Bytes {
-        let taken = Arc::new(AtomicU64::new(0));
-        let counted = Counted { file, taken: Arc::clone(&taken), failed: false };
-        Bytes::Compressed(Box::new(Compressed {
-            decoder: MultiGzDecoder::new(BufReader::with_capacity(64 << 10, counted)),
-            copy,
-            taken,
-            given: 0,
-            expansion,
-            most,
-        }))
-    }
-
-    /// The next block, at most `size` bytes; empty at the end.
-    fn block(&mut self, size: usize) -> Result<Vec<u8>, DecodeError> {
-        let mut block = Vec::with_capacity(size);
-        match self {
-            Bytes::Plain(file, copy) => {
+    /// The next block, of about `size` bytes.
+    fn block(&mut self, size: usize) -> Result<Piece, DecodeError> {
+        let block = match self {
+            Bytes::Plain(file) => {
+                let mut block = Vec::with_capacity(size);
                 file.take(size as u64).read_to_end(&mut block)?;
-                if let Some(copy) = copy {
-                    copy.write_all(&block)?;
+                block
+            }
+            Bytes::Decoded(decoded) => {
+                let block = decoded.block(size)?;
+                if block.is_empty()
+                    && let Some(bad) = decoded.bad.take()
+                {
+                    return Ok(Piece::Bad(bad));
                 }
+                block
             }
-            Bytes::Compressed(gzip) => gzip.block(size, &mut block)?,
-        }
-        Ok(block)
+        };
+        Ok(if block.is_empty() { Piece::End } else { Piece::Block(block) })
     }
 }
 
-impl Compressed {
-    fn block(&mut self, size: usize, block: &mut Vec<u8>) -> Result<(), DecodeError> {
-        if let Err(error) = (&mut self.decoder).take(size as u64).read_to_end(block) {
-            // A disk that fails is not the file's fault.
-            return Err(if self.decoder.get_ref().get_ref().failed {
-                error.into()
-            } else {
-                damaged(&error, self.given + block.len() as u64).into()
-            });
+impl Decoded {
+    fn block(&mut self, size: usize) -> Result<Vec<u8>, DecodeError> {
+        let mut text = Vec::new();
+        // A block of half a letter has no text.
+        while text.is_empty() && !self.ended {
+            let mut block = Vec::with_capacity(size);
+            (&mut self.bytes).take(size as u64).read_to_end(&mut block).map_err(|error| self.gauge.judge(error))?;
+            self.ended = block.is_empty();
+            text = match &mut self.decoder {
+                None => block,
+                Some(decoder) => {
+                    let mut decoded = String::new();
+                    if let Err(bad) = decoder.decode(&block, self.ended, &mut decoded) {
+                        self.bad = Some(bad);
+                        self.ended = true;
+                    }
+                    decoded.into_bytes()
+                }
+            };
         }
-        self.given += block.len() as u64;
-        if self.given > self.most {
-            return Err(FileFault::new(Code::CompressionError, format!("The file decompresses to more than {} bytes.", self.most))
-                .suggest("Deliver it in parts, or raise limits.file.")
-                .into());
-        }
-        let taken = self.taken.load(Ordering::Relaxed);
-        if self.given > EXPANSION_FREE && self.given > taken.saturating_mul(self.expansion) {
-            return Err(FileFault::new(
-                Code::CompressionError,
-                format!("The file expands to more than {} bytes for each compressed byte.", self.expansion),
-            )
-            .suggest("Raise limits.expansion only if the file is known to be this repetitive.")
-            .into());
-        }
-        self.copy.write_all(block)?;
-        Ok(())
-    }
-}
-
-fn damaged(error: &io::Error, given: u64) -> FileFault {
-    let message = match error.kind() {
-        io::ErrorKind::UnexpectedEof => format!("The gzip file is cut short after about {given} bytes of text."),
-        _ => format!("The gzip file is damaged after about {given} bytes of text ({error})."),
-    };
-    FileFault::new(Code::CompressionError, message).suggest("Deliver the file again.")
-}
-
-/// The compressed file, counting what the decoder takes from it.
-struct Counted {
-    file: Take<File>,
-    taken: Arc<AtomicU64>,
-    failed: bool,
-}
-
-impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(into);
-        match &read {
-            Ok(count) => {
-                self.taken.fetch_add(*count as u64, Ordering::Relaxed);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => self.failed = true,
-        }
-        read
+        self.copy.write_all(&text)?;
+        Ok(text)
     }
 }

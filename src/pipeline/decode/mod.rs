@@ -1,7 +1,7 @@
 //! Bytes into numbered records, strictly.
 //!
-//! [`Reader`] takes a spooled file, decompresses it where needed, finds its dialect and header, and hands out [`Chunk`]s of whole records.
-//! A record's form is RFC 4180 to the letter: what other readers repair silently (an unclosed quote, text after a closing quote, NUL bytes)
+//! [`Reader`] takes a spooled file out of its containers and its character set, finds its dialect and header, and hands out [`Chunk`]s of
+//! whole records. A record has one form to the letter, RFC 4180's where nothing else is declared or evident: what other readers repair silently (an unclosed quote, text after a closing quote, NUL bytes)
 //! puts a wrong value on somebody's pass, so here it is a fault of the record, or of the file when later records cannot be trusted.
 //! Nothing depends on how the text was cut into blocks or chunks. Memory is bounded by the limits, not by the file.
 
@@ -16,8 +16,11 @@ mod section;
 mod series;
 #[cfg(test)]
 mod tests;
+mod unwrap;
 
-pub use cells::{Splitter, read_record, split_cells};
+use crate::dialect::{Charset, Form};
+use crate::ledger::run::DialectFacts;
+pub use cells::{Splitter, literal_cells, read_record, split_cells};
 pub use chunk::{Chunk, Record};
 pub use detect::{DELIMITERS, Guess, guess};
 pub use fault::{DecodeError, FileFault};
@@ -26,15 +29,75 @@ pub use section::Section;
 pub use series::{Chunks, PartFacts, Series};
 
 /// What the file turned out to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
-    pub delimiter: u8,
+    pub form: Form,
     /// The first record is the header.
     pub header: bool,
-    /// How the delimiter was chosen, for report and preview.
+    /// How the form was chosen, for report and preview.
     pub evidence: String,
     /// The feed names the delimiter.
     pub pinned: bool,
+    pub charset: Charset,
+    /// How the character set was found.
+    pub charset_evidence: String,
+    /// What the text was packed in, from the outermost inwards.
+    pub containers: Vec<String>,
+}
+
+impl Default for Dialect {
+    /// UTF-8 as RFC 4180 has it, with a header.
+    fn default() -> Dialect {
+        Dialect {
+            form: Form::default(),
+            header: true,
+            evidence: String::new(),
+            pinned: false,
+            charset: Charset::UTF_8,
+            charset_evidence: String::new(),
+            containers: Vec::new(),
+        }
+    }
+}
+
+impl Dialect {
+    /// As the ledger and the report keep it.
+    pub fn facts(&self) -> DialectFacts {
+        let sign = |sign: Option<u8>| sign.map(|sign| char::from(sign).to_string()).unwrap_or_default();
+        DialectFacts {
+            delimiter: self.form.delimiter.clone(),
+            quote: sign(self.form.quote),
+            escape: sign(self.form.escape),
+            skip_initial_space: self.form.skip_space,
+            comment: self.form.comment.clone().unwrap_or_default(),
+            header: self.header,
+            pinned: self.pinned,
+            evidence: self.evidence.clone(),
+            encoding: self.charset.name().to_owned(),
+            encoding_evidence: self.charset_evidence.clone(),
+            containers: self.containers.clone(),
+        }
+    }
+
+    /// The dialect again that was kept.
+    pub fn of(facts: &DialectFacts) -> Dialect {
+        let sign = |sign: &str| sign.bytes().next();
+        Dialect {
+            form: Form {
+                delimiter: if facts.delimiter.is_empty() { ",".to_owned() } else { facts.delimiter.clone() },
+                quote: sign(&facts.quote),
+                escape: sign(&facts.escape),
+                skip_space: facts.skip_initial_space,
+                comment: Some(facts.comment.clone()).filter(|comment| !comment.is_empty()),
+            },
+            header: facts.header,
+            evidence: facts.evidence.clone(),
+            pinned: facts.pinned,
+            charset: Charset::parse(&facts.encoding).unwrap_or(Charset::UTF_8),
+            charset_evidence: facts.encoding_evidence.clone(),
+            containers: facts.containers.clone(),
+        }
+    }
 }
 
 /// The first record, where the dialect has a header.
@@ -59,9 +122,13 @@ pub struct Facts {
     pub blank_lines: u64,
     /// Records equal to the header line, as joined part files have them. Skipped.
     pub repeated_headers: u64,
+    /// Lines that are no records: those before the header, comments, and rows left out by their number.
+    pub passed_over: u64,
+    /// The declared last line was there, and what it counts is so.
+    pub footer: bool,
     /// Of the decoded text, byte-order mark included.
     pub bytes: u64,
-    /// Gzip.
+    /// It came in a container.
     pub compressed: bool,
     /// A byte-order mark was removed.
     pub bom: bool,

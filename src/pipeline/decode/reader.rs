@@ -1,29 +1,26 @@
 //! The reader: feeds the scanner, and makes chunks of what it finds.
 
-use std::borrow::Cow;
+mod begin;
+
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter};
 
-use super::cells::{Cell, Cells, split_quoted};
+use super::cells::{Cell, Cells};
 use super::chunk::{Chunk, Span};
-use super::fault::{BLANK, DecodeError, EMPTY, FileFault, Place};
+use super::fault::{DecodeError, FileFault, Place};
 use super::input::{Input, Origin, Piece};
 use super::scan::{Cut, Scanner, Step, Stray};
-use super::section::{Section, is_in_section};
-use super::{Dialect, Facts, Header, detect};
-use crate::config::meant::{DialectChoice, Limits, SectionChoice};
+use super::section::Section;
+use super::{Dialect, Facts, Header};
+use crate::config::meant::{DialectChoice, Limits};
+use crate::dialect::{BadSequence, Footer, FooterFound, Form};
 use crate::outcome::{Code, Problem};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// Decoded bytes in which NULs are counted.
-const NUL_HEAD: usize = 64 << 10;
-
-/// Decoded bytes in which the delimiter is looked for.
-const DIALECT_HEAD: usize = 256 << 10;
 
 /// How much is handled at a time. Changes no record, number, line or fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +45,34 @@ pub struct Reader {
     blank_lines_strict: bool,
     text_path: PathBuf,
     dialect: Dialect,
+    /// The dialect's, for every chunk.
+    form: Arc<Form>,
     header: Option<Header>,
     section: Option<Section>,
     notes: Vec<String>,
     /// Seen a NUL anywhere yet? Without, no record is searched for one.
     nul: bool,
     /// Why no more text comes; told when the text at hand is used up.
-    broken: Option<DecodeError>,
+    broken: Option<Broken>,
     state: State,
     bytes: u64,
     bom: bool,
     records: u64,
     blank_lines: u64,
     repeated_headers: u64,
+    passed_over: u64,
+    /// Rows so far, whatever became of them.
+    rows: u64,
+    comment_rows: Vec<u64>,
+    footer: Option<Footer>,
+    /// Where the footer stood and what it said.
+    footer_found: Option<(u64, FooterFound)>,
+}
+
+/// Why no more text comes.
+enum Broken {
+    Error(DecodeError),
+    Bytes(BadSequence),
 }
 
 enum State {
@@ -114,23 +126,31 @@ impl Reader {
         limits: &Limits,
         sizes: Sizes,
     ) -> Result<Reader, DecodeError> {
-        if let Some(delimiter) = choice.delimiter
-            && (!delimiter.is_ascii() || matches!(delimiter, b'"' | b'\n' | b'\r' | 0))
-        {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("byte {delimiter} cannot be a delimiter")).into());
+        if let Some(fault) = choice.form().fault() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, fault).into());
         }
-        let input = Input::open(origin, text, sizes.block.max(1), limits)?;
-        let text_path = if input.keeps_text { text } else { origin.spool }.to_owned();
+        let input = Input::open(origin, text, sizes.block.max(1), choice, limits)?;
+        let opened = input.opened.clone();
+        let text_path = if opened.keeps_text { text } else { origin.spool }.to_owned();
         let mut reader = Reader {
             input,
             scanner: Scanner::new(limits),
             sizes,
             blank_lines_strict: choice.blank_lines_strict,
             text_path,
-            dialect: Dialect { delimiter: b',', header: choice.header, evidence: String::new(), pinned: false },
+            dialect: Dialect {
+                form: choice.form(),
+                header: choice.header,
+                evidence: String::new(),
+                pinned: choice.delimiter.is_some(),
+                charset: opened.charset,
+                charset_evidence: opened.evidence,
+                containers: opened.containers,
+            },
+            form: Arc::default(),
             header: None,
             section: None,
-            notes: Vec::new(),
+            notes: opened.note.into_iter().collect(),
             nul: false,
             broken: None,
             state: State::Reading,
@@ -139,8 +159,14 @@ impl Reader {
             records: 0,
             blank_lines: 0,
             repeated_headers: 0,
+            passed_over: 0,
+            rows: 0,
+            comment_rows: choice.comment_rows.clone(),
+            footer: choice.footer.clone(),
+            footer_found: None,
         };
         reader.begin(choice)?;
+        reader.form = Arc::new(reader.dialect.form.clone());
         Ok(reader)
     }
 
@@ -197,13 +223,15 @@ impl Reader {
     /// What was counted. Complete only after [`Reader::next_chunk`] gave none.
     pub fn finish(self) -> Facts {
         let line_ends = self.scanner.line_ends;
-        let compressed = self.input.compressed;
+        let compressed = !self.dialect.containers.is_empty();
         self.input.close();
         Facts {
             records: self.records,
             lines: line_ends.lf + line_ends.crlf + line_ends.cr + u64::from(!self.scanner.last_line_ended),
             blank_lines: self.blank_lines,
             repeated_headers: self.repeated_headers,
+            passed_over: self.passed_over,
+            footer: self.footer_found.is_some(),
             bytes: self.bytes,
             compressed,
             bom: self.bom,
@@ -227,7 +255,15 @@ impl Reader {
                 self.scanner.text.extend_from_slice(&block);
             }
             Piece::End => self.scanner.ended = true,
-            Piece::Failed(error) => self.broken = Some(error),
+            Piece::Failed(error) => self.broken = Some(Broken::Error(error)),
+            Piece::Bad(bad) => self.broken = Some(Broken::Bytes(bad)),
+        }
+    }
+
+    fn told(&self, broken: Broken) -> DecodeError {
+        match broken {
+            Broken::Error(error) => error,
+            Broken::Bytes(bad) => FileFault::bad_bytes(&bad, self.scanner.place_behind()).into(),
         }
     }
 
@@ -235,144 +271,10 @@ impl Reader {
     fn fill_to(&mut self, bytes: usize) -> Result<(), DecodeError> {
         while self.scanner.text.len() < bytes && !self.scanner.ended {
             self.fill();
-            if let Some(error) = self.broken.take() {
-                return Err(error);
+            if let Some(broken) = self.broken.take() {
+                return Err(self.told(broken));
             }
         }
-        Ok(())
-    }
-
-    fn begin(&mut self, choice: &DialectChoice) -> Result<(), DecodeError> {
-        self.fill_to(NUL_HEAD)?;
-        let head = &self.scanner.text[..self.scanner.text.len().min(NUL_HEAD)];
-        detect::check_text(head, self.input.compressed)?;
-        self.bom = head.starts_with(BOM);
-        if self.bom {
-            self.scanner.skip(BOM.len());
-        }
-        self.skip_blank_lines()?;
-        if let Some(expected) = &choice.section {
-            self.read_section(expected)?;
-        }
-        self.fill_to(DIALECT_HEAD)?;
-        self.find_delimiter(choice)?;
-        self.scanner.delimiter = self.dialect.delimiter;
-        match self.section.as_ref().and_then(|section| section.fields.clone()) {
-            Some((labels, line)) => {
-                let raw = labels.join(char::from(self.dialect.delimiter).encode_utf8(&mut [0; 4]));
-                self.header = Some(Header { labels, line, raw });
-                Ok(())
-            }
-            None if choice.header => self.read_header(),
-            None => Ok(()),
-        }
-    }
-
-    fn find_delimiter(&mut self, choice: &DialectChoice) -> Result<(), DecodeError> {
-        let stated = self.section.as_ref().and_then(|section| section.delimiter);
-        let head = &self.scanner.text[..self.scanner.text.len().min(DIALECT_HEAD)];
-        let (delimiter, evidence) = match (choice.delimiter, stated) {
-            (Some(of_feed), Some(of_file)) if of_feed != of_file => {
-                let message = "The header section names another delimiter than the feed does.";
-                return Err(FileFault::new(Code::SourceError, message).suggest("Remove dialect.delimiter from the feed.").into());
-            }
-            (Some(delimiter), _) => (delimiter, Some("named by the feed")),
-            (None, Some(delimiter)) => (delimiter, Some("named by the file's header section")),
-            // The comma is this form's own default: what else stands in the records says nothing against it.
-            (None, None) if self.section.is_some() || (choice.section.is_some() && first_line(head).contains(&b',')) => {
-                (b',', Some("the default of such files"))
-            }
-            (None, None) => (b',', None),
-        };
-        if let Some(evidence) = evidence {
-            self.dialect.delimiter = delimiter;
-            self.dialect.pinned = true;
-            self.dialect.evidence.push_str(evidence);
-        } else {
-            let whole = self.scanner.ended && head.len() == self.scanner.text.len();
-            let guess = detect::guess(head, whole)?;
-            self.dialect.delimiter = guess.delimiter;
-            self.dialect.evidence = guess.evidence;
-        }
-        Ok(())
-    }
-
-    /// Reads the header section, if the file begins with one, up to the blank line that ends it.
-    fn read_section(&mut self, expected: &SectionChoice) -> Result<(), DecodeError> {
-        self.fill_to(DIALECT_HEAD)?;
-        if !is_in_section(first_line(&self.scanner.text)) {
-            return Ok(());
-        }
-        let mut section = Section::default();
-        // Nothing in these lines separates cells, so that no quote opens one.
-        self.scanner.delimiter = b'\n';
-        loop {
-            match self.scanner.step()? {
-                Step::Record(cut) if cut.overlong => {
-                    let message = format!("A line of the header section is longer than {} bytes.", self.scanner.limits().record);
-                    return Err(FileFault::new(Code::RecordTooLong, message).line(cut.line).into());
-                }
-                Step::Record(cut) => {
-                    let line = &self.scanner.text[cut.start..][..cut.length];
-                    let line = std::str::from_utf8(line).map_err(|wrong| self.scanner.bad_byte(cut.start + wrong.valid_up_to()))?;
-                    section.take(line, cut.line)?;
-                }
-                Step::More => self.fill_to(self.scanner.text.len() + 1)?,
-                Step::Blank { .. } | Step::Done => break,
-            }
-        }
-        self.scanner.drop_scanned();
-        self.notes.extend(whose(&section.campaigns, &expected.campaigns)?);
-        let names_columns = section.fields.is_some();
-        self.section = Some(section);
-        if names_columns { Ok(()) } else { self.skip_blank_lines() }
-    }
-
-    /// Blank lines before the first record are never records: whatever wrote them did not mean a row.
-    fn skip_blank_lines(&mut self) -> Result<(), DecodeError> {
-        loop {
-            match self.scanner.text.get(self.scanner.start) {
-                Some(b'\n' | b'\r') => match self.scanner.step()? {
-                    Step::Blank { .. } => self.blank_lines += 1,
-                    _ => self.fill_to(self.scanner.text.len() + 1)?,
-                },
-                Some(_) => break,
-                None if self.scanner.ended => {
-                    let what = if self.bytes == 0 { EMPTY } else { BLANK };
-                    return Err(FileFault::new(Code::SourceError, what)
-                        .suggest("Deliver it again; an export with no rows still needs its header line.")
-                        .into());
-                }
-                None => self.fill_to(self.scanner.text.len() + 1)?,
-            }
-            if self.scanner.start >= self.sizes.chunk.max(1 << 10) {
-                self.scanner.drop_scanned();
-            }
-        }
-        self.scanner.drop_scanned();
-        Ok(())
-    }
-
-    fn read_header(&mut self) -> Result<(), DecodeError> {
-        let cut = loop {
-            match self.scanner.step()? {
-                Step::Record(cut) => break cut,
-                _ => self.fill_to(self.scanner.text.len() + 1)?,
-            }
-        };
-        self.scanner.check_text(self.scanner.start)?;
-        let raw = String::from_utf8_lossy(&self.scanner.text[cut.start..][..cut.length]).into_owned();
-        if let Some(problem) = self.form_faults(&cut).into_iter().next() {
-            let place = problem.column.map_or(String::new(), |column| format!(", label {}", column + 1));
-            let mut fault = FileFault::new(problem.code, format!("In the header{place}: {}", problem.message)).line(cut.line);
-            fault.suggestion = problem.suggestion;
-            return Err(fault.into());
-        }
-        let mut labels = Vec::new();
-        split_quoted(&raw, self.dialect.delimiter, &mut labels);
-        let labels = labels.into_iter().map(Cow::into_owned).collect();
-        self.header = Some(Header { labels, line: cut.line, raw });
-        self.scanner.drop_scanned();
         Ok(())
     }
 
@@ -380,17 +282,17 @@ impl Reader {
     fn gather(&mut self, hand: &mut Hand) -> Result<State, DecodeError> {
         loop {
             match self.scanner.step()? {
-                Step::Record(cut) => self.accept(&cut, hand),
-                Step::Blank { start, line } if self.blank_lines_strict => self.accept_blank(start, line, hand),
-                Step::Blank { .. } => self.blank_lines += 1,
-                Step::Done => return Ok(State::Done),
+                Step::Record(cut) => self.accept(&cut, hand)?,
+                Step::Blank { start, line } => self.accept_blank(start, line, hand),
+                Step::Comment => self.pass_over(),
+                Step::Done => return self.check_footer().map(|()| State::Done),
                 Step::More => {
                     if self.broken.is_none() {
                         self.fill();
                     }
-                    if let Some(error) = self.broken.take() {
+                    if let Some(broken) = self.broken.take() {
                         self.scanner.check_text(self.scanner.text.len())?;
-                        return Err(error);
+                        return Err(self.told(broken));
                     }
                     continue;
                 }
@@ -402,11 +304,32 @@ impl Reader {
         }
     }
 
-    fn accept(&mut self, cut: &Cut, hand: &mut Hand) {
+    fn accept(&mut self, cut: &Cut, hand: &mut Hand) -> Result<(), FileFault> {
         let raw = &self.scanner.text[cut.start..][..cut.length];
-        if !cut.overlong && self.header.as_ref().is_some_and(|header| repeats(header, raw, self.dialect.delimiter)) {
+        if !self.comment_rows.is_empty() {
+            self.rows += 1;
+            if self.comment_rows.binary_search(&self.rows).is_ok() {
+                self.passed_over += 1;
+                return Ok(());
+            }
+        }
+        if let Some(footer) = &self.footer {
+            if let Some((line, _)) = self.footer_found {
+                let message = format!("The footer `{}` stands on line {line}, and records follow it.", footer.source().escape_debug());
+                return Err(FileFault::new(Code::RowCount, message)
+                    .line(cut.line)
+                    .suggest("The file may be joined from several; deliver each by itself."));
+            }
+            let found =
+                if cut.overlong { None } else { std::str::from_utf8(raw).ok().and_then(|raw| footer.find(raw, &self.form.delimiter)) };
+            if let Some(found) = found {
+                self.footer_found = Some((cut.line, found));
+                return Ok(());
+            }
+        }
+        if !cut.overlong && self.header.as_ref().is_some_and(|header| repeats(header, raw, &self.form)) {
             self.repeated_headers += 1;
-            return;
+            return Ok(());
         }
         if cut.overlong || cut.stray.is_some() || self.nul || cut.length >= self.scanner.limits().cells.min(self.scanner.limits().cell) {
             let faults = self.form_faults(cut);
@@ -416,15 +339,53 @@ impl Reader {
             start: cut.start as u32,
             length: cut.length as u32,
             line: (cut.line - self.scanner.base_line) as u32,
-            quoted: cut.quoted,
+            special: cut.special,
         });
         self.records += 1;
+        Ok(())
     }
 
     fn accept_blank(&mut self, start: usize, line: u64, hand: &mut Hand) {
+        self.rows += 1;
+        if !self.blank_lines_strict || self.footer_found.is_some() {
+            self.blank_lines += 1;
+            return;
+        }
         hand.fault(vec![Problem::new(Code::BlankRow, None, "The line is blank.")]);
-        hand.spans.push(Span { start: start as u32, length: 0, line: (line - self.scanner.base_line) as u32, quoted: false });
+        hand.spans.push(Span { start: start as u32, length: 0, line: (line - self.scanner.base_line) as u32, special: false });
         self.records += 1;
+    }
+
+    fn pass_over(&mut self) {
+        self.rows += 1;
+        self.passed_over += 1;
+    }
+
+    /// At the end: is the declared footer there, and is what it counts so?
+    fn check_footer(&self) -> Result<(), DecodeError> {
+        let Some(footer) = &self.footer else { return Ok(()) };
+        let Some((line, found)) = self.footer_found else {
+            let message =
+                format!("The last line is not the footer `{}`: the file is cut short, or has none.", footer.source().escape_debug());
+            return Err(FileFault::new(Code::RowCount, message)
+                .suggest("Deliver it again; where files have no footer, remove dialect.footer.")
+                .into());
+        };
+        let Some((stated, counts)) = found.count else { return Ok(()) };
+        let counted = counts.of(self.records, self.dialect.header);
+        if stated == counted {
+            return Ok(());
+        }
+        let what = match (counts.header, counts.footer) {
+            (false, false) => "records",
+            (true, false) => "records with the header",
+            (false, true) => "records with the footer",
+            (true, true) => "records with header and footer",
+        };
+        Err(FileFault::new(Code::RowCount, format!("The footer says {stated} {what}; the file has {counted}."))
+            .line(line)
+            .suggest("Deliver it again: rows are missing or too many. If the exporter counts other lines too, write {count+header} in dialect.footer.")
+            .into())
     }
 
     /// What is wrong with a record's form, always in the same order.
@@ -438,9 +399,9 @@ impl Reader {
         }
         // What is not UTF-8 fails the file before anybody sees these.
         let Ok(text) = std::str::from_utf8(raw) else { return problems };
-        let cells = || Cells::new(text, self.dialect.delimiter);
+        let cells = || Cells::new(text, &self.dialect.form);
         if let Some(stray) = cut.stray {
-            problems.push(stray_problem(stray, cut, cells()));
+            problems.push(stray_problem(stray, cut, cells(), &self.dialect.form));
         }
         if self.nul
             && let Some(at) = memchr(0, raw)
@@ -451,7 +412,7 @@ impl Reader {
         if cut.overlong {
             return problems;
         }
-        if raw.len() >= limits.cells && memchr_iter(self.dialect.delimiter, raw).count() >= limits.cells {
+        if raw.len() >= limits.cells && memchr_iter(self.dialect.form.first(), raw).count() >= limits.cells {
             let count = cells().count();
             if count > limits.cells {
                 let message = format!("The record has {count} cells; the limit is {}.", limits.cells);
@@ -459,7 +420,7 @@ impl Reader {
             }
         }
         if raw.len() > limits.cell
-            && let Some(column) = cells().position(|cell| !cell.quoted && cell.text.len() > limits.cell)
+            && let Some(column) = cells().position(|cell| !cell.literal && cell.text.len() > limits.cell)
         {
             let message = format!("The cell is longer than {} bytes.", limits.cell);
             problems.push(Problem::new(Code::CellTooLong, Some(column), message));
@@ -483,7 +444,7 @@ impl Reader {
         });
         let chunk = (!hand.spans.is_empty()).then_some(Chunk {
             text,
-            delimiter: self.dialect.delimiter,
+            form: Arc::clone(&self.form),
             first: hand.first,
             line,
             offset,
@@ -495,38 +456,22 @@ impl Reader {
     }
 }
 
-/// Are a file's passes this feed's? A note where nobody can tell.
-fn whose(named: &[String], taken: &[String]) -> Result<Option<String>, FileFault> {
-    let list = named.join(", ");
-    match (named, taken) {
-        ([], _) => Ok(None),
-        ([_], []) => Ok(Some(format!("the file is for campaign {list}; the feed does not say which are its (format.campaigns)"))),
-        (_, []) => Err(FileFault::new(Code::SourceError, format!("The file is for several campaigns: {list}."))
-            .suggest("If all their passes are in this feed's platform account, name them in the feed's format.campaigns.")),
-        _ if named.iter().all(|name| taken.contains(name)) => Ok(None),
-        _ => Err(FileFault::new(Code::SourceError, format!("The file is for campaign {list}; this feed takes {}.", taken.join(", ")))
-            .suggest("Deliver it to the feed of that campaign.")),
-    }
-}
-
-fn first_line(text: &[u8]) -> &[u8] {
-    text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default()
-}
-
 /// Is the record the header once more? Exports that were joined may begin with a byte-order mark again, or be quoted otherwise.
-fn repeats(header: &Header, raw: &[u8], delimiter: u8) -> bool {
+fn repeats(header: &Header, raw: &[u8], form: &Form) -> bool {
     let raw = raw.strip_prefix(BOM).unwrap_or(raw);
     if raw == header.raw.as_bytes() {
         return true;
     }
     // Nearly every record differs in its first bytes already.
-    let begins = header.labels.first().is_some_and(|label| raw.strip_prefix(b"\"").unwrap_or(raw).starts_with(label.as_bytes()));
+    let begins =
+        header.labels.first().is_some_and(|label| raw.strip_prefix(&[form.quote_byte()]).unwrap_or(raw).starts_with(label.as_bytes()));
     begins
         && std::str::from_utf8(raw).is_ok_and(|raw| {
             // A stray quote is a fault, whatever it stands beside.
-            let well = |cell: Cell<'_>| cell.quoted || !cell.text.contains('"');
+            let quote = char::from(form.quote_byte());
+            let well = |cell: Cell<'_>| cell.literal || !cell.text.contains(quote);
             let mut labels = header.labels.iter();
-            Cells::new(raw, delimiter).all(|cell| labels.next().is_some_and(|label| *label == *cell.text) && well(cell))
+            Cells::new(raw, form).all(|cell| labels.next().is_some_and(|label| *label == *cell.text) && well(cell))
                 && labels.next().is_none()
         })
 }
@@ -549,10 +494,15 @@ impl Hand {
     }
 }
 
-fn stray_problem(stray: Stray, cut: &Cut, cells: Cells<'_>) -> Problem {
+fn stray_problem(stray: Stray, cut: &Cut, cells: Cells<'_, '_>, form: &Form) -> Problem {
     let column = (!cut.overlong).then(|| cells.index_at(stray.at as usize));
     let place = if stray.line == cut.line { String::new() } else { format!(" on line {}", stray.line) };
     let what = if stray.after_closing { "Text follows the closing quote of the cell" } else { "A quote stands inside an unquoted cell" };
     let message = format!("{what}{place}.");
-    Problem::new(Code::StrayQuote, column, message).suggest("Quote the whole cell and double the quotes in it.")
+    Problem::new(Code::StrayQuote, column, message).suggest(match form.escape {
+        None => "Quote the whole cell and double the quotes in it.".to_owned(),
+        Some(escape) => {
+            format!("Quote the whole cell and write {} before the quotes in it: this file does not double them.", char::from(escape))
+        }
+    })
 }

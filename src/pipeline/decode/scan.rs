@@ -3,12 +3,16 @@
 //! It looks at nothing but quotes and line ends, so most of the text is passed over at the speed of memchr. A byte whose meaning depends
 //! on the next one (a CR, a quote inside a quoted cell) is left until that one has come; this makes the result independent of the pieces.
 
+mod rich;
+
 use memchr::{memchr2, memchr3};
 
 use super::LineEnds;
 use super::fault::{FileFault, Place};
 use crate::config::meant::Limits;
+use crate::dialect::Form;
 use crate::outcome::Code;
+use rich::Rich;
 
 /// Bytes that are kept of a record that is too long.
 pub(super) const PREFIX: usize = 4096;
@@ -17,7 +21,11 @@ pub(super) const PREFIX: usize = 4096;
 const LIMIT_MAX: usize = 1 << 30;
 
 pub(super) struct Scanner {
-    pub delimiter: u8,
+    delimiter: u8,
+    /// A line feed where nothing is quoted: it ends a record before it can open a cell.
+    quote: u8,
+    /// What a form other than the plain one needs.
+    rich: Option<Box<Rich>>,
     limits: Limits,
     /// The text in hand. What is before `start` was scanned.
     pub text: Vec<u8>,
@@ -31,7 +39,7 @@ pub(super) struct Scanner {
     /// Line at `pos`.
     pub line: u64,
     state: State,
-    quoted: bool,
+    special: bool,
     stray: Option<Stray>,
     shed: Option<Shed>,
     /// Bytes of the scanned text that were shed.
@@ -50,6 +58,8 @@ enum State {
     Quoted { opened: u64, line: u64 },
     /// After a stray quote: the rest of the line is not understood.
     Stray,
+    /// In a line that is no record.
+    Comment,
 }
 
 /// A quote where none may be.
@@ -76,7 +86,8 @@ pub(super) struct Cut {
     pub start: usize,
     pub length: usize,
     pub line: u64,
-    pub quoted: bool,
+    /// Is there a quote or an escape in it?
+    pub special: bool,
     pub stray: Option<Stray>,
     pub overlong: bool,
     /// Its whole length.
@@ -86,6 +97,7 @@ pub(super) struct Cut {
 pub(super) enum Step {
     Record(Cut),
     Blank { start: usize, line: u64 },
+    Comment,
     More,
     Done,
 }
@@ -97,6 +109,8 @@ impl Scanner {
         limits.cell = limits.cell.min(LIMIT_MAX);
         Scanner {
             delimiter: b',',
+            quote: b'"',
+            rich: None,
             limits,
             text: Vec::new(),
             base: 0,
@@ -106,7 +120,7 @@ impl Scanner {
             pos: 0,
             line: 1,
             state: State::Open,
-            quoted: false,
+            special: false,
             stray: None,
             shed: None,
             lost: 0,
@@ -120,17 +134,34 @@ impl Scanner {
         &self.limits
     }
 
+    /// Takes what follows as written in this form. Only between records.
+    pub fn set_form(&mut self, form: &Form) {
+        self.delimiter = form.first();
+        self.quote = form.quote_byte();
+        self.rich = (!form.is_plain()).then(|| Box::new(Rich::new(form)));
+    }
+
+    /// Takes what follows as lines in which nothing means anything. Only between records.
+    pub fn set_lines(&mut self) {
+        (self.delimiter, self.quote, self.rich) = (b'\n', b'\n', None);
+    }
+
     /// Goes on to the end of the next record or blank line.
     pub fn step(&mut self) -> Result<Step, FileFault> {
+        if self.rich.is_some() { self.step_rich() } else { self.step_plain() }
+    }
+
+    fn step_plain(&mut self) -> Result<Step, FileFault> {
+        let quote = self.quote;
         loop {
             match self.state {
                 State::Open => {
-                    let Some(found) = memchr3(b'"', b'\n', b'\r', &self.text[self.pos..]) else { return self.starve() };
+                    let Some(found) = memchr3(quote, b'\n', b'\r', &self.text[self.pos..]) else { return self.starve() };
                     self.pos += found;
-                    if self.text[self.pos] != b'"' {
+                    if matches!(self.text[self.pos], b'\n' | b'\r') {
                         return self.end_record();
                     }
-                    self.quoted = true;
+                    self.special = true;
                     if self.at_cell_start() {
                         self.state = State::Quoted { opened: self.reached(), line: self.line };
                     } else {
@@ -139,7 +170,7 @@ impl Scanner {
                     self.pos += 1;
                 }
                 State::Quoted { opened, line } => {
-                    let found = memchr3(b'"', b'\n', b'\r', &self.text[self.pos..]);
+                    let found = memchr3(quote, b'\n', b'\r', &self.text[self.pos..]);
                     self.pos = found.map_or(self.text.len(), |found| self.pos + found);
                     if self.reached() - opened - 1 > self.limits.cell as u64 {
                         return Err(self.cell_too_long(opened, line));
@@ -147,14 +178,14 @@ impl Scanner {
                     if found.is_none() {
                         return self.starve();
                     }
-                    if self.text[self.pos] != b'"' {
+                    if self.text[self.pos] != quote {
                         let Some(length) = self.line_end() else { return self.starve() };
                         self.line += 1;
                         self.pos += length;
                         continue;
                     }
                     match self.text.get(self.pos + 1) {
-                        Some(b'"') => {
+                        Some(&next) if next == quote => {
                             self.pos += 2;
                             continue;
                         }
@@ -165,7 +196,7 @@ impl Scanner {
                     }
                     self.pos += 1;
                 }
-                State::Stray => {
+                State::Stray | State::Comment => {
                     let Some(found) = memchr2(b'\n', b'\r', &self.text[self.pos..]) else { return self.starve() };
                     self.pos += found;
                     return self.end_record();
@@ -225,7 +256,7 @@ impl Scanner {
         self.start = start;
         self.start_line = self.line;
         self.state = State::Open;
-        self.quoted = false;
+        self.special = false;
         self.stray = None;
         self.lost += self.shed.take().map_or(0, |shed| shed.bytes);
     }
@@ -241,7 +272,7 @@ impl Scanner {
             start: self.start,
             length,
             line: self.start_line,
-            quoted: self.quoted,
+            special: self.special,
             stray: self.stray,
             overlong,
             bytes: self.reached(),
@@ -284,7 +315,8 @@ impl Scanner {
 
     /// False when `pos` waits on a byte whose meaning depends on the next.
     fn state_reaches_end(&self) -> bool {
-        !matches!((self.state, self.text.get(self.pos)), (_, Some(b'\r')) | (State::Quoted { .. }, Some(b'"')))
+        !matches!((self.state, self.text.get(self.pos)), (_, Some(b'\r')))
+            && !(matches!(self.state, State::Quoted { .. }) && self.text.get(self.pos) == Some(&self.quote))
     }
 
     /// Drops what is not kept of an over-long record, so that a line of any length fits in memory.
@@ -326,6 +358,11 @@ impl Scanner {
         let (place, shed) = self.place(at);
         let offset = self.base + at as u64 + shed;
         FileFault::bad_byte(self.text.get(at).copied().unwrap_or_default(), place, offset)
+    }
+
+    /// Place of what follows the text in hand.
+    pub fn place_behind(&self) -> Place {
+        self.place(self.text.len()).0
     }
 
     /// Place of a byte of the text in hand, and how many bytes were shed before it.

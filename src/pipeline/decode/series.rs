@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault::{DecodeError, FileFault};
 use super::{Chunk, Dialect, Facts, Header, Reader};
-use crate::config::meant::{DialectChoice, Limits};
+use crate::config::meant::{DialectChoice, Escape, Limits};
 use crate::outcome::Code;
 
 /// What hands out records chunk by chunk.
@@ -142,9 +142,17 @@ impl<'p> Series<'p> {
         if self.total.is_none() && self.header.is_none() {
             self.dialect = reader.dialect().clone();
             self.header = reader.header().cloned();
-            // The same delimiter for all: one part may look otherwise by chance.
-            self.choice.delimiter = Some(self.dialect.delimiter);
+            // One form for all: a part may look otherwise by chance.
+            self.choice.delimiter = Some(self.dialect.form.delimiter.clone());
+            if let Some(sign) = self.dialect.form.escape {
+                self.choice.escape = Escape::By(sign);
+            }
             self.choice.header &= self.header_in_each;
+        } else if reader.dialect().form != self.dialect.form {
+            let message = "It is written otherwise than the first part: quotes in its cells stand behind a backslash.";
+            return Err(FileFault::new(Code::SourceError, message)
+                .suggest("Write dialect.escape = \"\\\\\" in the feed, so that all parts are read so.")
+                .into());
         } else if self.header_in_each
             && let (Some(first), Some(header)) = (&self.header, reader.header())
             && first.labels != header.labels
@@ -224,6 +232,8 @@ impl Facts {
         self.records += more.records;
         self.lines += more.lines;
         self.blank_lines += more.blank_lines;
+        self.passed_over += more.passed_over;
+        self.footer |= more.footer;
         self.repeated_headers += more.repeated_headers;
         self.bytes += more.bytes;
         self.compressed |= more.compressed;

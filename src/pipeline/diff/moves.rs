@@ -21,7 +21,7 @@ pub(super) fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, add
     match entry.verb {
         Verb::Expire | Verb::Void => moves.ended += 1,
         Verb::Upsert if baseline.is_none() => moves.perhaps_created += 1,
-        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {}
+        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => {}
     }
     let (mut zeroed, mut cleared, mut balance) = (false, false, false);
     for &(field, mark) in entry.wanted.iter().filter(|(field, _)| mask & (1 << field) != 0) {
@@ -82,6 +82,11 @@ impl Requests {
         });
         self.writes += u64::from(writes);
         self.finds += u64::from(finds);
+    }
+
+    /// Rows whose pass must be found.
+    pub(super) fn finds(&self) -> u64 {
+        self.finds
     }
 
     /// Finds go in lists.

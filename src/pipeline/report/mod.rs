@@ -98,13 +98,16 @@ pub fn build(
     for ending in ENDINGS {
         let _ = std::fs::remove_file(path(ending));
     }
+    let mut notes = Vec::new();
     if let Some(source) = rows {
         let errors = crate::spool::create_private(&path("errors.csv"))?;
         let problems = crate::spool::create_private(&path("problems.csv"))?;
-        rows::write(run, ledger, source, errors, problems)?;
+        notes = rows::write(run, ledger, source, errors, problems)?;
     }
     let mut report = crate::spool::create_private(&path("report.json"))?;
-    report.write_all(&serde_json::to_vec_pretty(&Report::of(run, names))?)?;
+    let mut told = Report::of(run, names);
+    told.warnings.extend(notes);
+    report.write_all(&serde_json::to_vec_pretty(&told)?)?;
     report.sync_all()?;
     sync_folder(spool.folder())?;
     let mut files = Vec::new();

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek as _, Write};
 
 use super::json::KEPT_BACK;
+use crate::dialect::{Cell, Charset, write_record};
 use crate::ledger::{Ledger, Row, Run};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::correction::{Correction, PART, RESERVED, protect};
-use crate::pipeline::decode::{Dialect, read_record, split_cells};
-use crate::schema::Columns;
+use crate::pipeline::decode::{Dialect, literal_cells, read_record, split_cells};
+use crate::schema::{Columns, Schema};
 
 /// What is needed to show rows again as they came.
 pub struct RowSource<'a> {
@@ -24,6 +25,7 @@ pub struct RowSource<'a> {
     pub correction: Option<&'a Correction>,
     pub mapping: &'a Mapping,
     pub columns: &'a Columns,
+    pub schema: &'a Schema,
     /// SHA-256 of the delivered file, in hex.
     pub file: &'a str,
     pub byte_order_mark: bool,
@@ -35,62 +37,164 @@ pub struct RowSource<'a> {
 const MASK: &str = "•••";
 const PROBLEM_COLUMNS: [&str; 9] = ["line", "record", "outcome", "column", "code", "constraint", "message", "cell", "suggestion"];
 
-/// Writes both files. Rows kept back on purpose are in neither: no person is to correct them.
-pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: File, problems: File) -> anyhow::Result<()> {
-    let mut errors = BufWriter::with_capacity(1 << 20, errors);
-    if source.byte_order_mark {
-        errors.write_all(b"\xef\xbb\xbf")?;
+/// Writes both files. Rows kept back on purpose are in neither: no person is to correct them. Gives what a person should know of them.
+///
+/// The rows are written in the input's own dialect and character set, so that whatever wrote the one reads the other. A letter that this
+/// set has not (it can only come from the schema's names) makes the whole file UTF-8 with a byte-order mark, by which it is known again.
+pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: File, problems: File) -> anyhow::Result<Vec<String>> {
+    let mut problems_out = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems.try_clone()?));
+    let charset = source.dialect.charset;
+    match write_in(run, ledger, source, charset, &errors, &mut problems_out) {
+        Err(Stopped::Letter(letter)) => {
+            drop(problems_out.into_inner());
+            for mut file in [&errors, &problems] {
+                file.set_len(0)?;
+                file.rewind()?;
+            }
+            let mut again = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems));
+            match write_in(run, ledger, source, Charset::UTF_8, &errors, &mut again) {
+                Ok(()) => finish(again)?,
+                Err(Stopped::Letter(_)) => anyhow::bail!("UTF-8 has every letter"),
+                Err(Stopped::Other(error)) => return Err(error),
+            }
+            Ok(vec![format!("the error report is UTF-8: {} has no `{letter}`", charset.name())])
+        }
+        Err(Stopped::Other(error)) => Err(error),
+        Ok(()) => finish(problems_out).map(|()| Vec::new()),
     }
-    let mut errors = writer(errors, source);
-    let mut problems = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems));
-    // Of a set, a line of the whole is nothing that an editor shows.
-    let part_column = (!run.parts().is_empty()).then_some(Cow::Borrowed(PART));
-    let ours = part_column.into_iter().chain(RESERVED.map(Cow::Borrowed));
-    errors.write_record(source.labels.iter().map(|label| protect(label)).chain(ours).map(Cow::into_owned))?;
-    let in_parts = (!run.parts().is_empty()).then_some("part");
-    problems.write_record(PROBLEM_COLUMNS.into_iter().chain(in_parts))?;
-    let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
-    ledger.rows(&run.id, &wanted, &mut |row| {
-        let codes = row.detail.codes();
-        if codes.iter().any(|code| KEPT_BACK.contains(code)) {
-            return Ok(());
-        }
-        let raw = read_record(source.text, row.offset, row.length)?;
-        let mut cells: Vec<Cow<'_, str>> = Vec::new();
-        split_cells(&raw, source.dialect, &mut cells);
-        let given = source.correction.map(|correction| correction.key(&cells));
-        if let Some(correction) = source.correction {
-            let _ = correction.take(&mut cells);
-        }
-        let place = Place { file: source.file, record: row.record, key: given.as_deref() };
-        // What was given stays as it is, whatever else is wrong with the row.
-        let key = given.clone().filter(|key| !key.is_empty()).or_else(|| {
-            let key = source.mapping.row_key(source.columns, &cells, &place).ok().flatten();
-            key.map(|key| key.to_string())
-        });
-        if row.outcome.is_some_and(Outcome::needs_person) {
-            errors.write_record(
-                error_line(run, &row, &cells, source.labels, &codes, key.unwrap_or_default()).iter().map(|cell| cell.as_bytes()),
-            )?;
-        }
-        let place = run.place_of_line(row.line);
-        let place = place.as_deref().map(protect);
-        problem_lines(&row, &cells, source, &mut |line| {
-            let cells = line.iter().map(String::as_str).chain(place.as_deref());
-            Ok(problems.write_record(cells)?)
-        })
-    })?;
-    finish(errors)?;
-    finish(problems)
 }
 
-fn writer<W: Write>(inner: W, source: &RowSource<'_>) -> csv::Writer<W> {
-    let terminator = match source.line_end {
-        "\r\n" => csv::Terminator::CRLF,
-        "\r" => csv::Terminator::Any(b'\r'),
-        _ => csv::Terminator::Any(b'\n'),
-    };
-    csv::WriterBuilder::new().delimiter(source.dialect.delimiter).terminator(terminator).flexible(true).from_writer(inner)
+/// Why a report was not written to its end.
+enum Stopped {
+    /// The character set has no such letter.
+    Letter(char),
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Stopped {
+    fn from(error: E) -> Stopped {
+        Stopped::Other(error.into())
+    }
+}
+
+fn write_in(
+    run: &Run,
+    ledger: &dyn Ledger,
+    source: &RowSource<'_>,
+    charset: Charset,
+    errors: &File,
+    problems: &mut csv::Writer<BufWriter<File>>,
+) -> Result<(), Stopped> {
+    let mut errors =
+        Lines { out: BufWriter::with_capacity(1 << 20, errors.try_clone()?), source, charset, line: String::new(), bytes: Vec::new() };
+    if source.byte_order_mark || charset != source.dialect.charset {
+        errors.mark()?;
+    }
+    // Of a set, a line of the whole is nothing that an editor shows.
+    let is_set = !run.parts().is_empty();
+    let ours = is_set.then_some(Cow::Borrowed(PART)).into_iter().chain(RESERVED.map(Cow::Borrowed));
+    let header = source.labels.iter().map(|label| protect(label)).chain(ours);
+    errors.write(&header.collect::<Vec<_>>(), &[])?;
+    problems.write_record(PROBLEM_COLUMNS.into_iter().chain(is_set.then_some("part")))?;
+    let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
+    let mut stopped = None;
+    let looked = ledger.rows(&run.id, &wanted, &mut |row| match one_row(run, &row, source, &mut errors, problems) {
+        Ok(()) => Ok(()),
+        Err(Stopped::Other(error)) => Err(error),
+        Err(letter) => {
+            stopped = Some(letter);
+            anyhow::bail!("a letter that the character set has not")
+        }
+    });
+    match stopped {
+        Some(letter) => return Err(letter),
+        None => looked?,
+    }
+    Ok(errors.finish()?)
+}
+
+fn one_row(
+    run: &Run,
+    row: &Row,
+    source: &RowSource<'_>,
+    errors: &mut Lines<'_>,
+    problems: &mut csv::Writer<BufWriter<File>>,
+) -> Result<(), Stopped> {
+    let codes = row.detail.codes();
+    if codes.iter().any(|code| KEPT_BACK.contains(code)) {
+        return Ok(());
+    }
+    let raw = read_record(source.text, row.offset, row.length)?;
+    let mut cells: Vec<Cow<'_, str>> = Vec::new();
+    split_cells(&raw, source.dialect, &mut cells);
+    let mut literal = Vec::new();
+    literal_cells(&raw, source.dialect, &mut literal);
+    let given = source.correction.map(|correction| correction.key(&cells));
+    if let Some(correction) = source.correction {
+        let _ = correction.take(&mut cells);
+        correction.take_indexes(&mut literal);
+    }
+    literal.retain(|&column| cells.get(column).is_some_and(|cell| source.is_word_for_nothing(column, cell)));
+    let place = Place { file: source.file, record: row.record, key: given.as_deref() };
+    // What was given stays as it is, whatever else is wrong with the row.
+    let key = given.clone().filter(|key| !key.is_empty()).or_else(|| {
+        let key = source.mapping.row_key(source.columns, &cells, &place).ok().flatten();
+        key.map(|key| key.to_string())
+    });
+    if row.outcome.is_some_and(Outcome::needs_person) {
+        let line = error_line(run, row, &cells, source.labels, &codes, key.unwrap_or_default(), errors.charset);
+        errors.write(&line, &literal)?;
+    }
+    let place = run.place_of_line(row.line);
+    let place = place.as_deref().map(protect);
+    Ok(problem_lines(row, &cells, source, &mut |line| {
+        let cells = line.iter().map(String::as_str).chain(place.as_deref());
+        Ok(problems.write_record(cells)?)
+    })?)
+}
+
+impl RowSource<'_> {
+    /// Would this cell, written without quotes, mean that there is no value?
+    fn is_word_for_nothing(&self, column: usize, cell: &str) -> bool {
+        let field = self.columns.field_of_column.get(column).copied().flatten();
+        field.is_some_and(|field| self.schema.fields()[field].tells_apart(cell))
+    }
+}
+
+/// The error report, in the input's own form.
+struct Lines<'a> {
+    out: BufWriter<File>,
+    source: &'a RowSource<'a>,
+    charset: Charset,
+    line: String,
+    bytes: Vec<u8>,
+}
+
+impl Lines<'_> {
+    fn mark(&mut self) -> Result<(), Stopped> {
+        self.line.push('\u{feff}');
+        self.flush()
+    }
+
+    /// `literal` are the cells that must not be taken for words that mean "no value".
+    fn write(&mut self, cells: &[Cow<'_, str>], literal: &[usize]) -> Result<(), Stopped> {
+        let cells = cells.iter().enumerate().map(|(index, cell)| Cell { text: cell, literal: literal.contains(&index) });
+        write_record(cells, &self.source.dialect.form, self.source.line_end, &mut self.line);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Stopped> {
+        self.bytes.clear();
+        self.charset.encode(&self.line, &mut self.bytes).map_err(Stopped::Letter)?;
+        self.line.clear();
+        self.out.write_all(&self.bytes)?;
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.out.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?.sync_all()?;
+        Ok(())
+    }
 }
 
 fn finish(writer: csv::Writer<BufWriter<File>>) -> anyhow::Result<()> {
@@ -100,7 +204,15 @@ fn finish(writer: csv::Writer<BufWriter<File>>) -> anyhow::Result<()> {
 }
 
 /// The row's own cells, then the reserved ones; cells beyond the header's come last, where they are still too many when dropped back.
-fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], labels: &[String], codes: &[Code], key: String) -> Vec<Cow<'c, str>> {
+fn error_line<'c>(
+    run: &Run,
+    row: &Row,
+    cells: &'c [Cow<'c, str>],
+    labels: &[String],
+    codes: &[Code],
+    key: String,
+    charset: Charset,
+) -> Vec<Cow<'c, str>> {
     let width = labels.len();
     let own = cells.iter().take(width).map(|cell| protect(cell));
     let missing = std::iter::repeat_n(Cow::Borrowed(""), width.saturating_sub(cells.len()));
@@ -112,13 +224,18 @@ fn error_line<'c>(run: &Run, row: &Row, cells: &'c [Cow<'c, str>], labels: &[Str
         row.record.to_string(),
         row.outcome.map(Outcome::as_str).unwrap_or_default().to_owned(),
         names,
-        protect(&messages(row, labels)).into_owned(),
+        told(&protect(&messages(row, labels)), charset),
         if retryable { "yes" } else { "no" }.to_owned(),
         key,
     ];
-    let part = run.place_of_line(row.line).map(|place| Cow::Owned(protect(&place).into_owned()));
     let extra = cells.iter().skip(width).map(|cell| protect(cell));
+    let part = run.place_of_line(row.line).map(|place| Cow::Owned(told(&protect(&place), charset)));
     own.chain(missing).chain(part).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()
+}
+
+/// Our own words, as far as the character set has their letters.
+fn told(words: &str, charset: Charset) -> String {
+    words.chars().map(|letter| if letter.is_ascii() || charset.has(letter) { letter } else { '?' }).collect()
 }
 
 /// Each problem once, behind the name of its column, with what to write instead.

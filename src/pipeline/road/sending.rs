@@ -75,6 +75,7 @@ impl Road {
             text: &hand.text,
             dialect: &hand.dialect,
             pool: &self.pool,
+            spool: &self.spool,
             today: (Utc::now().timestamp() / 86_400) as u16,
             seen_at: run.detail.seen_at,
             stop,

@@ -53,6 +53,7 @@ pub(super) fn read(json: &Json, index: usize, edition: Edition, missing: &Missin
         required: false,
         unique: false,
         in_primary_key: false,
+        quoted_empty: own.quoted_empty,
         missing,
         reader,
         checks: Checks::default(),
@@ -221,12 +222,16 @@ fn list(object: &Object, path: &str, findings: &mut Findings) -> Option<Reader> 
     Some(Reader::List { delimiter, item: Box::new(item) })
 }
 
+/// Names of the field's properties under `x-passferry`.
+const OWN: [&str; 5] = ["personal", "empty", "identifier", "quotedEmpty", "aliases"];
+
 /// The field's properties under `x-passferry`.
 #[derive(Default)]
 struct Own {
     personal: bool,
     empty: Empty,
     identifier: bool,
+    quoted_empty: bool,
     aliases: Vec<String>,
 }
 
@@ -241,8 +246,8 @@ fn own(object: &Object, path: &str, findings: &mut Findings) -> Own {
             return Own::default();
         }
     };
-    for name in properties.keys().filter(|name| !matches!(name.as_str(), "personal" | "empty" | "identifier" | "aliases")) {
-        findings.field(format!("{path}.{name}"), "is unknown; a field has personal, empty, identifier and aliases here");
+    for name in properties.keys().filter(|name| !OWN.contains(&name.as_str())) {
+        findings.field(format!("{path}.{name}"), format!("is unknown; a field has {} here", OWN.join(", ")));
     }
     let empty = match properties.get("empty").map(|json| json.as_str().unwrap_or_default()) {
         None | Some("keep") => Empty::Keep,
@@ -251,6 +256,14 @@ fn own(object: &Object, path: &str, findings: &mut Findings) -> Own {
         Some(_) => {
             findings.field(format!("{path}.empty"), "must be keep, clear or reject");
             Empty::Keep
+        }
+    };
+    let quoted_empty = match properties.get("quotedEmpty").map(|json| json.as_str().unwrap_or_default()) {
+        None | Some("missing") => false,
+        Some("text") => true,
+        Some(_) => {
+            findings.field(format!("{path}.quotedEmpty"), "must be missing or text");
+            false
         }
     };
     let aliases = properties.get("aliases").map_or(Some(Vec::new()), |json| {
@@ -263,6 +276,7 @@ fn own(object: &Object, path: &str, findings: &mut Findings) -> Own {
         personal: findings.flag(properties, "personal", &path).unwrap_or(false),
         empty,
         identifier: findings.flag(properties, "identifier", &path).unwrap_or(false),
+        quoted_empty,
         aliases: aliases.unwrap_or_default(),
     }
 }

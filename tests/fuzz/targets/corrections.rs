@@ -110,7 +110,7 @@ fn our_report(labels: &[String], records: &[Vec<String>]) {
 fn read_back(report: &[u8], folder: &Path, labels: &[String], records: &[Vec<String>]) {
     let path = folder.join("report");
     fs::write(&path, report).expect("the folder takes it");
-    let choice = DialectChoice { delimiter: Some(b','), ..DialectChoice::default() };
+    let choice = DialectChoice { delimiter: Some(",".to_owned()), ..DialectChoice::default() };
     let mut reader = match Reader::open(&path, &folder.join("text"), &choice, &Limits::default()) {
         Ok(reader) => reader,
         // What a header cannot hold, the input's header could not either.

@@ -120,7 +120,7 @@ fn read(schema: &Schema, columns: &Columns, records: &[Vec<Cow<'_, str>>], descr
     let mut before: Vec<(String, Vec<Problem>)> = Vec::new();
     for cells in records {
         let (mut values, mut problems) = (Vec::new(), Vec::new());
-        schema.read(columns, cells, &mut values, &mut problems);
+        schema.read(columns, cells, &[], &mut values, &mut problems);
         assert_eq!(values.len(), schema.fields().len(), "a value for each field");
         let widest = cells.len().max(columns.field_of_column.len());
         assert!(problems.iter().all(|problem| problem.column.is_none_or(|column| (column as usize) < widest)), "{problems:?}");
@@ -145,7 +145,7 @@ fn read(schema: &Schema, columns: &Columns, records: &[Vec<Cow<'_, str>>], descr
     let (mut values, mut problems) = (Vec::new(), Vec::new());
     for (cells, (shown, found)) in records.iter().zip(&before).rev() {
         problems.clear();
-        schema.read(columns, cells, &mut values, &mut problems);
+        schema.read(columns, cells, &[], &mut values, &mut problems);
         assert_eq!((&format!("{values:?}"), &problems), (shown, found), "a neighbour changed what a record means");
     }
 }

@@ -78,7 +78,7 @@ pub fn target(data: &[u8]) {
 /// What the pass would be given, or why nothing.
 fn fill(mapping: &Mapping, schema: &Schema, columns: &Columns, cells: &[Cow<'_, str>]) -> String {
     let (mut values, mut problems) = (Vec::new(), Vec::new());
-    schema.read(columns, cells, &mut values, &mut problems);
+    schema.read(columns, cells, &[], &mut values, &mut problems);
     if !problems.is_empty() {
         return "faulty".to_owned();
     }

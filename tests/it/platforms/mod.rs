@@ -4,7 +4,16 @@
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
 mod airship;
+mod apple;
+mod apple_phones;
+mod apple_push;
+mod contract;
 mod google;
 mod http;
+mod issuer;
+mod passkit_coupons;
+mod passkit_index;
+mod passkit_tickets;
+mod phone;
 mod samples;
 mod thewalletcrew;

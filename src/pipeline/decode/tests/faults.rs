@@ -97,7 +97,7 @@ fn a_line_of_any_length_fits_in_memory() {
 fn bad_bytes_are_found_with_their_place() {
     let read = read(b"id,t\n1,\"a\r\nb\"\n2,\xC3\xA9\xE9t\xC3\xA9\n");
     assert_eq!(read.rows.len(), 1, "records before it are whole");
-    insta::assert_snapshot!(read.fault(), @"encoding-error: line 4, character 4: Byte 0xE9 at offset 18 is not UTF-8. Export the file as UTF-8.");
+    insta::assert_snapshot!(read.fault(), @r#"encoding-error: line 4, character 4: Byte 0xE9 at offset 18 is not UTF-8. Export the file as UTF-8. 0xE9 is `é` in windows-1252, which Excel's "CSV" and older tools write: if all letters come out right with it, set dialect.encoding = "windows-1252"."#);
     assert_eq!(self::read(b"id,t\n1,a\xC3").end.unwrap_err().offset, Some(8), "cut off in a character");
 }
 
@@ -106,14 +106,13 @@ fn bad_byte_after_a_shed_line_has_its_place_too() {
     let mut text = b"id,t\n".to_vec();
     text.extend("é".repeat(1 << 20).bytes());
     text.extend(b"\xFF\n");
-    insta::assert_snapshot!(read(text).fault(), @"encoding-error: line 2, character 1048577: Byte 0xFF at offset 2097157 is not UTF-8. Export the file as UTF-8.");
+    insta::assert_snapshot!(read(text).fault(), @r#"encoding-error: line 2, character 1048577: Byte 0xFF at offset 2097157 is not UTF-8. Export the file as UTF-8. 0xFF is `ÿ` in windows-1252, which Excel's "CSV" and older tools write: if all letters come out right with it, set dialect.encoding = "windows-1252"."#);
 }
 
 #[test]
 fn what_is_not_text_is_refused() {
     let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let faults = [
-        read([&b"\xFF\xFE"[..], &wide("id,t\n")].concat()).fault(),
         read(wide("id,name\n1,Ann and Bob\n")).fault(),
         read(b"PK\x03\x04rest").fault(),
         read(b"").fault(),
@@ -123,17 +122,16 @@ fn what_is_not_text_is_refused() {
         read("id,\"x\"y\n1,2\n").fault(),
         read("\"id,n\n1,2\n").fault(),
     ];
-    insta::assert_snapshot!(faults.join("\n"), @"
-    encoding-error: line 1, character 1: The file is UTF-16: it starts with that byte-order mark. Export the file as UTF-8.
-    not-text: 22 of the first 44 bytes are NUL: this is not UTF-8 text. It may be UTF-16, or a spreadsheet. Export it as UTF-8 text.
-    not-text: The file is a ZIP archive or a spreadsheet, not text. Export it as CSV, plain or compressed with gzip.
+    insta::assert_snapshot!(faults.join("\n"), @r#"
+    not-text: 22 of the first 44 bytes are NUL: this is not UTF-8 text. It looks like UTF-16 (little-endian) without a byte-order mark, as tracking extracts of Marketing Cloud are: set dialect.encoding = "utf-16le", or export as UTF-8.
+    compression-error: The zip file is cut short or damaged: invalid Zip archive: Could not find EOCD. Deliver the file again; a zip whose upload was not finished has no directory at its end.
     source-error: The file is empty. Deliver it again; an export with no rows still needs its header line.
     source-error: The file holds only blank lines. Deliver it again; an export with no rows still needs its header line.
     source-error: The file holds only blank lines. Deliver it again; an export with no rows still needs its header line.
     nul-byte: line 1: In the header, label 2: The cell holds a NUL byte.
     stray-quote: line 1: In the header, label 2: Text follows the closing quote of the cell. Quote the whole cell and double the quotes in it.
     unterminated-quote: line 1, character 1: The quote that opens on line 1 is never closed. Close it, or double the quotes that belong to the text.
-    ");
+    "#);
 }
 
 #[test]
@@ -151,14 +149,12 @@ fn damaged_gzip_rejects_the_file() {
     let faults = [
         read(&whole[..whole.len() - 9]).fault(),
         read(&flipped).fault(),
-        read(gzip(&gzip(b"id,n\n"))).fault(),
         read(gzip(b"")).fault(),
         read([&whole[..], b"junk"].concat()).fault(),
     ];
     insta::assert_snapshot!(faults.join("\n"), @"
     compression-error: The gzip file is cut short after about 48345 bytes of text. Deliver the file again.
     compression-error: The gzip file is damaged after about 48345 bytes of text (corrupt gzip stream does not have a matching checksum). Deliver the file again.
-    compression-error: The file is compressed twice: there is another gzip file in it. Compress it once.
     source-error: The file is empty. Deliver it again; an export with no rows still needs its header line.
     compression-error: The gzip file is cut short after about 48345 bytes of text. Deliver the file again.
     ");
@@ -193,6 +189,6 @@ fn missing_file_and_impossible_delimiter_are_not_faults_of_the_file() {
     let open = |choice: &DialectChoice| Reader::open(&spool, &folder.path().join("text"), choice, &Limits::default());
     assert!(matches!(open(&DialectChoice::default()), Err(DecodeError::Io(_))));
     fs::write(&spool, "a").unwrap();
-    assert!(matches!(open(&DialectChoice { delimiter: Some(b'"'), ..DialectChoice::default() }), Err(DecodeError::Io(_))));
-    assert!(matches!(open(&DialectChoice { delimiter: Some(0xE9), ..DialectChoice::default() }), Err(DecodeError::Io(_))));
+    assert!(matches!(open(&DialectChoice { delimiter: Some("\"".to_owned()), ..DialectChoice::default() }), Err(DecodeError::Io(_))));
+    assert!(matches!(open(&DialectChoice { delimiter: Some("\n".to_owned()), ..DialectChoice::default() }), Err(DecodeError::Io(_))));
 }

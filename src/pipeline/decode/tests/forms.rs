@@ -109,12 +109,12 @@ fn quoted_cells_are_told_apart() {
     let mut reader = Reader::open(&spool, &folder.path().join("text"), &DialectChoice::default(), &Limits::default()).unwrap();
     let chunk = reader.next_chunk().unwrap().unwrap();
     let record = chunk.record(0);
-    assert_eq!([0, 1, 2, 3].map(|index| record.was_quoted(index)), [true, false, true, false]);
+    assert_eq!([0, 1, 2, 3].map(|index| record.was_literal(index)), [true, false, true, false]);
 }
 
 #[test]
 fn cells_borrow_unless_a_quote_is_doubled() {
-    let dialect = Dialect { delimiter: b',', header: false, evidence: String::new(), pinned: true };
+    let dialect = Dialect { header: false, ..Dialect::default() };
     let mut cells = vec![Cow::Borrowed("left over")];
     split_cells("a,\"b\",\"c\"\"\",", &dialect, &mut cells);
     assert_eq!(cells, ["a", "b", "c\"", ""]);
@@ -135,7 +135,7 @@ fn gzip_is_known_by_its_magic_and_its_text_is_kept() {
 fn detected_delimiters_say_why() {
     let evidence = |text: &str| {
         let dialect = read(text).dialect.unwrap();
-        (dialect.delimiter, dialect.evidence)
+        (dialect.form.delimiter, dialect.evidence)
     };
     insta::assert_debug_snapshot!(
         [
@@ -150,31 +150,31 @@ fn detected_delimiters_say_why() {
         @r#"
     [
         (
-            59,
+            ";",
             "`;` once in each of the first 3 records",
         ),
         (
-            9,
+            "\t",
             "tab twice in each of the first 2 records",
         ),
         (
-            124,
+            "|",
             "`|` once in 2 of the first 3 records",
         ),
         (
-            44,
+            ",",
             "`,` once in each of the first 4 records; `|` once in 1 of the first 4 records",
         ),
         (
-            44,
+            ",",
             "`,` once in each of the first 2 records",
         ),
         (
-            44,
+            ",",
             "no `,`, `;`, tab or `|` in the first record: one column",
         ),
         (
-            59,
+            ";",
             "`;` once in the only record",
         ),
     ]
@@ -191,5 +191,5 @@ fn only_the_first_hundred_records_are_looked_at() {
 #[test]
 fn pinned_delimiter_is_taken() {
     let dialect = Setup::pinned(b'|').read(b"a,b|c\n1,2|3\n").dialect.unwrap();
-    assert_eq!(dialect, Dialect { delimiter: b'|', header: true, evidence: "named by the feed".into(), pinned: true });
+    assert_eq!((dialect.form.delimiter.as_str(), dialect.evidence.as_str(), dialect.pinned), ("|", "named by the feed", true));
 }

@@ -1,5 +1,7 @@
 //! Files in, records and faults out.
 
+mod containers;
+mod dialects;
 mod faults;
 mod forms;
 mod properties;
@@ -14,7 +16,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::config::meant::{DialectChoice, Limits};
+use crate::config::meant::{DialectChoice, Escape, Limits};
 use crate::outcome::{Code, Problem};
 
 /// Everything a reader says of a file.
@@ -45,7 +47,10 @@ struct Setup {
 
 impl Setup {
     fn pinned(delimiter: u8) -> Setup {
-        Setup { choice: DialectChoice { delimiter: Some(delimiter), ..DialectChoice::default() }, ..Setup::default() }
+        Setup {
+            choice: DialectChoice { delimiter: Some(char::from(delimiter).to_string()), ..DialectChoice::default() },
+            ..Setup::default()
+        }
     }
 
     fn headless() -> Setup {

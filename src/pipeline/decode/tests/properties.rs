@@ -29,7 +29,8 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
 fn setups() -> impl Strategy<Value = Setup> {
     (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(pinned, header, strict, small, section)| {
         let section = section.then(SectionChoice::default);
-        let choice = DialectChoice { delimiter: pinned.then_some(b','), header, blank_lines_strict: strict, section };
+        let delimiter = pinned.then(|| ",".to_owned());
+        let choice = DialectChoice { delimiter, header, blank_lines_strict: strict, section, ..DialectChoice::default() };
         let mut setup = Setup { choice, ..Setup::default() };
         if small {
             setup.limits = Limits { record: 24, cell: 9, cells: 4, ..Limits::default() };
@@ -129,7 +130,7 @@ proptest! {
         }
         let text = writer.into_inner().unwrap();
         let mut setup = Setup::headless();
-        setup.choice.delimiter = Some(delimiter);
+        setup.choice.delimiter = Some(char::from(delimiter).to_string());
         let read = setup.read(&text);
         prop_assert!(read.rows.iter().all(|row| row.faults.is_empty()));
         let mut peer = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).from_reader(&text[..]);

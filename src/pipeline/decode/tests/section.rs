@@ -27,7 +27,7 @@ fn the_section_names_columns_and_delimiter_and_lines_are_counted_as_an_editor_do
             [(5, vec!["6f1c".into(), "250".into(), "go|ld".into()]), (6, vec!["7a2d".into(), "1,5".into(), String::new()])]
         );
         let dialect = read.dialect.as_ref().unwrap();
-        assert_eq!((dialect.delimiter, dialect.pinned, dialect.header), (b'|', true, true));
+        assert_eq!((dialect.form.delimiter.as_str(), dialect.pinned, dialect.header), ("|", true, true));
         assert_eq!((read.facts().records, read.facts().lines), (2, 6));
     }
 }
@@ -90,7 +90,7 @@ fn a_file_for_another_campaign_is_refused_and_one_that_nobody_can_judge_is_noted
 #[test]
 fn a_feed_and_a_file_that_name_different_delimiters_are_not_guessed_between() {
     let mut setup = setup(&[]);
-    setup.choice.delimiter = Some(b';');
+    setup.choice.delimiter = Some(";".to_owned());
     assert!(setup.read(b"Delimiter: |\n\nuuid|a\n").end.unwrap_err().message.contains("another delimiter"));
     assert!(setup.read(b"Fields: uuid,a\n\n1;2\n").end.is_ok());
 }

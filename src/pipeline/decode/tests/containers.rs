@@ -1,0 +1,143 @@
+//! Files in containers.
+
+use std::io::Cursor;
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+
+const TEXT: &[u8] = b"id,n\n1,a\n2,b\n";
+
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in members {
+        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn snappy(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.into_inner().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+fn all(bytes: &[u8]) -> [(&'static str, Vec<u8>); 5] {
+    [("gzip", gzip(bytes)), ("bzip2", bzip2(bytes)), ("zstd", zstd(bytes)), ("snappy", snappy(bytes)), ("zip", zip(&[("x.csv", bytes)]))]
+}
+
+#[test]
+fn every_container_is_known_by_its_content() {
+    for (name, bytes) in all(TEXT) {
+        let read = read(&bytes);
+        assert_eq!(read.cells(), [["1", "a"], ["2", "b"]], "{name}");
+        assert!(read.facts().compressed && read.facts().bytes == TEXT.len() as u64);
+        assert!(read.dialect.unwrap().containers[0].starts_with(name));
+    }
+}
+
+#[test]
+fn members_follow_each_other_and_layers_come_off() {
+    let two = |pack: fn(&[u8]) -> Vec<u8>| [pack(b"id,n\n1,a\n"), pack(b"2,b\n")].concat();
+    for bytes in [two(gzip), two(bzip2), two(zstd), two(snappy)] {
+        assert_eq!(read(bytes).cells(), [["1", "a"], ["2", "b"]]);
+    }
+    let skippable = [&b"\x53\x2A\x4D\x18\x03\0\0\0abc"[..], &zstd(TEXT)].concat();
+    assert_eq!(read(skippable).facts().records, 2);
+    let layers = gzip(&zip(&[("a/x.csv.bz2", &bzip2(TEXT))]));
+    assert_eq!(read(layers).dialect.unwrap().containers, ["gzip", "zip (a/x.csv.bz2)", "bzip2"]);
+    let deep = (0..5).fold(TEXT.to_vec(), |bytes, _| gzip(&bytes));
+    insta::assert_snapshot!(read(deep).fault(), @"compression-error: The file is packed more than 4 times over. Pack it once.");
+}
+
+#[test]
+fn a_zip_gives_its_one_file_or_the_named_one() {
+    let mac = zip(&[("x.csv", TEXT), ("__MACOSX/._x.csv", b"junk"), (".DS_Store", b"junk")]);
+    assert_eq!(read(mac).facts().records, 2);
+    let several = zip(&[("points_1.csv", TEXT), ("tiers.csv", b"id\n1\n")]);
+    let named = |member: &str| {
+        let choice = DialectChoice { member: Some(member.to_owned()), ..DialectChoice::default() };
+        Setup { choice, ..Setup::default() }.read(&several)
+    };
+    assert_eq!(named("points_*.csv").facts().records, 2);
+    let faults = [read(&several).fault(), named("x*").fault(), named("*.csv").fault(), read(zip(&[])).fault()];
+    insta::assert_snapshot!(faults.join("\n"), @r#"
+    compression-error: The archive holds 2 files: `points_1.csv`, `tiers.csv`. Say which is meant by dialect.member = "NAME", a glob over names in the archive.
+    compression-error: The archive holds no file `x*`, but `points_1.csv`, `tiers.csv`. Correct dialect.member; it is a glob over names in the archive.
+    compression-error: The archive holds 2 files: `points_1.csv`, `tiers.csv`. Say which is meant by dialect.member = "NAME", a glob over names in the archive.
+    compression-error: The archive holds no file. Deliver it again.
+    "#);
+}
+
+#[test]
+fn a_container_cut_short_anywhere_fails() {
+    let text: Vec<u8> =
+        [&b"id,n\n"[..], &(0..2000_u32).flat_map(|n| format!("{n},{}\n", n.wrapping_mul(2_654_435_761)).into_bytes()).collect::<Vec<u8>>()]
+            .concat();
+    for (name, bytes) in all(&text) {
+        for left in [bytes.len() - 1, bytes.len() / 2, 30] {
+            let read = read(&bytes[..left]);
+            assert_eq!(read.code(), Code::CompressionError, "{name} cut to {left}: {}", read.fault());
+        }
+    }
+}
+
+#[test]
+fn a_container_with_a_wrong_byte_fails() {
+    for (name, bytes) in all(TEXT) {
+        if name == "zstd" {
+            continue;
+        }
+        let mut broken = bytes.clone();
+        let at = if name == "zip" { 40 } else { bytes.len() - 6 };
+        broken[at] ^= 0x55;
+        assert!(read(&broken).end.is_err(), "{name}");
+    }
+}
+
+#[test]
+fn bombs_are_refused_in_every_container() {
+    let zeros = [b"id\n".to_vec(), vec![b'a'; 1 << 20]].concat();
+    let setup = Setup { limits: Limits { expansion: 10, record: 64 << 20, ..Limits::default() }, ..Setup::default() };
+    for (name, bytes) in all(&zeros) {
+        // Members that follow each other: a bomb that is quick to make.
+        let bytes = if name == "zip" { zip(&[("x.csv", &zeros.repeat(11))]) } else { bytes.repeat(11) };
+        let read = setup.read(&bytes);
+        assert_eq!(read.code(), Code::CompressionError, "{name}");
+        assert!(read.fault().contains("expands to more than 10 bytes"), "{name}: {}", read.fault());
+    }
+    let zeros = zeros.repeat(11);
+    let nested = gzip(&gzip(&zeros));
+    assert_eq!(setup.read(&nested).code(), Code::CompressionError);
+    let small = Setup { limits: Limits { file: 1000, ..Limits::default() }, ..Setup::default() };
+    assert!(small.read(&gzip(&zeros)).fault().contains("decompresses to more than 1000 bytes"));
+}
+
+#[test]
+fn what_is_known_and_not_read_says_what_it_is() {
+    let faults: Vec<String> = [
+        &b"\x04\x22\x4D\x18aaaa"[..],
+        b"\xFD7zXZ\0aaaa",
+        b"7z\xBC\xAF\x27\x1Caaaa",
+        b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1aaaa",
+        b"PAR1aaaa",
+        b"Obj\x01aaaa",
+        b"%PDF-1.7\n",
+    ]
+    .iter()
+    .map(|bytes| read(bytes).fault())
+    .collect();
+    insta::assert_snapshot!(faults.join("\n"));
+}
