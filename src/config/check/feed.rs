@@ -256,15 +256,12 @@ impl Check<'_> {
         let quiet = self.span(&key.child("quiet"), feed.quiet.as_ref(), Duration::from_secs(30), Duration::from_millis(10));
         let Some(marker) = &feed.marker else { return Some(Complete::Quiet(quiet)) };
         let here = key.child("marker");
-        self.beside(&here, marker, "{}.done", "_SUCCESS")?;
-        if feed.set.is_some() {
-            // It is the set's; a correction is complete when it is quiet.
-            return Some(Complete::Quiet(quiet));
-        }
-        if feed.quiet.is_some() {
+        if feed.quiet.is_some() && feed.set.is_none() {
             self.fault(&here, "stands beside quiet; keep one of them".into());
         }
-        Some(Complete::Marker(marker.clone()))
+        self.beside(&here, marker, "{}.done", "_SUCCESS")?;
+        // The marker of a set is its own; a correction is complete when it is quiet.
+        Some(if feed.set.is_some() { Complete::Quiet(quiet) } else { Complete::Marker(marker.clone()) })
     }
 
     fn after(&mut self, key: &Key, feed: &written::Feed) -> Option<After> {
