@@ -116,7 +116,11 @@ impl Desk {
             Ok(ended(End::Created, Some(serial), ""))
         } else {
             // Found by none of its names a moment ago: a pass that was brought in has this number and another identifier.
-            Ok(ended(End::Refused, Some(serial), "another pass has this serial number; write serials = \"random\" for passes that are issued"))
+            Ok(ended(
+                End::Refused,
+                Some(serial),
+                "another pass has this serial number; write serials = \"random\" for passes that are issued",
+            ))
         }
     }
 

@@ -189,12 +189,7 @@ async fn push(account: Arc<AppleWallet>, signers: Arc<Current>, store: Store, mu
 }
 
 /// One round. What keeps it from being sent at all breaks it off as well.
-async fn round(
-    account: &Arc<AppleWallet>,
-    signers: &Current,
-    store: &Store,
-    pusher: &mut Option<(Arc<Signer>, Arc<Pusher>)>,
-) -> Round {
+async fn round(account: &Arc<AppleWallet>, signers: &Current, store: &Store, pusher: &mut Option<(Arc<Signer>, Arc<Pusher>)>) -> Round {
     let broken_off = |reason: String| Round { broken_off: Some((reason, account.push.every)), ..Round::default() };
     if store.read(|work| work.pushes_owed()).is_ok_and(|owed| owed == 0) {
         return Round::default();

@@ -6,9 +6,14 @@
 //!
 //! Nothing here knows files or rows.
 
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "named by its path, a method of a transaction is one of a certain lifetime, and any is wanted"
+)]
+
 pub mod desk;
-pub mod import;
 pub mod host;
+pub mod import;
 pub mod package;
 pub mod pass;
 pub mod probe;

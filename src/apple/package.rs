@@ -61,13 +61,15 @@ pub fn read_template(folder: &Path) -> Result<Files, String> {
 
 fn stray(path: &Path) -> String {
     let known = IMAGES.map(|name| format!("{name}.png")).join(", ");
-    format!("{} has no place in a pass; take it out of the template (known are {known}, each with @2x and @3x, and xx.lproj with {STRINGS} and images)", path.display())
+    format!(
+        "{} has no place in a pass; take it out of the template (known are {known}, each with @2x and @3x, and xx.lproj with {STRINGS} and images)",
+        path.display()
+    )
 }
 
 fn is_image(name: &str) -> bool {
-    name.strip_suffix(".png").is_some_and(|stem| {
-        IMAGES.iter().any(|image| stem.strip_prefix(image).is_some_and(|scale| SCALES.contains(&scale)))
-    })
+    name.strip_suffix(".png")
+        .is_some_and(|stem| IMAGES.iter().any(|image| stem.strip_prefix(image).is_some_and(|scale| SCALES.contains(&scale))))
 }
 
 fn is_language(name: &str) -> bool {
@@ -183,7 +185,9 @@ mod tests {
         let files = template(&["pass.json", "icon.png", "icon@2x.png", "fr.lproj/pass.strings", "fr.lproj/logo@3x.png"]).unwrap();
         let names: Vec<&str> = files.keys().map(String::as_str).collect();
         assert_eq!(names, ["fr.lproj/logo@3x.png", "fr.lproj/pass.strings", "icon.png", "icon@2x.png"]);
-        for stray in [".DS_Store", "__MACOSX/icon.png", "notes.txt", "icon@4x.png", "fr.lproj/.DS_Store", "fr.lproj/deep/x.png", "manifest.json"] {
+        for stray in
+            [".DS_Store", "__MACOSX/icon.png", "notes.txt", "icon@4x.png", "fr.lproj/.DS_Store", "fr.lproj/deep/x.png", "manifest.json"]
+        {
             let fault = template(&["pass.json", "icon.png", stray]).unwrap_err();
             assert!(fault.contains("has no place in a pass"), "{stray}: {fault}");
         }

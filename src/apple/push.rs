@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::sign::Signer;
 use super::store::{Owed, Result as StoreResult, Store, Work, now_ms};
 use crate::config::meant::apple::{AppleWallet, PushProof};
-use crate::platform::{base64url, for_log};
+use crate::platform::base64url;
 
 /// A token is used so long; the most is an hour, and a new one more often than every 20 minutes is refused (contract 7).
 const BEARER_MS: i64 = 55 * 60 * 1000;
@@ -38,7 +38,9 @@ const DOUBLINGS: u32 = 3;
 pub enum Answered {
     Done,
     /// Nobody is behind the token since this time (milliseconds since 1970).
-    Gone { until: i64 },
+    Gone {
+        until: i64,
+    },
     /// It never was a token of this kind of pass.
     Never,
     /// This one may be taken later.
@@ -146,7 +148,8 @@ impl Pusher {
         if let Some(token) = store.read(fresh).map_err(|error| error.to_string())? {
             return Ok(Some(token));
         }
-        let made = key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now())).map_err(|error| format!("the push key: {error}"))?;
+        let made =
+            key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now())).map_err(|error| format!("the push key: {error}"))?;
         let made = made.map_err(|words| format!("the push key ({}): {words}", key.place))?;
         // Another may have made one meanwhile: theirs is used.
         let kept = store.write(|work| match fresh(work)? {
@@ -168,7 +171,8 @@ impl Pusher {
             }
             let answers = self.send_all(owed).await;
             let registered_until = now_ms();
-            store.write(|work| answers.iter().try_for_each(|(owed, answer)| self.note(work, owed, answer, registered_until, &mut round)))?;
+            store
+                .write(|work| answers.iter().try_for_each(|(owed, answer)| self.note(work, owed, answer, registered_until, &mut round)))?;
             if round.halted.is_some() || round.broken_off.is_some() {
                 return Ok(round);
             }
@@ -242,7 +246,7 @@ impl Pusher {
 /// What Apple's answers mean (contract 7).
 fn judge(status: u16, answer: &Json) -> Answered {
     let reason = reason(answer);
-    let words = format!("{status} {}", for_log(&reason));
+    let words = format!("{status} {reason}");
     match (status, reason.as_str()) {
         (200, _) => Answered::Done,
         (410, _) => Answered::Gone { until: answer.get("timestamp").and_then(Json::as_i64).unwrap_or(i64::MAX) },
@@ -303,16 +307,26 @@ impl Told {
     pub fn tell(&mut self, account: &AppleWallet, round: &Round) {
         let platform = &account.name;
         if round.pushed > 0 || round.removed > 0 {
-            tracing::info!(platform, pushed = round.pushed, registrations_removed = round.removed, "phones were told that something changed");
+            tracing::info!(
+                platform,
+                pushed = round.pushed,
+                registrations_removed = round.removed,
+                "phones were told that something changed"
+            );
         }
         if let Some(reason) = &round.halted {
-            tracing::error!(platform, reason, "Apple refuses our pushes: none is sent until this is repaired and passferry started again; rows are applied all the same");
+            tracing::error!(
+                platform,
+                reason,
+                "Apple refuses our pushes: none is sent until this is repaired and passferry started again; rows are applied all the same"
+            );
         }
         let broken_off = round.broken_off.as_ref().map(|(reason, _)| reason.clone());
         if broken_off.as_ref() != self.0.get("broken off") {
-            match &broken_off {
-                Some(reason) => tracing::warn!(platform, reason, "pushes wait; rows are applied all the same"),
-                None => tracing::info!(platform, "pushes go out again"),
+            if let Some(reason) = &broken_off {
+                tracing::warn!(platform, reason, "pushes wait; rows are applied all the same");
+            } else {
+                tracing::info!(platform, "pushes go out again");
             }
         }
         match broken_off {
@@ -338,7 +352,14 @@ mod tests {
         for reason in ["BadDeviceToken", "DeviceTokenNotForTopic"] {
             assert_eq!(said(400, reason), Answered::Never);
         }
-        for (status, reason) in [(400, "BadTopic"), (400, "PayloadEmpty"), (403, "InvalidProviderToken"), (403, "BadCertificate"), (404, "BadPath"), (413, "PayloadTooLarge")] {
+        for (status, reason) in [
+            (400, "BadTopic"),
+            (400, "PayloadEmpty"),
+            (403, "InvalidProviderToken"),
+            (403, "BadCertificate"),
+            (404, "BadPath"),
+            (413, "PayloadTooLarge"),
+        ] {
             assert!(matches!(said(status, reason), Answered::Stop(words) if words.contains(reason)), "{reason}");
         }
         for (status, reason) in [(429, "TooManyRequests"), (500, "InternalServerError"), (503, "Shutdown")] {
@@ -352,7 +373,7 @@ mod tests {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = EcKey::generate(&group).unwrap();
         let pem = PKey::from_ec_key(key.clone()).unwrap().private_key_to_pem_pkcs8().unwrap();
-        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_007);
         let token = bearer(std::str::from_utf8(&pem).unwrap(), "KEYID12345", "ABCDE12345", now).unwrap();
         let parts: Vec<&str> = token.split('.').collect();
         let decode = |part: &str| {
@@ -360,7 +381,7 @@ mod tests {
             openssl::base64::decode_block(&format!("{text}{}", "=".repeat((4 - text.len() % 4) % 4))).unwrap()
         };
         assert_eq!(serde_json::from_slice::<Json>(&decode(parts[0])).unwrap(), json!({ "alg": "ES256", "kid": "KEYID12345" }));
-        assert_eq!(serde_json::from_slice::<Json>(&decode(parts[1])).unwrap(), json!({ "iss": "ABCDE12345", "iat": 1_800_000_000 }));
+        assert_eq!(serde_json::from_slice::<Json>(&decode(parts[1])).unwrap(), json!({ "iss": "ABCDE12345", "iat": 1_800_000_007 }));
         let raw = decode(parts[2]);
         assert_eq!(raw.len(), 64);
         let number = |bytes: &[u8]| BigNum::from_slice(bytes).unwrap();

@@ -111,7 +111,8 @@ async fn register(
     let push_token = push_token.as_ref().and_then(|body| body.get("pushToken")).and_then(Json::as_str).unwrap_or_default().to_owned();
     let Some(given) = given(&headers) else { return denied() };
     // A token stands in the address of a push.
-    if !is_word(&device) || !(is_word(&push_token) && push_token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))) {
+    let plain = push_token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if !(plain && is_word(&push_token) && is_word(&device)) {
         return StatusCode::BAD_REQUEST.into_response();
     }
     let done = at_store(shared, &pass_type, move |hosted| {
@@ -159,15 +160,15 @@ async fn list(
     }
 }
 
+/// A pass, and its package where the phone does not have that yet.
+type Found = (Pass, Option<Result<Vec<u8>, String>>);
+
 /// The package of a pass, freshly built.
-async fn download(
-    State(shared): State<Arc<Shared>>,
-    Path((pass_type, serial)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
+async fn download(State(shared): State<Arc<Shared>>, Path((pass_type, serial)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(given) = given(&headers) else { return denied() };
-    let since = headers.get(IF_MODIFIED_SINCE).and_then(|since| since.to_str().ok()).and_then(|since| httpdate::parse_http_date(since).ok());
-    let made = at_store(shared, &pass_type, move |hosted| -> Result<Option<(Pass, Option<Result<Vec<u8>, String>>)>, StoreError> {
+    let since =
+        headers.get(IF_MODIFIED_SINCE).and_then(|since| since.to_str().ok()).and_then(|since| httpdate::parse_http_date(since).ok());
+    let made = at_store(shared, &pass_type, move |hosted| -> Result<Option<Found>, StoreError> {
         let pass = hosted.store.read(|work| work.pass(&serial))?;
         // Compared with something where there is no pass, so that the time tells nothing.
         let same = is_same(pass.as_ref().map_or("there is no pass with this number", |pass| pass.token.as_str()), &given);
@@ -208,11 +209,7 @@ async fn log(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejecti
 }
 
 /// Looks into an account's store where that may take its time. None where nobody hosts this type of passes.
-async fn at_store<T: Send + 'static>(
-    shared: Arc<Shared>,
-    pass_type: &str,
-    work: impl FnOnce(&Hosted) -> T + Send + 'static,
-) -> Option<T> {
+async fn at_store<T: Send + 'static>(shared: Arc<Shared>, pass_type: &str, work: impl FnOnce(&Hosted) -> T + Send + 'static) -> Option<T> {
     let pass_type = pass_type.to_owned();
     tokio::task::spawn_blocking(move || shared.hosted.get(&pass_type).map(work)).await.ok().flatten()
 }

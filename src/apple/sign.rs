@@ -63,9 +63,9 @@ impl Signer {
         }
         let issued = signer.intermediate.public_key().is_ok_and(|public| signer.certificate.verify(&public).unwrap_or(false));
         if !issued {
-            let issuer = of_name(signer.certificate.issuer_name(), Nid::COMMONNAME);
+            let above = of_name(signer.certificate.issuer_name(), Nid::COMMONNAME);
             return Err(format!(
-                "{} was not issued by {}; its issuer is {issuer:?}: take Apple's intermediate of that generation",
+                "{} was not issued by {}; its issuer is {above:?}: take Apple's intermediate of that generation",
                 certificate_path.display(),
                 intermediate.display()
             ));
@@ -79,13 +79,13 @@ impl Signer {
     /// A pass whose identifiers disagree with its certificate is refused by the phone (contract 2).
     fn is_of(&self, account: &AppleWallet) -> Result<(), String> {
         let subject = self.certificate.subject_name();
-        for (what, nid, wanted) in
-            [("pass type", Nid::USERID, &account.pass_type), ("team", Nid::ORGANIZATIONALUNITNAME, &account.team)]
-        {
+        for (what, nid, wanted) in [("pass type", Nid::USERID, &account.pass_type), ("team", Nid::ORGANIZATIONALUNITNAME, &account.team)] {
             let named = of_name(subject, nid);
             if named != *wanted {
                 let hint = "take the certificate of this pass type, or write check_subject = false if Apple's names are others";
-                return Err(format!("the certificate is of {what} {named:?}, and the account of {wanted:?}: phones would refuse its passes; {hint}"));
+                return Err(format!(
+                    "the certificate is of {what} {named:?}, and the account of {wanted:?}: phones would refuse its passes; {hint}"
+                ));
             }
         }
         Ok(())
@@ -107,7 +107,10 @@ impl Signer {
         let now = Asn1Time::days_from_now(0).ok()?;
         for (what, certificate) in [("certificate", &self.certificate), ("intermediate certificate", &self.intermediate)] {
             if certificate.not_after() < now {
-                return Some(format!("the {what} ended on {}: renew it; until then no package can be made", ends(certificate.not_after()).0));
+                return Some(format!(
+                    "the {what} ended on {}: renew it; until then no package can be made",
+                    ends(certificate.not_after()).0
+                ));
             }
             if certificate.not_before() > now {
                 return Some(format!("the {what} is not valid yet; look at this machine's clock"));
@@ -144,8 +147,11 @@ impl Signer {
 /// The account's signer as its files are now: a certificate that is renewed is taken up without a restart.
 pub struct Current {
     account: Arc<AppleWallet>,
-    read: Mutex<Option<(Stamp, Result<Arc<Signer>, String>)>>,
+    read: Mutex<Option<(Stamp, Loaded)>>,
 }
+
+/// What reading them came to.
+type Loaded = Result<Arc<Signer>, String>;
 
 /// When the files were written.
 type Stamp = [Option<SystemTime>; 3];
@@ -155,7 +161,7 @@ impl Current {
         Current { account, read: Mutex::default() }
     }
 
-    pub fn get(&self) -> Result<Arc<Signer>, String> {
+    pub fn get(&self) -> Loaded {
         let signing = &self.account.signing;
         let key = signing.key.as_ref().and_then(|key| if let SecretPlace::File(path) = &key.place { Some(path) } else { None });
         let written = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
@@ -205,7 +211,9 @@ fn read_certificate(path: &Path, passphrase: Option<&Secret>) -> Result<(X509, O
 }
 
 fn read_key(place: &Secret, passphrase: Option<&Secret>) -> Result<PKey<Private>, String> {
-    place.with(|pem| key_of_pem(pem.as_bytes(), passphrase, &place.place.to_string())).map_err(|error| format!("the private key: {error}"))?
+    place
+        .with(|pem| key_of_pem(pem.as_bytes(), passphrase, &place.place.to_string()))
+        .map_err(|error| format!("the private key: {error}"))?
 }
 
 /// What the library says of a key that it cannot read may quote it.

@@ -4,7 +4,7 @@ use chrono::{DateTime, FixedOffset};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
-use super::pass::{Shape, fits_encoding, field, field_mut, shape};
+use super::pass::{Shape, field, field_mut, fits_encoding, shape};
 
 /// Places that a pass may be relevant at (contract 4.1).
 pub const LOCATIONS_MAX: usize = 10;
@@ -132,7 +132,7 @@ impl Slot {
             }
             Slot::Label(key) => place(field_mut(pass, key).ok_or_else(|| no_field(key))?, "label", value),
             Slot::ChangeMessage(key) => place(field_mut(pass, key).ok_or_else(|| no_field(key))?, "changeMessage", value),
-            Slot::BarcodeMessage => set_message(pass, value)?,
+            Slot::BarcodeMessage => set_message(pass, value.as_ref())?,
             Slot::BarcodeAltText => {
                 let mut any = false;
                 for code in barcodes_mut(pass) {
@@ -207,8 +207,8 @@ fn barcodes_mut(pass: &mut Json) -> impl Iterator<Item = &mut Map<String, Json>>
 }
 
 /// Barcodes stand in several forms for phones and scanners of several ages; those that say the same go on saying the same.
-fn set_message(pass: &mut Json, value: Option<Json>) -> Result<(), String> {
-    let text = value.as_ref().and_then(Json::as_str).filter(|text| !text.is_empty()).ok_or("a barcode's message is a text")?.to_owned();
+fn set_message(pass: &mut Json, value: Option<&Json>) -> Result<(), String> {
+    let text = value.and_then(Json::as_str).filter(|text| !text.is_empty()).ok_or("a barcode's message is a text")?.to_owned();
     let old = barcode(pass).ok_or(NO_BARCODE)?.get("message").cloned();
     let meant = |code: &Map<String, Json>| code.get("message") == old.as_ref();
     for code in barcodes_mut(pass).filter(|code| meant(code)) {
@@ -261,7 +261,9 @@ mod tests {
     #[test]
     fn what_says_the_same_changes_nothing() {
         let mut card = pass();
-        for (name, value) in [("points", json!(1240)), ("voided", json!(false)), ("logoText", Json::Null), ("points.label", json!("POINTS"))] {
+        for (name, value) in
+            [("points", json!(1240)), ("voided", json!(false)), ("logoText", Json::Null), ("points.label", json!("POINTS"))]
+        {
             set(&mut card, name, value).unwrap();
         }
         assert_eq!(card.to_string(), pass().to_string());

@@ -59,7 +59,7 @@ struct Written<'a> {
 }
 
 #[derive(Default, Serialize)]
-struct Imported {
+struct Tally {
     imported: u64,
     known: u64,
     refused: Vec<Refused>,
@@ -85,12 +85,16 @@ fn account(config: &Config, wanted: Option<&str>) -> anyhow::Result<Arc<AppleWal
     let accounts = hosted(config);
     let names = accounts.iter().map(|account| account.name.as_str()).collect::<Vec<_>>().join(", ");
     match (wanted, &accounts[..]) {
-        (Some(wanted), _) => accounts.iter().find(|account| account.name == wanted).cloned().ok_or_else(|| {
-            Failure::new(Exit::NoInput, format!("no platform {wanted:?} of kind apple_wallet (there is: {names})")).into()
-        }),
+        (Some(wanted), _) => {
+            accounts.iter().find(|account| account.name == wanted).cloned().ok_or_else(|| {
+                Failure::new(Exit::NoInput, format!("no platform {wanted:?} of kind apple_wallet (there is: {names})")).into()
+            })
+        }
         (None, [only]) => Ok(Arc::clone(only)),
         (None, []) => Err(Failure::new(Exit::NoInput, "no platform of the configuration is of kind apple_wallet").into()),
-        (None, _) => Err(Failure::new(Exit::Usage, format!("several platforms are of kind apple_wallet: name one by --platform ({names})")).into()),
+        (None, _) => {
+            Err(Failure::new(Exit::Usage, format!("several platforms are of kind apple_wallet: name one by --platform ({names})")).into())
+        }
     }
 }
 
@@ -117,13 +121,17 @@ fn write(account: &AppleWallet, id: &str, to: &std::path::Path, json: bool) -> a
     let (pass, devices) = match found {
         (1, Some(pass), devices) => (pass, devices),
         (1, None, _) => return Err(Failure::new(Exit::NoInput, "no pass has this external ID or serial number").into()),
-        (count, ..) => return Err(Failure::new(Exit::NoInput, format!("{count} passes carry this external ID: give a serial number")).into()),
+        (count, ..) => {
+            return Err(Failure::new(Exit::NoInput, format!("{count} passes carry this external ID: give a serial number")).into());
+        }
     };
     let made = Signer::load(account).and_then(|signer| build(account, &signer, &pass));
     let package = made.map_err(|fault| Failure::new(Exit::Denied, fault))?;
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     let mut file = file.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Failure::new(Exit::Usage, format!("{} is there already, and nothing is overwritten", to.display())),
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::new(Exit::Usage, format!("{} is there already, and nothing is overwritten", to.display()))
+        }
         _ => Failure::new(Exit::Io, format!("{}: {error}", to.display())),
     })?;
     file.write_all(&package).and_then(|()| file.sync_all()).with_context(|| to.display().to_string())?;
@@ -140,7 +148,7 @@ fn write(account: &AppleWallet, id: &str, to: &std::path::Path, json: bool) -> a
 fn import(account: &AppleWallet, path: &std::path::Path, json: bool) -> anyhow::Result<Exit> {
     let files = packages(path).map_err(|error| Failure::new(Exit::NoInput, format!("{}: {error}", path.display())))?;
     let store = Store::open(&account.store)?;
-    let mut imported = Imported::default();
+    let mut imported = Tally::default();
     for file in files {
         let read = fs::read(&file).map_err(|error| format!("cannot be read: {error}"));
         let brought = match read {

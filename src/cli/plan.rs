@@ -191,12 +191,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let guards = guard::judge(feed, &totals, &*ledger)?;
     let rows = counts(&diffed, validated.rejected);
     let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
-    let rows_to_find = diffed.moves.finds;
-    let finding = (rows_to_find > 0).then(|| Finding {
-        rows: rows_to_find,
-        asks: rows_to_find.div_ceil(prepared.mapping.find_batch()),
-        list_below: Choice::of(&*account, rows_to_find).map(|choice| choice.below),
-    });
+    let finding = finding(&*account, diffed.moves.finds);
     let text = std::fs::File::open(&text_path)?;
     let changes = first.in_order().into_iter().map(|row| {
         change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
@@ -225,6 +220,13 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// How the passes of so many rows are found; none where nothing must be.
+fn finding(platform: &dyn platform::Platform, rows: u64) -> Option<Finding> {
+    let asks = rows.div_ceil(platform.limits().find_batch.max(1) as u64);
+    let list_below = Choice::of(platform, rows).map(|choice| choice.below);
+    (rows > 0).then_some(Finding { rows, asks, list_below })
 }
 
 fn is_data(labels: &[String]) -> Result<(), Failure> {

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// Words of the design that this version refuses by name.
-pub(super) const LATER: [&str; 1] = ["apple_wallet"];
-
 /// Could what stands here, against the rules, be a secret? Rather once too often.
 pub(super) fn sounds_secret(text: &str) -> bool {
     ["key", "secret", "pass", "token", "pw"].iter().any(|word| text.to_ascii_lowercase().contains(word))

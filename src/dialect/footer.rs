@@ -122,18 +122,22 @@ impl Counts {
 mod tests {
     use super::*;
 
-    fn count(footer: &str, line: &str) -> Option<Option<u64>> {
-        Footer::parse(footer).unwrap().find(line, ",").map(|found| found.count.map(|(count, _)| count))
+    fn found(footer: &str, line: &str) -> Option<Found> {
+        Footer::parse(footer).unwrap().find(line, ",")
+    }
+
+    fn count(footer: &str, line: &str) -> Option<u64> {
+        found(footer, line)?.count.map(|(count, _)| count)
     }
 
     #[test]
     fn footers_of_exporters_are_found() {
-        assert_eq!(count("TRL|{count}", "TRL|2"), Some(Some(2)));
-        assert_eq!(count("TRL|{}|{count}|{}", "TRL|20261120|0000012|x|y"), Some(Some(12)));
-        assert_eq!(count("Total rows: {count}", "\"Total rows: 12\",,,"), Some(Some(12)));
-        assert_eq!(count("EOF", "EOF"), Some(None));
+        assert_eq!(count("TRL|{count}", "TRL|2"), Some(2));
+        assert_eq!(count("TRL|{}|{count}|{}", "TRL|20261120|0000012|x|y"), Some(12));
+        assert_eq!(count("Total rows: {count}", "\"Total rows: 12\",,,"), Some(12));
+        assert_eq!(found("EOF", "EOF"), Some(Found { count: None }));
         for (footer, line) in [("TRL|{count}", "TRL|x"), ("TRL|{count}", "TRL|2|3"), ("EOF", "EOFX"), ("EOF", "C-1,EOF")] {
-            assert_eq!(count(footer, line), None, "{footer} {line}");
+            assert_eq!(found(footer, line), None, "{footer} {line}");
         }
     }
 

@@ -15,9 +15,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::adds::AddFate;
 use super::batch::Gathered;
+use super::carrier::Carrier;
 use super::caught::{Panicked, caught};
 use super::changes::{Came, Ending};
-use super::carrier::Carrier;
 use super::client::Lost;
 use super::gate::{Failed, Gate};
 use super::{Caller, Shared};

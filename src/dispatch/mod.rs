@@ -32,8 +32,8 @@ use crate::outcome::Code;
 use crate::platform::{Account, Conversation, Finding, IndexPage, Limits, Page, Reach};
 use crate::row::{PassKey, Target};
 use crate::stop::Stop;
-use caught::{Panicked, caught};
 use carrier::Carrier;
+use caught::{Panicked, caught};
 use engine::{Command, Engine, Patience};
 
 pub use adds::AddFate;

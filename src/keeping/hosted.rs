@@ -1,5 +1,7 @@
 //! Stores of passes that are hosted here: what keeping means for them.
 
+#![allow(clippy::redundant_closure_for_method_calls, reason = "as in `crate::apple`")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,7 +59,8 @@ pub fn verify(config: &Config) -> Vec<Finding> {
             run: None,
             place: format!("{} (platform {})", account.store.display(), account.name),
             what,
-            cure: "stop passferry, put a copy that passferry backup made in its place (README, \"Backup and restore\"), and start".to_owned(),
+            cure:
+                "stop passferry, put a copy that passferry backup made in its place (README, \"Backup and restore\"), and start".to_owned(),
         }));
     }
     findings

@@ -310,6 +310,7 @@ impl Default for DialectFacts {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct FileFacts {
     pub records: u64,
     pub lines: u64,

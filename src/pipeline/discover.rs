@@ -272,8 +272,7 @@ fn look_for_sets(
     let feed = &matcher.feed;
     let Some(set) = &feed.set else { return Ok(()) };
     for candidate in sets::candidates(matcher, look, observations)? {
-        let entry =
-            Entry { name: candidate.name.clone(), kind: EntryKind::File, size: candidate.size(), mtime: candidate.mtime() };
+        let entry = Entry { name: candidate.name.clone(), kind: EntryKind::File, size: candidate.size(), mtime: candidate.mtime() };
         if taken(&candidate) || (feed.after == After::Leave && observations.was_left(feed, &entry, ledger)?) {
             continue;
         }

@@ -73,7 +73,8 @@ impl Tokens {
             return self.keep(body, asked).map_err(NoToken::Unavailable);
         }
         let words = words(body);
-        let later = strict::object(body).is_some_and(|answer| LATER.iter().any(|word| answer.get("error").is_some_and(|error| error == word)));
+        let later =
+            strict::object(body).is_some_and(|answer| LATER.iter().any(|word| answer.get("error").is_some_and(|error| error == word)));
         Err(match status {
             400..=499 if !later && !matches!(status, 404 | 407 | 408 | 425 | 429) => {
                 let check = self.grant.credentials();
@@ -199,7 +200,9 @@ mod tests {
         for status in [401, 403] {
             assert!(matches!(refused(status, "{}"), NoToken::Denied(_)), "{status}");
         }
-        for (status, body) in [(500, "{}"), (429, "{}"), (404, "{}"), (302, ""), (503, grant), (400, r#"{"error":"temporarily_unavailable"}"#)] {
+        for (status, body) in
+            [(500, "{}"), (429, "{}"), (404, "{}"), (302, ""), (503, grant), (400, r#"{"error":"temporarily_unavailable"}"#)]
+        {
             assert!(matches!(refused(status, body), NoToken::Unavailable(_)), "{status} {body}");
         }
     }

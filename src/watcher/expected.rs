@@ -50,7 +50,13 @@ fn of_feed(feed: &Feed, expected: &Expected, files: &[Run], now: DateTime<Utc>) 
     let shown = by.format("%Y-%m-%d %H:%M %Z");
     let last = files.first().map_or_else(
         || "none has ever come".to_owned(),
-        |last| format!("the last one, {}, came {}", show_name(&last.name), last.detail.seen_at.with_timezone(&expected.timezone).format("%Y-%m-%d %H:%M")),
+        |last| {
+            format!(
+                "the last one, {}, came {}",
+                show_name(&last.name),
+                last.detail.seen_at.with_timezone(&expected.timezone).format("%Y-%m-%d %H:%M")
+            )
+        },
     );
     let date = feed.date.as_ref().and_then(|format| NameDate::new(format));
     let words = if let Some(date) = date {
@@ -107,7 +113,8 @@ mod tests {
     use crate::ledger::run::Detail;
 
     fn feed(more: &str) -> Feed {
-        let text = include_str!("../../samples/passferry.toml").replace("pattern = \"visits_*.csv\"", &format!("pattern = \"visits_*.csv\"\n{more}"));
+        let text = include_str!("../../samples/passferry.toml")
+            .replace("pattern = \"visits_*.csv\"", &format!("pattern = \"visits_*.csv\"\n{more}"));
         let config = crate::config::load_text(&text, &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("samples"));
         Feed::clone(&config.unwrap_or_else(|faults| panic!("{faults}")).feeds["visits"])
     }

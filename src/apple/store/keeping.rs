@@ -37,8 +37,7 @@ impl Work<'_> {
 
     /// Deletes keys of adds from before this time, at most so many.
     pub fn remove_keys(&self, before: i64, limit: u64) -> rusqlite::Result<u64> {
-        let mut delete =
-            self.0.prepare_cached("DELETE FROM added WHERE key IN (SELECT key FROM added WHERE at < ?1 LIMIT ?2)")?;
+        let mut delete = self.0.prepare_cached("DELETE FROM added WHERE key IN (SELECT key FROM added WHERE at < ?1 LIMIT ?2)")?;
         delete.execute(params![before, limit as i64]).map(|count| count as u64)
     }
 
@@ -49,8 +48,14 @@ impl Work<'_> {
         let words: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         faults.extend(words.into_iter().filter(|word| word != "ok"));
         let counts: [(&str, &str); 4] = [
-            ("SELECT count(*) FROM registration WHERE device NOT IN (SELECT id FROM device)", "registrations are of devices that are not there"),
-            ("SELECT count(*) FROM registration WHERE serial NOT IN (SELECT serial FROM pass)", "registrations are of passes that are not there"),
+            (
+                "SELECT count(*) FROM registration WHERE device NOT IN (SELECT id FROM device)",
+                "registrations are of devices that are not there",
+            ),
+            (
+                "SELECT count(*) FROM registration WHERE serial NOT IN (SELECT serial FROM pass)",
+                "registrations are of passes that are not there",
+            ),
             ("SELECT count(*) FROM push WHERE token NOT IN (SELECT push_token FROM device)", "pushes are owed to tokens of no device"),
             ("SELECT count(*) FROM pass WHERE tag > (SELECT tag FROM sequence)", "passes have tags that were not given yet"),
         ];

@@ -250,9 +250,8 @@ impl Work<'_> {
             return Ok(false);
         }
         let tag = self.next_tag(now)?;
-        let mut insert = self.0.prepare_cached(
-            "INSERT INTO pass(serial, external_id, token, data, tag, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?;
+        let mut insert =
+            self.0.prepare_cached("INSERT INTO pass(serial, external_id, token, data, tag, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
         insert.execute(params![serial, external_id, token, data.to_string(), tag, rounded_up(now)])?;
         Ok(true)
     }

@@ -46,10 +46,7 @@ impl Work<'_> {
             return Ok(Registered::Denied);
         }
         self.move_token(device, push_token)?;
-        let known = self
-            .0
-            .prepare_cached("SELECT 1 FROM registration WHERE device = ?1 AND serial = ?2")?
-            .exists([device, serial])?;
+        let known = self.0.prepare_cached("SELECT 1 FROM registration WHERE device = ?1 AND serial = ?2")?.exists([device, serial])?;
         // The time counts against what Apple says of a token later: a phone that registers anew is there.
         self.0
             .prepare_cached("INSERT INTO registration(device, serial, at) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET at = excluded.at")?
@@ -92,7 +89,9 @@ impl Work<'_> {
             return Ok(());
         }
         self.0
-            .prepare_cached("INSERT INTO device(id, push_token) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET push_token = excluded.push_token")?
+            .prepare_cached(
+                "INSERT INTO device(id, push_token) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET push_token = excluded.push_token",
+            )?
             .execute([device, push_token])?;
         let Some(before) = before else { return Ok(()) };
         self.0

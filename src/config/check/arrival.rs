@@ -129,9 +129,7 @@ impl Check<'_> {
     fn control(&mut self, key: &Key, control: &TextOr<written::Control>) -> Option<Control> {
         let (file, pattern) = match control {
             TextOr::Text(file) => (file.clone(), None),
-            TextOr::Table(table) => {
-                (self.required(&key.child("file"), table.file.as_ref(), "file = \"{}.ctl\"")?, table.pattern.clone())
-            }
+            TextOr::Table(table) => (self.required(&key.child("file"), table.file.as_ref(), "file = \"{}.ctl\"")?, table.pattern.clone()),
         };
         let at = if matches!(control, TextOr::Text(_)) { key.clone() } else { key.child("file") };
         self.beside(&at, &file, "{}.ctl", "control.txt")?;
@@ -164,10 +162,8 @@ impl Check<'_> {
         let here = key.child("expected");
         let by = self.required(&here.child("by"), expected.by.as_ref(), "by = \"30 6 * * *\"")?;
         if by.split_whitespace().count() != 5 || croner::Cron::from_str(&by).is_err() {
-            let message = format!(
-                "{} is not a time of five fields (minute hour day month weekday); write such as \"30 6 * * 1-5\"",
-                quoted(&by)
-            );
+            let message =
+                format!("{} is not a time of five fields (minute hour day month weekday); write such as \"30 6 * * 1-5\"", quoted(&by));
             self.fault(&here.child("by"), message);
         }
         let zone = expected.timezone.as_ref().or(feed.timezone.as_ref());

@@ -32,8 +32,7 @@ pub enum SetKind {
 
 /// The forms of names that Snowflake (`x_0_0_0`), BigQuery (`x000000000000`, `x_000000000000`) and Redshift (`x0000_part_00`) give to parts
 /// (contracts/exports.md, sections 1 to 3). BigQuery alone numbers without gaps.
-pub const SHARDS: &str =
-    r"^(?P<set>.*?)[_-]?(?:[0-9]+_[0-9]+_[0-9]+|(?P<number>[0-9]{12})|[0-9]{4}_part_[0-9]{2,})(?:\.[A-Za-z0-9]+)*$";
+pub const SHARDS: &str = r"^(?P<set>.*?)[_-]?(?:[0-9]+_[0-9]+_[0-9]+|(?P<number>[0-9]{12})|[0-9]{4}_part_[0-9]{2,})(?:\.[A-Za-z0-9]+)*$";
 
 /// A file that says how much there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +43,8 @@ pub struct Control {
 }
 
 /// `records=2`, `rows: 2`, `"record_count": 2`.
-pub const RECORDS: &str = r#"(?im)^[^\w]*(?:records?|rows?|lines?|record_?count|row_?count|count)["']?\s*[=:]\s*["']?(?P<records>[0-9]+)\b"#;
+pub const RECORDS: &str =
+    r#"(?im)^[^\w]*(?:records?|rows?|lines?|record_?count|row_?count|count)["']?\s*[=:]\s*["']?(?P<records>[0-9]+)\b"#;
 
 /// When a file must have come.
 #[derive(Clone, Debug, PartialEq, Eq)]

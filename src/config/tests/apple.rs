@@ -40,7 +40,10 @@ fn an_account_says_what_it_signs_with_and_where_phones_reach_it() {
     let meant::PlatformKind::AppleWallet(own) = &config.platforms["own"].kind else { panic!("another kind") };
     assert!(own.store.ends_with("samples/here/apple/own.sqlite"), "{}", own.store.display());
     assert_eq!((own.public_url.as_str(), own.listen, own.serials), ("https://passes.example.com/apple", None, Serials::ExternalId));
-    assert_eq!((own.push.url.as_str(), &own.push.proof, own.push.body.as_str()), ("https://api.push.apple.com", &PushProof::Certificate, "{}"));
+    assert_eq!(
+        (own.push.url.as_str(), &own.push.proof, own.push.body.as_str()),
+        ("https://api.push.apple.com", &PushProof::Certificate, "{}")
+    );
     assert!(own.signing.check_subject && own.signing.key.is_none());
 }
 
@@ -59,7 +62,11 @@ fn what_phones_or_apple_would_refuse_is_a_fault_of_the_file() {
         ("team = ", "push_priority = 7\nteam = ", "own.push_priority"),
         ("team = ", "program = \"x\"\nteam = ", "own.program"),
         ("\"points\" = \"points\"", "\"pionts\" = \"points\"", "pionts"),
-        ("operation = \"upsert\"", "notify = { message = \"message\", field = \"points\", kind = \"transactional\" }\nadd = { dedupe = \"file\" }", "notify.field"),
+        (
+            "operation = \"upsert\"",
+            "notify = { message = \"message\", field = \"points\", kind = \"transactional\" }\nadd = { dedupe = \"file\" }",
+            "notify.field",
+        ),
     ];
     for (from, to, key) in cases {
         let faults = load_with(from, to).expect_err(to);

@@ -125,6 +125,7 @@ pub fn verdict(run: &Run, records: u64) -> Option<Verdict> {
     let delivered = run.detail.delivered.as_ref().filter(|delivered| !delivered.parts.is_empty())?;
     let all: Vec<String> = delivered.contradictions.iter().cloned().chain(miscounts(run, records)).collect();
     let more = all.len().saturating_sub(10);
-    let shown = all.iter().take(10).cloned().collect::<Vec<_>>().join("; ") + &if more > 0 { format!("; and {more} more") } else { String::new() };
+    let shown =
+        all.iter().take(10).cloned().collect::<Vec<_>>().join("; ") + &if more > 0 { format!("; and {more} more") } else { String::new() };
     (!all.is_empty()).then(|| Verdict { guard: GUARD.into(), held: true, evidence: shown })
 }

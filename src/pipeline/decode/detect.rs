@@ -84,20 +84,20 @@ impl Candidate {
     }
 }
 
-/// Guesses what is not known of a form from the start of a text: the delimiter where there is none in `known`, and with `escapes` whether
+/// Guesses what is not known of a form from the start of a text: the delimiter where there is none in `known`, and with `detects` whether
 /// quotes inside quoted cells stand behind a backslash. `whole` says that nothing follows; `line` is the text's first.
 ///
 /// A candidate stands in the first record; the one whose count is the same in the following records wins. Two equally good candidates
 /// are a fault of the file: a wrong guess would shift values between columns.
-pub fn guess(head: &[u8], whole: bool, known: &Form, delimiter: Option<&str>, escapes: bool, line: usize) -> Result<Guess, FileFault> {
+pub fn guess(head: &[u8], whole: bool, known: &Form, delimiter: Option<&str>, detects: bool, line: usize) -> Result<Guess, FileFault> {
     let best = |delimiter: u8| {
         let doubled = candidate(head, whole, delimiter, known, None);
-        let escapes = escapes && known.quote.is_some() && doubled.as_ref().is_none_or(|doubled| doubled.broken > 0);
-        let first = if escapes { memchr::memmem::find(head, &[b'\\', known.quote_byte()]) } else { None };
+        let looks = detects && known.quote.is_some() && doubled.as_ref().is_none_or(|doubled| doubled.broken > 0);
+        let first = if looks { memchr::memmem::find(head, &[b'\\', known.quote_byte()]) } else { None };
         let Some(first) = first else { return doubled };
         let line = line + lines(&head[..first]);
-        let escaped = candidate(head, whole, delimiter, known, Some(line)).filter(|escaped| escaped.broken == 0);
-        escaped.or(doubled)
+        let behind = candidate(head, whole, delimiter, known, Some(line)).filter(|behind| behind.broken == 0);
+        behind.or(doubled)
     };
     let made = |delimiter: &str, escaped: bool| Form {
         delimiter: delimiter.to_owned(),

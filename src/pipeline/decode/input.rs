@@ -184,12 +184,12 @@ impl Decoded {
             text = match &mut self.decoder {
                 None => block,
                 Some(decoder) => {
-                    let mut decoded = String::new();
-                    if let Err(bad) = decoder.decode(&block, self.ended, &mut decoded) {
+                    let mut letters = String::new();
+                    if let Err(bad) = decoder.decode(&block, self.ended, &mut letters) {
                         self.bad = Some(bad);
                         self.ended = true;
                     }
-                    decoded.into_bytes()
+                    letters.into_bytes()
                 }
             };
         }

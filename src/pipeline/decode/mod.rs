@@ -113,6 +113,7 @@ pub struct Header {
 
 /// What was counted on the way, known once the last chunk was handed out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
     /// Data records: the header, blank lines and repeated headers are not counted.
     pub records: u64,

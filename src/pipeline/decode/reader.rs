@@ -109,23 +109,11 @@ impl Reader {
 
     /// Opens what stands at a place of the spooled file as a file by itself. Its text is appended to `text`, whatever it was delivered as;
     /// places of records are counted from where it begins there.
-    pub fn open_part(
-        spool: &Path,
-        part: Range<u64>,
-        text: &Path,
-        choice: &DialectChoice,
-        limits: &Limits,
-    ) -> Result<Reader, DecodeError> {
+    pub fn open_part(spool: &Path, part: Range<u64>, text: &Path, choice: &DialectChoice, limits: &Limits) -> Result<Reader, DecodeError> {
         Reader::open_origin(&Origin { spool, part: Some(part) }, text, choice, limits, Sizes::default())
     }
 
-    fn open_origin(
-        origin: &Origin<'_>,
-        text: &Path,
-        choice: &DialectChoice,
-        limits: &Limits,
-        sizes: Sizes,
-    ) -> Result<Reader, DecodeError> {
+    fn open_origin(origin: &Origin<'_>, text: &Path, choice: &DialectChoice, limits: &Limits, sizes: Sizes) -> Result<Reader, DecodeError> {
         if let Some(fault) = choice.form().fault() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, fault).into());
         }

@@ -315,8 +315,11 @@ impl Scanner {
 
     /// False when `pos` waits on a byte whose meaning depends on the next.
     fn state_reaches_end(&self) -> bool {
-        !matches!((self.state, self.text.get(self.pos)), (_, Some(b'\r')))
-            && !(matches!(self.state, State::Quoted { .. }) && self.text.get(self.pos) == Some(&self.quote))
+        match self.text.get(self.pos) {
+            Some(b'\r') => false,
+            Some(&byte) => !(byte == self.quote && matches!(self.state, State::Quoted { .. })),
+            None => true,
+        }
     }
 
     /// Drops what is not kept of an over-long record, so that a line of any length fits in memory.

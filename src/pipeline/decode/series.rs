@@ -213,7 +213,9 @@ impl Chunks for Series<'_> {
         if self.total.as_ref().is_some_and(|total| total.bytes > self.limits.file) {
             self.over = true;
             let message = format!("The parts together decompress to more than {} bytes.", self.limits.file);
-            return Err(FileFault::new(Code::CompressionError, message).suggest("Deliver it in several sets, or raise limits.file.").into());
+            return Err(FileFault::new(Code::CompressionError, message)
+                .suggest("Deliver it in several sets, or raise limits.file.")
+                .into());
         }
         next
     }

@@ -162,8 +162,11 @@ pub(super) fn unwrap(
                     Some(file) => file,
                     None => spooled(inner, scratch, limits).map_err(|error| gauge.judge(error))?,
                 };
-                let (name, bytes) =
-                    member::open(archive, member, |file| Counted { file: file.take(u64::MAX), gauge: Arc::clone(&gauge), delivered: is_delivered })?;
+                let (name, bytes) = member::open(archive, member, |file| Counted {
+                    file: file.take(u64::MAX),
+                    gauge: Arc::clone(&gauge),
+                    delivered: is_delivered,
+                })?;
                 named = format!("zip ({})", name.escape_debug());
                 bytes
             }

@@ -65,4 +65,3 @@ pub(super) fn adopt(
 
 /// How long a claimed file without a run must be quiet where a marker proved it complete before.
 const QUIET_OF_CLAIMED: Duration = Duration::from_secs(30);
-

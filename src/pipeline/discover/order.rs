@@ -70,4 +70,3 @@ fn hold_behind_gaps(matcher: &Matcher, ledger: &dyn Ledger, complete: &mut Vec<D
     });
     Ok(held)
 }
-

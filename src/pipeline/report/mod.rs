@@ -102,7 +102,7 @@ pub fn build(
     if let Some(source) = rows {
         let errors = crate::spool::create_private(&path("errors.csv"))?;
         let problems = crate::spool::create_private(&path("problems.csv"))?;
-        notes = rows::write(run, ledger, source, errors, problems)?;
+        notes = rows::write(run, ledger, source, &errors, &problems)?;
     }
     let mut report = crate::spool::create_private(&path("report.json"))?;
     let mut told = Report::of(run, names);

@@ -41,18 +41,18 @@ const PROBLEM_COLUMNS: [&str; 9] = ["line", "record", "outcome", "column", "code
 ///
 /// The rows are written in the input's own dialect and character set, so that whatever wrote the one reads the other. A letter that this
 /// set has not (it can only come from the schema's names) makes the whole file UTF-8 with a byte-order mark, by which it is known again.
-pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: File, problems: File) -> anyhow::Result<Vec<String>> {
+pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: &File, problems: &File) -> anyhow::Result<Vec<String>> {
     let mut problems_out = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems.try_clone()?));
     let charset = source.dialect.charset;
-    match write_in(run, ledger, source, charset, &errors, &mut problems_out) {
+    match write_in(run, ledger, source, charset, errors, &mut problems_out) {
         Err(Stopped::Letter(letter)) => {
             drop(problems_out.into_inner());
-            for mut file in [&errors, &problems] {
+            for mut file in [errors, problems] {
                 file.set_len(0)?;
                 file.rewind()?;
             }
-            let mut again = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems));
-            match write_in(run, ledger, source, Charset::UTF_8, &errors, &mut again) {
+            let mut again = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems.try_clone()?));
+            match write_in(run, ledger, source, Charset::UTF_8, errors, &mut again) {
                 Ok(()) => finish(again)?,
                 Err(Stopped::Letter(_)) => anyhow::bail!("UTF-8 has every letter"),
                 Err(Stopped::Other(error)) => return Err(error),

@@ -28,7 +28,13 @@ pub fn is_own(pattern: &str) -> bool {
 /// What a file beside others says of them, or what keeps it from saying so.
 type Said<T> = Result<std::result::Result<T, String>>;
 
-fn text(around: &Around<'_>, look: &Look<'_>, observations: &mut Observations, name: &BStr, what: &str) -> Said<(super::Beside, Arc<[u8]>)> {
+fn text(
+    around: &Around<'_>,
+    look: &Look<'_>,
+    observations: &mut Observations,
+    name: &BStr,
+    what: &str,
+) -> Said<(super::Beside, Arc<[u8]>)> {
     let shown = show_name(&name.to_owned());
     let Some(found) = around.find(name) else { return Ok(Err(format!("{what} {shown} has not come"))) };
     let entry = Entry { name: name.to_owned(), kind: crate::source::EntryKind::File, size: found.size, mtime: found.mtime };

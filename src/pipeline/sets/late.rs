@@ -42,14 +42,19 @@ fn late_part(feed: &Feed, run: &Run, ledger: &dyn Ledger) -> anyhow::Result<Opti
         return Ok(None);
     }
     let filter = RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(LOOK_BACK) };
-    let last = ledger.runs(&filter)?.into_iter().find(|past| {
-        past.id != run.id && past.kind == RunKind::File && past.name == run.name && past.detail.order < run.detail.order
-    });
+    let last = ledger
+        .runs(&filter)?
+        .into_iter()
+        .find(|past| past.id != run.id && past.kind == RunKind::File && past.name == run.name && past.detail.order < run.detail.order);
     let Some(last) = last.filter(|last| !last.parts().is_empty()) else { return Ok(None) };
     let before: HashSet<&BStr> = last.parts().iter().map(|part| base_name(part.path.as_bstr())).collect();
     let is_new = run.parts().iter().all(|part| !before.contains(base_name(part.path.as_bstr())));
     Ok(is_new.then(|| {
         let names: Vec<String> = run.parts().iter().take(3).map(crate::ledger::delivered::Part::shown).collect();
-        format!("none of its parts ({}) was in the set of this name that run {} took: they may have come too late for it", names.join(", "), last.id)
+        format!(
+            "none of its parts ({}) was in the set of this name that run {} took: they may have come too late for it",
+            names.join(", "),
+            last.id
+        )
     }))
 }

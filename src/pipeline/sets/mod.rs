@@ -206,13 +206,7 @@ impl<'a> Around<'a> {
 }
 
 /// Is the candidate complete, and what was declared of it true as far as that shows before it is read?
-pub fn judge(
-    matcher: &Matcher,
-    set: &Set,
-    mut candidate: Candidate,
-    look: &Look<'_>,
-    observations: &mut Observations,
-) -> Result<Judged> {
+pub fn judge(matcher: &Matcher, set: &Set, mut candidate: Candidate, look: &Look<'_>, observations: &mut Observations) -> Result<Judged> {
     let feed = &matcher.feed;
     // The clock of each part begins with the first look at it, whatever else is missing.
     let quiet_left = set.quiet.map(|quiet| {

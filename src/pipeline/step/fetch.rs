@@ -68,7 +68,11 @@ pub(in crate::pipeline) fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> 
             time(run, "fetch", started);
             let is_sound = copied.mismatches.is_empty();
             if let Some(message) = note_copied(run, *copied) {
-                return fail(road, run, Fault { code: Code::ChecksumMismatch, line: None, column: None, offset: None, message, suggestion: None });
+                return fail(
+                    road,
+                    run,
+                    Fault { code: Code::ChecksumMismatch, line: None, column: None, offset: None, message, suggestion: None },
+                );
             }
             let contradicts = run.detail.delivered.as_ref().is_some_and(|delivered| !delivered.contradictions.is_empty());
             let same = if is_sound && !contradicts { road.nothing_new(run, &feed)? } else { None };

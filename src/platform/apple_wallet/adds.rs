@@ -1,6 +1,5 @@
 //! Adds: carried out once by their key, which the desk keeps with the change, so that a look proves what became of one.
 
-
 use super::{Heard, ask, hear, name};
 use crate::apple::talk::{AddWish, Added, Ask, End, WasAdded};
 use crate::outcome::{Code, Outcome};

@@ -101,7 +101,7 @@ impl Platform for AppleWallet {
             find_batch: 1000,
             change_batch: 1000,
             tries: 5,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(5),
             answer_bytes_max: usize::MAX,
@@ -133,7 +133,9 @@ impl Platform for AppleWallet {
     fn check_target(&self, target: &Target) -> Result<(), ValueFault> {
         let text = target.text();
         let is_serial = matches!(target, Target::Pass(_)) || self.scope.account.serials == Serials::ExternalId;
-        let fits = address::is_segment(text) && text.chars().count() <= SERIAL_MAX && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
+        let fits = address::is_segment(text)
+            && text.chars().count() <= SERIAL_MAX
+            && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'));
         if !is_serial || fits {
             return Ok(());
         }
@@ -225,7 +227,9 @@ impl Conversation<Vec<Finding>> for Find {
         let all = |finding: Finding| Step::Done(vec![finding; self.0.len()]);
         match hear::<Found>(answer) {
             Heard::Said(Found { passes }) if passes.len() == self.0.len() => Step::Done(passes.into_iter().map(finding).collect()),
-            Heard::Said(_) => all(Finding::Failed { code: Code::AnswerUnreadable, message: "the desk answered for other passes".to_owned() }),
+            Heard::Said(_) => {
+                all(Finding::Failed { code: Code::AnswerUnreadable, message: "the desk answered for other passes".to_owned() })
+            }
             Heard::Unreadable(message) => all(Finding::Failed { code: Code::AnswerUnreadable, message }),
             Heard::Failed(message) => all(Finding::Failed { code: Code::RetriesExhausted, message }),
             Heard::Stopped { .. } => all(Finding::NotAttempted),

@@ -9,7 +9,6 @@ use serde_json::{Map, Value as Json};
 use super::change::refusal;
 use super::fields::number;
 use super::find::PASS;
-use super::pages::PAGES_MAX;
 use super::words::{OF_AMOUNT, Placed, of_pass, set_key};
 use crate::config::meant::http::{Add, Class, Http, LookUp};
 use crate::outcome::{Code, Outcome};
@@ -89,7 +88,7 @@ impl Http {
         match (self.key_ends(add), &how.read_back) {
             (Some(end), _) => Some(Box::new(Repeat { http: self.clone(), add: add.clone(), end, tries: 0 })),
             (None, Some(look)) => {
-                Some(Box::new(Look { http: self.clone(), add: add.clone(), how: look.clone(), page: None, pages: 0, unread: 0 }))
+                Some(Box::new(Look { http: self.clone(), add: add.clone(), how: look.clone(), page: None, asked: Vec::new(), unread: 0 }))
             }
             (None, None) => None,
         }
@@ -222,7 +221,8 @@ struct Look {
     how: LookUp,
     /// The page that is asked for, behind the first.
     page: Option<Request>,
-    pages: u32,
+    /// Pages that were read.
+    asked: Vec<String>,
     unread: u32,
 }
 
@@ -257,7 +257,7 @@ impl Look {
         let json = strict::read(body);
         let judged = self.http.answers.judge(status, json.as_ref());
         match judged.class {
-            Class::NotFound | Class::Gone if self.pages == 0 => return self.absent("the platform knows nothing of it"),
+            Class::NotFound | Class::Gone if self.asked.is_empty() => return self.absent("the platform knows nothing of it"),
             Class::Applied => {}
             _ => return Step::Done(Proof::Unknown(clean(&format!("the look is refused ({status}): {}", self.http.answers.quoted(body))))),
         }
@@ -277,15 +277,13 @@ impl Look {
             return Step::Done(Proof::Applied("the platform has an event with this key".to_owned()));
         }
         let page = match (&json, self.request()) {
-            (Some(json), Ok(request)) => self.http.page_after(self.how.next.as_ref(), &request, json),
+            (Some(json), Ok(request)) => self.http.page_after(self.how.next.as_ref(), &request, &mut self.asked, json),
             _ => Ok(None),
         };
         match page {
             Ok(None) => self.absent("no event of the platform has this key"),
-            Ok(Some(_)) if self.pages + 1 >= PAGES_MAX => Step::Done(Proof::Unknown("the list of events has no end".to_owned())),
             Ok(Some(request)) => {
                 self.page = Some(request);
-                self.pages += 1;
                 self.unread = 0;
                 self.send()
             }

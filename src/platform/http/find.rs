@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::pages::PAGES_MAX;
 use super::words::of_pass;
 use crate::config::meant::http::{Class, Find, Http};
 use crate::outcome::Code;
@@ -67,7 +66,8 @@ pub(super) struct Looking {
     request: Request,
     /// Those of the pages so far that are meant.
     passes: Vec<Found>,
-    pages: u32,
+    /// Pages that were read.
+    asked: Vec<String>,
     /// Answers to the present request that proved nothing.
     unread: u32,
 }
@@ -84,7 +84,7 @@ impl Looking {
     pub(super) fn new(http: &Arc<Http>, target: &Target) -> Result<Looking, String> {
         let find = http.find.as_ref().ok_or("the platform's settings do not say how to find a pass")?;
         let request = http.find_request(find, target)?;
-        Ok(Looking { http: http.clone(), target: target.clone(), request, passes: Vec::new(), pages: 0, unread: 0 })
+        Ok(Looking { http: http.clone(), target: target.clone(), request, passes: Vec::new(), asked: Vec::new(), unread: 0 })
     }
 
     pub(super) fn request(&self) -> Request {
@@ -98,8 +98,7 @@ impl Looking {
             Heard::End(finding) => Some(finding),
             Heard::More(request) => {
                 (self.request, self.unread) = (request, 0);
-                self.pages += 1;
-                (self.pages >= PAGES_MAX).then(|| Finding::Failed { code: Code::AnswerUnreadable, message: "the list has no end".to_owned() })
+                None
             }
             Heard::Nothing => {
                 self.unread += 1;
@@ -116,7 +115,7 @@ impl Looking {
         match judged.class {
             Class::Applied if judged.silent => return Heard::Nothing,
             Class::Applied => {}
-            Class::NotFound | Class::Gone if self.pages == 0 => return Heard::End(Finding::Absent),
+            Class::NotFound | Class::Gone if self.asked.is_empty() => return Heard::End(Finding::Absent),
             _ => {
                 let message = format!("the pass cannot be read ({status}): {}", self.http.answers.quoted(body));
                 return Heard::End(Finding::Failed { code: Code::UpdateRejected, message: clean(&message) });
@@ -140,7 +139,7 @@ impl Looking {
                 self.passes.push(found);
             }
         }
-        match self.http.page_after(find.next.as_ref(), &self.request, &json) {
+        match self.http.page_after(find.next.as_ref(), &self.request, &mut self.asked, &json) {
             Ok(Some(request)) => return Heard::More(request),
             Ok(None) => {}
             Err(message) => return Heard::End(Finding::Failed { code: Code::AnswerUnreadable, message }),

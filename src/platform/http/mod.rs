@@ -248,7 +248,9 @@ impl Platform for Described {
             return match said {
                 Said::Later => judge::again(answer),
                 Said::SlowDown => Verdict::SlowDown { after: judge::retry_after(answer.headers, now) },
-                Said::Unauthorized => Verdict::Reauthorize { reason: format!("{} does not accept our token for any item (401)", self.http.base_url) },
+                Said::Unauthorized => {
+                    Verdict::Reauthorize { reason: format!("{} does not accept our token for any item (401)", self.http.base_url) }
+                }
             };
         }
         let forbidden = &self.forbidden[usize::from(request.method != Method::GET)];

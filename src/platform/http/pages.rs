@@ -7,11 +7,18 @@ use crate::config::meant::http::{Http, Next};
 use crate::platform::Request;
 
 /// Pages of one list that are read at most: one that never ends proves nothing.
-pub(super) const PAGES_MAX: u32 = 1000;
+const PAGES_MAX: usize = 1000;
 
 impl Http {
-    /// The request for the page behind this one; none behind the last. The error says why there is none though there should be.
-    pub(super) fn page_after(&self, next: Option<&Next>, request: &Request, answer: &Json) -> Result<Option<Request>, String> {
+    /// The request for the page behind this one; none behind the last. `asked` are the pages so far, and takes this one. The error says why
+    /// there is none though there should be.
+    pub(super) fn page_after(
+        &self,
+        next: Option<&Next>,
+        request: &Request,
+        asked: &mut Vec<String>,
+        answer: &Json,
+    ) -> Result<Option<Request>, String> {
         let Some(next) = next else { return Ok(None) };
         let mark = match next.at.get(answer) {
             None | Some(Json::Null | Json::Bool(false)) => return Ok(None),
@@ -24,8 +31,12 @@ impl Http {
             Some(name) => with_parameter(&request.path, name, &mark),
             None => self.path_of(&request.path, &mark)?,
         };
-        if path == request.path {
-            return Err("the list names the same page again".to_owned());
+        asked.push(request.path.clone());
+        if asked.contains(&path) {
+            return Err("the list names a page that was read before".to_owned());
+        }
+        if asked.len() >= PAGES_MAX {
+            return Err("the list has no end".to_owned());
         }
         Ok(Some(Request { path, ..request.clone() }))
     }

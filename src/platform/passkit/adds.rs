@@ -17,24 +17,24 @@ pub(super) struct Evidence {
 }
 
 /// The body of an answer that says yes. `giving`: it answers the request that changes something.
-pub(super) fn heard(answer: Answer, giving: bool) -> Result<Bytes, Step<AddEnd>> {
+pub(super) fn heard(answer: Answer, giving: bool) -> Result<Bytes, AddEnd> {
     let (status, body) = match answer {
         Answer::Http { status, body } => (status, body),
-        Answer::Lost { message } | Answer::Exhausted { message, .. } if giving => return Err(lost(&message)),
-        Answer::Stopped { sent: true } if giving => return Err(lost("the run was stopped while the answer was awaited")),
-        Answer::Stopped { .. } => return Err(Step::Done(AddEnd::NotSent)),
+        Answer::Lost { message } | Answer::Exhausted { message, .. } if giving => return Err(loss(&message)),
+        Answer::Stopped { sent: true } if giving => return Err(loss("the run was stopped while the answer was awaited")),
+        Answer::Stopped { .. } => return Err(AddEnd::NotSent),
         Answer::Exhausted { message, .. } | Answer::Lost { message } => {
-            return Err(refused(Outcome::Refused, Code::RetriesExhausted, &message));
+            return Err(refusal(Outcome::Refused, Code::RetriesExhausted, &message));
         }
     };
     Err(match status {
         200..=299 => return Ok(body),
+        404 => refusal(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier"),
+        410 => refusal(Outcome::Unresolved, Code::PassGone, &message(&body)),
         // What the contract says of these (3.1): the input is wrong, and nothing was changed.
-        400 | 403 | 405 | 413 | 415 | 422 => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
-        404 => refused(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier"),
-        410 => refused(Outcome::Unresolved, Code::PassGone, &message(&body)),
-        _ if giving => lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", quoted(&body))),
-        _ => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
+        400 | 403 | 405 | 413 | 415 | 422 => refusal(Outcome::Refused, Code::UpdateRejected, &message(&body)),
+        _ if giving => loss(&format!("status {status}, of which the contract does not say whether anything changed: {}", quoted(&body))),
+        _ => refusal(Outcome::Refused, Code::UpdateRejected, &message(&body)),
     })
 }
 
@@ -53,9 +53,9 @@ pub(super) fn looked(answer: Answer) -> Result<Bytes, (Option<u16>, Proof)> {
 }
 
 /// A request that changes something, sent once; refused here where its body is larger than PassKit takes.
-pub(super) fn once(request: Request) -> Result<Request, Step<AddEnd>> {
+pub(super) fn once(request: Request) -> Result<Request, AddEnd> {
     match too_large(&request) {
-        Some(words) => Err(refused(Outcome::Refused, Code::ValueTooLarge, &words)),
+        Some(words) => Err(refusal(Outcome::Refused, Code::ValueTooLarge, &words)),
         None => Ok(request.once()),
     }
 }
@@ -70,12 +70,20 @@ pub(super) fn too_large(request: &Request) -> Option<String> {
 /// Such an identifier has no place in a path.
 pub(super) const CANNOT_ASK: &str = "PassKit cannot be asked about this identifier: it would change the address";
 
+fn loss(message: &str) -> AddEnd {
+    AddEnd::Lost { message: clean(message) }
+}
+
+fn refusal(outcome: Outcome, code: Code, message: &str) -> AddEnd {
+    AddEnd::Refused { outcome, code, message: clean(message) }
+}
+
 pub(super) fn lost(message: &str) -> Step<AddEnd> {
-    Step::Done(AddEnd::Lost { message: clean(message) })
+    Step::Done(loss(message))
 }
 
 pub(super) fn refused(outcome: Outcome, code: Code, message: &str) -> Step<AddEnd> {
-    Step::Done(AddEnd::Refused { outcome, code, message: clean(message) })
+    Step::Done(refusal(outcome, code, message))
 }
 
 pub(super) fn unknown(reason: &str) -> Step<Proof> {

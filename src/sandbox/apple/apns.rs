@@ -195,7 +195,8 @@ impl Apns {
 
     /// A new device's push token, known for these topics.
     pub fn device(&self, topics: &[&str]) -> String {
-        let token: String = rand::rng().random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let [high, low]: [u128; 2] = rand::rng().random();
+        let token = format!("{high:032x}{low:032x}");
         self.know(&token, topics);
         token
     }
@@ -241,8 +242,8 @@ impl Apns {
     /// Waits until the pushes so far are as wanted; false when they are not in time.
     pub fn wait(&self, limit: Duration, mut wanted: impl FnMut(&[Push]) -> bool) -> bool {
         let state = self.shared.lock();
-        let waited = self.shared.changed.wait_timeout_while(state, limit, |state| !wanted(&state.pushes));
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let outcome = self.shared.changed.wait_timeout_while(state, limit, |state| !wanted(&state.pushes));
+        !outcome.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 }
 

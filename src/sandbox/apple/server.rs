@@ -13,7 +13,6 @@ use openssl::nid::Nid;
 use openssl::ssl::{AlpnError, Ssl, SslAcceptor, SslMethod, SslRef, SslVerifyMode, select_next_proto};
 use openssl::x509::X509VerifyResult;
 use openssl::x509::store::X509StoreBuilder;
-use rand::RngExt;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +21,7 @@ use tokio_openssl::SslStream;
 use super::apns::{By, Fate, Push, Shared};
 use super::certificates::Certificates;
 use super::judge::{Asked, Refusal, Shown};
+use crate::sandbox::stand_in::uuid;
 
 /// As ALPN names HTTP/2 (RFC 7540 section 3.3).
 const H2: &[u8] = b"\x02h2";
@@ -144,7 +144,7 @@ async fn answer(
     }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let asked = Asked { method: &head.method, path, headers: &head.headers, body: &body, shown };
-    let id = asked.header("apns-id").map_or_else(uuid, str::to_owned);
+    let id = asked.header("apns-id").map_or_else(|| uuid().to_uppercase(), str::to_owned);
     let judged = asked.judge(shared);
     forget_errors();
     let text = |name: &str| asked.header(name).unwrap_or("").to_owned();
@@ -223,12 +223,4 @@ fn send(respond: &mut SendResponse<Bytes>, refusal: Option<&Refusal>, id: &str) 
     }
     respond.send_response(response, false)?.send_data(Bytes::from(body.to_string()), true)?;
     Ok(())
-}
-
-/// A random one (RFC 9562 section 5.4).
-fn uuid() -> String {
-    let random: u128 = rand::rng().random();
-    let bits = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let text = format!("{bits:032X}");
-    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }

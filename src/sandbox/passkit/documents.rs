@@ -78,8 +78,8 @@ impl Drawer {
     }
 
     /// Every document, the oldest first.
-    pub fn all(&self) -> impl Iterator<Item = &Value> {
-        self.shelf.iter().map(|(_, document)| document)
+    pub fn all(&self) -> Vec<Value> {
+        self.shelf.all()
     }
 
     pub fn len(&self) -> usize {
@@ -153,8 +153,8 @@ pub(super) fn overlay(document: &mut Map<String, Value>, body: &Map<String, Valu
             continue;
         }
         let taken = match *name {
-            "person" => merged(document.get("person"), member::nobody(), value, switches),
-            "seatInfo" => merged(document.get("seatInfo"), super::ticket::no_seat(), value, switches),
+            "person" => merged(document.get("person"), &member::nobody(), value, switches),
+            "seatInfo" => merged(document.get("seatInfo"), &super::ticket::no_seat(), value, switches),
             "expiryDate" => canonical_time(value.as_str().unwrap_or("")).into(),
             _ => value.clone(),
         };
@@ -163,7 +163,7 @@ pub(super) fn overlay(document: &mut Map<String, Value>, body: &Map<String, Valu
 }
 
 /// A message inside a document after an update; its blank form names all it can hold. A person's `externalId` is not editable.
-fn merged(stored: Option<&Value>, blank: Value, given: &Value, switches: Switches) -> Value {
+fn merged(stored: Option<&Value>, blank: &Value, given: &Value, switches: Switches) -> Value {
     let mut after = match stored {
         Some(stored) if !switches.replace_person => stored.clone(),
         _ => blank.clone(),

@@ -5,6 +5,7 @@ mod auth;
 mod calls;
 mod coupons;
 mod documents;
+mod errors;
 mod events;
 mod list;
 mod member;
@@ -268,11 +269,14 @@ impl StandIn for Account {
         let (call, route) = Call::of(&request.method, &request.path);
         let kind = match &call {
             Call::Login => Kind::Token,
-            Call::Coupon(coupons::Call::List(_)) | Call::Ticket(ticket_calls::Call::List) => Kind::List,
+            Call::ById(_) | Call::ByExternalId { .. } => Kind::Read,
+            Call::List(_)
+            | Call::Events(_)
+            | Call::ProgramEvents(_)
+            | Call::Coupon(coupons::Call::List(_))
+            | Call::Ticket(ticket_calls::Call::List) => Kind::List,
             Call::Coupon(call) if call.shows_one() => Kind::Read,
             Call::Ticket(call) if call.shows_one() => Kind::Read,
-            Call::ById(_) | Call::ByExternalId { .. } => Kind::Read,
-            Call::List(_) | Call::Events(_) | Call::ProgramEvents(_) => Kind::List,
             _ => Kind::Other,
         };
         Called { route, pass: self.pass_of(&call, request.body.as_ref()), kind }
@@ -308,7 +312,7 @@ impl StandIn for Account {
     /// An error body. Those of the token check have a shape of their own (contract section 3.2).
     fn refuse(&self, failure: &Failure, knobs: &Faults) -> Reply {
         let shape = if failure.status == 401 { ErrorShape::Text } else { knobs.error_shape };
-        Reply::of(failure.status, JSON, error(failure, shape))
+        Reply::of(failure.status, JSON, errors::body(failure, shape))
     }
 
     fn failure(&self, status: u16, message: Option<&str>, pass: &Pass) -> Failure {
@@ -383,7 +387,7 @@ impl StandIn for Account {
             match pass.as_object() {
                 Some(given) if given.contains_key("ticketNumber") => {
                     let (event, ticket_type) = lock(&self.stage).first();
-                    let ticket = ticket::seeded(given, event, ticket_type)?;
+                    let ticket = ticket::seeded(given, &event, &ticket_type)?;
                     issued += seeded(&self.tickets, ticket, "ticketNumber");
                 }
                 Some(given) if given.contains_key("campaignId") || given.contains_key("offerId") => {
@@ -406,8 +410,8 @@ impl StandIn for Account {
         // By way of a text, where 32-bit balances are as short as on the wire.
         let member = |place| serde_json::from_str(&serde_json::to_string(state.at(place)?).ok()?).ok();
         let mut all: Vec<Value> = (0..state.end()).filter_map(member).collect();
-        all.extend(lock(&self.coupons).all().cloned());
-        all.extend(lock(&self.tickets).all().cloned());
+        all.extend(lock(&self.coupons).all());
+        all.extend(lock(&self.tickets).all());
         all
     }
 
@@ -433,35 +437,4 @@ fn seeded(drawer: &Mutex<Drawer>, document: Value, name: &str) -> u64 {
         drawer.add(document);
     }
     u64::from(free)
-}
-
-/// The error bodies of contract section 3.2.
-fn error(failure: &Failure, shape: ErrorShape) -> String {
-    let (code, message) = (grpc_code(failure.status), &failure.message);
-    let details: [Value; 0] = [];
-    match shape {
-        ErrorShape::Gateway => json!({"code": code, "message": message, "details": details}),
-        ErrorShape::Text => json!({"error": message}),
-        ErrorShape::Both => json!({"error": message, "code": code, "message": message, "details": details}),
-        ErrorShape::Nested => json!({"error": {"code": code, "message": message, "details": details}}),
-    }
-    .to_string()
-}
-
-/// The table of contract section 3.1, read from the right.
-fn grpc_code(status: u16) -> u8 {
-    match status {
-        400 => 3,
-        401 => 16,
-        403 => 7,
-        404 => 5,
-        409 => 6,
-        429 => 8,
-        499 => 1,
-        501 => 12,
-        500 => 13,
-        503 => 14,
-        504 => 4,
-        _ => 2,
-    }
 }

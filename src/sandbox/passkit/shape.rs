@@ -166,9 +166,11 @@ impl Checker<'_> {
 
     fn field(&self, name: &str, value: &Value, kind: &Kind) -> Result<(), Failure> {
         let fits = match (kind, value) {
-            (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Bool(_)) | (Kind::Object, Value::Object(_)) => true,
+            (Kind::Text, Value::String(_))
+            | (Kind::Flag, Value::Bool(_))
+            | (Kind::Object, Value::Object(_))
+            | (Kind::Double, Value::Number(_)) => true,
             (Kind::Float, Value::Number(number)) => number.as_f64().is_some_and(|number| (number as f32).is_finite()),
-            (Kind::Double, Value::Number(_)) => true,
             (Kind::Unsigned, Value::Number(number)) => number.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
             (Kind::Whole, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
             (Kind::Time, Value::String(text)) => time(text).is_some(),

@@ -131,7 +131,7 @@ pub(super) fn no_seat() -> Value {
     Value::Object(SEAT_TEXTS.into_iter().map(|name| (name.to_owned(), "".into())).collect())
 }
 
-pub(super) fn blank(number: &str, event: Value, ticket_type: Value) -> Map<String, Value> {
+pub(super) fn blank(number: &str, event: &Value, ticket_type: &Value) -> Map<String, Value> {
     let now = now();
     let ticket = json!({
         "id": new_id(), "ticketNumber": number, "event": event, "ticketType": ticket_type, "orderNumber": "", "groupingId": "",
@@ -146,7 +146,7 @@ pub(super) fn blank(number: &str, event: Value, ticket_type: Value) -> Map<Strin
 }
 
 /// A ticket put there past the platform's calls, from those fields of it that are given.
-pub(super) fn seeded(given: &Map<String, Value>, event: Value, ticket_type: Value) -> anyhow::Result<Value> {
+pub(super) fn seeded(given: &Map<String, Value>, event: &Value, ticket_type: &Value) -> anyhow::Result<Value> {
     let unknown = given.keys().find(|name| !TICKET.iter().any(|(known, _)| known == name));
     anyhow::ensure!(unknown.is_none(), "a ticket has no field {unknown:?}");
     anyhow::ensure!(!text(given, "ticketNumber").is_empty(), "a ticket to issue has no ticketNumber");

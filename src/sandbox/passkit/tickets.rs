@@ -124,7 +124,7 @@ impl Desk<'_> {
         if !number.is_empty() && tickets.place_of_name(number).is_some() {
             return Err(Failure::new(409, format!("ticket with ticketNumber[{number}] already exists")));
         }
-        let mut ticket = ticket::blank(number, event, ticket_type);
+        let mut ticket = ticket::blank(number, &event, &ticket_type);
         overlay(&mut ticket, body, WRITABLE, self.switches);
         let answer = if by_own_ids {
             Reply::json(&json!({

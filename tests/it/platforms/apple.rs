@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use passferry::apple::store::{Store, now_ms};
+use passferry::sandbox::apple::{By, Fate};
 use serde_json::{Value, json};
 
-use crate::rig::apple::{AUTHORITY, Apns, Opened, PASS_TYPE, TEAM, open};
+use crate::rig::apple::{AUTHORITY, Opened, PASS_TYPE, TEAM, apns, open, token};
 use crate::rig::harbour::{Harbour, Plan, harbour, write_private};
 use crate::rig::promises::check_promises;
 
@@ -17,7 +18,8 @@ pub fn template() -> PathBuf {
 pub fn plan(apns: &str) -> Plan {
     let own = |name: &str| format!("{:?}", AUTHORITY.path(name));
     let plan = harbour().folder().unmodelled().platform("secret", "").platform("program", "").platform("allowance", "");
-    let plan = plan.platform("kind", "\"apple_wallet\"").platform("pass_type", &format!("{PASS_TYPE:?}")).platform("team", &format!("{TEAM:?}"));
+    let plan =
+        plan.platform("kind", "\"apple_wallet\"").platform("pass_type", &format!("{PASS_TYPE:?}")).platform("team", &format!("{TEAM:?}"));
     let plan = plan.platform("template", &format!("{:?}", template().display().to_string()));
     let plan = plan.platform("certificate", &own("pass.pem")).platform("intermediate", &own("wwdr.pem"));
     let plan = plan.platform("key", &format!("{{ file = {} }}", own("pass.key")));
@@ -31,13 +33,13 @@ pub fn store(harbour: &Harbour) -> Store {
     Store::open(&harbour.state().join("apple/cards.sqlite")).unwrap()
 }
 
-/// A phone that registered for these passes.
-pub fn holds(harbour: &Harbour, device: &str, token: &str, serials: impl IntoIterator<Item = impl AsRef<str>>) {
-    let store = store(harbour);
+/// A phone that registered for these passes, with the push token that begins so.
+pub fn holds(harbour: &Harbour, device: &str, front: &str, serials: impl IntoIterator<Item = impl AsRef<str>>) {
+    let (store, token) = (store(harbour), token(front));
     store
         .write(|work| {
             for serial in serials {
-                work.register(device, serial.as_ref(), token, |_| true, now_ms())?;
+                work.register(device, serial.as_ref(), &token, |_| true, now_ms())?;
             }
             Ok(())
         })
@@ -73,8 +75,8 @@ fn values(opened: &Opened) -> (Value, Value, Value) {
 
 #[test]
 fn rows_become_passes_that_openssl_and_passkit_generator_open() {
-    let apns = Apns::start();
-    let harbour = plan(&apns.url).start();
+    let apns = apns();
+    let harbour = plan(&apns.base_url()).start();
     harbour.deliver("1.csv", "id,points,tier\nC-1,1240,Gold\nC-2,7,Silver é\n");
     harbour.once().exits(0);
     assert_eq!(harbour.report("1")["rows"], json!({ "created": 2 }));
@@ -94,7 +96,7 @@ fn rows_become_passes_that_openssl_and_passkit_generator_open() {
     for same in ["serialNumber", "authenticationToken"] {
         assert_eq!(again.pass[same], first.pass[same], "an update never changes the {same}");
     }
-    assert_eq!(apns.pushes(), Vec::<Value>::new(), "no phone holds a pass");
+    assert!(apns.pushes().is_empty(), "no phone holds a pass");
     let token = again.pass["authenticationToken"].as_str().unwrap().to_owned();
     assert!(!harbour.said().contains(&token), "a token is in the log");
     check(&harbour);
@@ -134,7 +136,10 @@ fn every_operation_does_what_it_says_and_adds_are_carried_out_once() {
     let plan = plan.feed("add.transaction_id", "\"tx\"").feed("fields.voided", "\"voided\"").feed("fields.\"barcode.message\"", "");
     let plan = plan.feed("notify.message", "\"text\"").feed("notify.field", "\"message\"").feed("notify.kind", "\"transactional\"");
     let columns = ["id", "tier", "op", "tx", "text"].map(|name| json!({ "name": name }));
-    let fields: Vec<Value> = columns.into_iter().chain([json!({ "name": "points", "type": "number" }), json!({ "name": "voided", "type": "boolean" })]).collect();
+    let fields: Vec<Value> = columns
+        .into_iter()
+        .chain([json!({ "name": "points", "type": "number" }), json!({ "name": "voided", "type": "boolean" })])
+        .collect();
     let harbour = plan.schema(&json!({ "fieldsMatch": "superset", "fields": fields }).to_string()).start();
     let deliver = |name: &str, rows: &[&str]| harbour.deliver(name, format!("id,points,tier,op,tx,text,voided\n{}\n", rows.join("\n")));
     deliver("1.csv", &["C-1,10,Gold,upsert,t0,,", "C-2,10,Gold,upsert,t1,,", "C-3,1,Gold,upsert,t2,,", "C-4,1,Gold,upsert,t3,,"]);
@@ -156,7 +161,10 @@ fn every_operation_does_what_it_says_and_adds_are_carried_out_once() {
     let end = |tx: &str, end: &str| (tx.to_owned(), end.to_owned());
     assert_eq!(ends, [end("t6", "refused update-rejected"), end("t9", "refused update-rejected"), end("t11", "unresolved pass-not-found")]);
     let one = package(&harbour, "C-1");
-    assert_eq!((one.field("points"), one.field("tier"), one.field("message")), (&json!(8.5), &json!("Silver"), &json!("You used 4 points.")));
+    assert_eq!(
+        (one.field("points"), one.field("tier"), one.field("message")),
+        (&json!(8.5), &json!("Silver"), &json!("You used 4 points."))
+    );
     assert_eq!(package(&harbour, "C-2").pass["voided"], true);
     assert_eq!(package(&harbour, "C-3").pass["voided"], true);
     assert!(package(&harbour, "C-4").pass["expirationDate"].as_str().unwrap() < "2099");
@@ -236,11 +244,10 @@ fn backup_verify_and_forget_know_the_passes() {
 
 #[test]
 fn reach_tells_what_is_wrong_with_certificate_template_and_pushes() {
-    let apns = Apns::start();
-    apns.rules(json!({ "*": { "status": 400, "reason": "BadDeviceToken" } }));
+    let apns = apns();
     let own = |name: &str| format!("{:?}", AUTHORITY.path(name));
     let reach = |change: &dyn Fn(Plan) -> Plan| {
-        let harbour = change(plan(&apns.url)).start();
+        let harbour = change(plan(&apns.base_url())).start();
         let told = harbour.told(&["check", "--reach", "--json"]);
         let all = told["reach"].as_array().unwrap_or_else(|| panic!("{told}")).clone();
         let platform = all.into_iter().find(|one| one["what"] == "platform cards").unwrap();
@@ -249,7 +256,7 @@ fn reach_tells_what_is_wrong_with_certificate_template_and_pushes() {
     let (ok, said) = reach(&|plan| plan);
     assert!(ok && said.contains("takes the certificate") && said.contains("Not proved") && said.contains("days"), "{said}");
     let pushed = apns.pushes().pop().unwrap();
-    assert_eq!((&pushed["uid"], &pushed["topic"], &pushed["body"]), (&json!(PASS_TYPE), &json!(PASS_TYPE), &json!("{}")));
+    assert_eq!((pushed.by, pushed.topic.as_str(), pushed.body.as_str(), pushed.status), (By::Certificate, PASS_TYPE, "{}", Some(200)));
     let locked = format!("{{ file = {} }}", own("passphrase"));
     let (ok, said) = reach(&|plan| plan.platform("certificate", &own("pass.p12")).platform("key", "").platform("passphrase", &locked));
     assert!(ok, "{said}");
@@ -264,7 +271,12 @@ fn reach_tells_what_is_wrong_with_certificate_template_and_pushes() {
     assert!(!ok && said.contains("private key is not the one"), "{said}");
     let (ok, said) = reach(&|plan| pair(plan, "soon"));
     assert!(ok && said.contains("renew it now"), "{said}");
-    apns.rules(json!({ "*": { "status": 403, "reason": "BadCertificate" } }));
+    let (ok, said) = reach(&|plan| pair(plan, "over"));
+    assert!(!ok && said.contains("the certificate ended on"), "{said}");
+    apns.know(&pushed.token, &[PASS_TYPE]);
+    apns.script_next(&pushed.token, 1, Fate::BadDeviceToken);
+    assert!(reach(&|plan| plan).0, "Apple says of a token that nobody has that nobody has it");
+    apns.script(&pushed.token, Fate::Refuse { status: 403, reason: "BadCertificate".to_owned() });
     let (ok, said) = reach(&|plan| plan);
     assert!(!ok && said.contains("refuses the certificate: 403 BadCertificate"), "{said}");
     let (ok, said) = reach(&|plan| plan.platform("base_url", "\"https://127.0.0.1:9\""));

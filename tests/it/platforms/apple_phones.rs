@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 
+use passferry::sandbox::apple::Apns;
 use serde_json::{Value, json};
 
 use super::apple::{check, package, plan, store};
-use crate::rig::apple::{Answered, Apns, PASS_TYPE, ask, open};
+use crate::rig::apple::{Answered, PASS_TYPE, apns, ask, open, token};
 use crate::rig::harbour::{Harbour, Process, wait_until};
 
 /// A daemon that serves phones.
@@ -20,9 +21,9 @@ struct Served {
 
 impl Served {
     fn start() -> Served {
-        let apns = Apns::start();
+        let apns = apns();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let harbour = plan(&apns.url).platform("listen", &format!("\"127.0.0.1:{port}\"")).start();
+        let harbour = plan(&apns.base_url()).platform("listen", &format!("\"127.0.0.1:{port}\"")).start();
         let daemon = harbour.start(&["run"]);
         wait_until("phones are served", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Served { harbour, port, daemon: Some(daemon), _apns: apns }
@@ -45,9 +46,9 @@ impl Served {
         ask(self.port, method, path, headers, body)
     }
 
-    fn register(&self, device: &str, serial: &str, push_token: &str) -> u16 {
+    fn register(&self, device: &str, serial: &str, front: &str) -> u16 {
         let path = format!("/v1/devices/{device}/registrations/{PASS_TYPE}/{serial}");
-        self.call("POST", &path, &self.token(serial), &json!({ "pushToken": push_token }).to_string()).status
+        self.call("POST", &path, &self.token(serial), &json!({ "pushToken": token(front) }).to_string()).status
     }
 
     /// What changed for a device; the tag to go on with.
@@ -103,7 +104,9 @@ fn a_phone_registers_lists_downloads_and_leaves() {
     let other = served.call("GET", &path, &served.token("C+é%1"), "");
     assert_eq!(open(&other.body).pass["serialNumber"], "C+é%1");
 
-    let gone = |served: &Served| served.call("DELETE", &format!("/v1/devices/phone/registrations/{PASS_TYPE}/C-1"), &served.token("C-1"), "").status;
+    let gone = |served: &Served| {
+        served.call("DELETE", &format!("/v1/devices/phone/registrations/{PASS_TYPE}/C-1"), &served.token("C-1"), "").status
+    };
     assert_eq!((gone(&served), gone(&served)), (200, 200));
     assert_eq!(served.list("phone", "").0, Vec::<String>::new());
     served.end();
@@ -128,9 +131,8 @@ fn who_does_not_hold_the_pass_learns_nothing() {
     for path in [format!("/v1/passes/{PASS_TYPE}/nobody"), "/v1/passes/pass.com.example.other/C-1".to_owned()] {
         assert_eq!(served.call("GET", &path, &right, "").status, 401, "{path}");
     }
-    let register = |device: &str, body: &str| {
-        served.call("POST", &format!("/v1/devices/{device}/registrations/{PASS_TYPE}/C-1"), &right, body).status
-    };
+    let register =
+        |device: &str, body: &str| served.call("POST", &format!("/v1/devices/{device}/registrations/{PASS_TYPE}/C-1"), &right, body).status;
     for body in ["", "{}", r#"{"pushToken":""}"#, r#"{"pushToken":"../../x"}"#, r#"{"pushToken":7}"#] {
         assert_eq!(register("phone", body), 400, "{body}");
     }
@@ -144,7 +146,9 @@ fn who_does_not_hold_the_pass_learns_nothing() {
 #[test]
 fn complaints_of_phones_are_told_by_their_kind_and_not_without_end() {
     let served = Served::start();
-    let text = format!("[x] Web service error for {PASS_TYPE}: Server requested update to serial number 'planted-3Kx', but the pass was unchanged.");
+    let text = format!(
+        "[x] Web service error for {PASS_TYPE}: Server requested update to serial number 'planted-3Kx', but the pass was unchanged."
+    );
     let body = json!({ "logs": vec![text; 500] }).to_string();
     for body in [&body, "{", "[]", r#"{"logs":[7,{}]}"#] {
         let answer = served.call("POST", "/v1/log", "", body);

@@ -60,8 +60,8 @@ impl Parts {
     }
 
     fn manifest(&self) -> Vec<u8> {
-        let digest = |content: &[u8]| openssl::sha::sha1(content).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let entries: BTreeMap<&String, String> = self.files.iter().map(|(name, content)| (name, digest(content))).collect();
+        let entries: BTreeMap<&String, String> =
+            self.files.iter().map(|(name, content)| (name, generator::hex(&openssl::sha::sha1(content)))).collect();
         serde_json::to_vec(&entries).unwrap()
     }
 
@@ -87,8 +87,8 @@ impl Parts {
 fn signature(manifest: &[u8], certificates: &Certificates, signer: &Pair, form: Pkcs7Flags) -> Vec<u8> {
     let mut along = Stack::new().unwrap();
     along.push(certificates.wwdr.certificate.clone()).unwrap();
-    let signed = Pkcs7::sign(&signer.certificate, &signer.key, &along, manifest, Pkcs7Flags::BINARY | form);
-    signed.unwrap().to_der().unwrap()
+    let made = Pkcs7::sign(&signer.certificate, &signer.key, &along, manifest, Pkcs7Flags::BINARY | form);
+    made.unwrap().to_der().unwrap()
 }
 
 pub fn good(pass: &Value) -> Vec<u8> {

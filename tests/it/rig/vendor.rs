@@ -156,8 +156,7 @@ fn serve(stream: &TcpStream, world: &Mutex<World>, answer: &impl Fn(&mut World, 
         if reply.cut {
             return stream.shutdown(std::net::Shutdown::Both);
         }
-        let head =
-            format!("HTTP/1.1 {} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", reply.status, reply.body.len());
+        let head = format!("HTTP/1.1 {} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", reply.status, reply.body.len());
         let mut out = stream;
         out.write_all(format!("{head}{}", reply.body).as_bytes())?;
     }

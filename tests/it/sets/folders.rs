@@ -214,7 +214,8 @@ fn sets_wait_for_the_one_before_them_by_the_stamp_in_their_names() {
 
 #[test]
 fn without_a_header_the_schema_names_the_columns_of_every_part() {
-    let harbour = sets("\"spark\"").feed("quiet", "").feed("dialect.header", "false").feed("dialect.delimiter", "\",\"").unmodelled().start();
+    let harbour =
+        sets("\"spark\"").feed("quiet", "").feed("dialect.header", "false").feed("dialect.delimiter", "\",\"").unmodelled().start();
     deliver_folder(&harbour, "x", &[("part-0", "C-1,1,gold,\n"), ("part-1", ""), ("part-2", "C-2,2,gold,\n"), ("_SUCCESS", "")]);
     harbour.once().exits(0);
     assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (1.0, 2.0));

@@ -11,10 +11,7 @@ fn manifests() -> Plan {
 }
 
 fn parts() -> [(&'static str, Vec<u8>, u64); 2] {
-    [
-        ("loyalty_0000_part_00.gz", gzip(csv(&[("C-1", "1"), ("C-2", "2")])), 2),
-        ("loyalty_0001_part_00.gz", gzip(csv(&[("C-3", "3")])), 1),
-    ]
+    [("loyalty_0000_part_00.gz", gzip(csv(&[("C-1", "1"), ("C-2", "2")])), 2), ("loyalty_0001_part_00.gz", gzip(csv(&[("C-3", "3")])), 1)]
 }
 
 /// A manifest as UNLOAD writes it, with so much more in its counts.
@@ -98,7 +95,11 @@ fn a_wrong_size_and_a_part_too_many_are_waited_out_and_then_held() {
         std::thread::sleep(Duration::from_millis(1100));
         harbour.once().exits(1);
         let evidence = evidence(&harbour, "loyalty_manifest", "set");
-        let said = if more_bytes == 0 { "loyalty_0002_part_00.gz is there, and the manifest does not list it" } else { "bytes, and the manifest says" };
+        let said = if more_bytes == 0 {
+            "loyalty_0002_part_00.gz is there, and the manifest does not list it"
+        } else {
+            "bytes, and the manifest says"
+        };
         assert!(evidence.contains(said), "{evidence}");
         harbour.run(&["discard", "loyalty_manifest"]).exits(0);
         harbour.once().exits(0);
@@ -112,7 +113,8 @@ fn a_manifest_with_checksums_is_verified() {
     let harbour = manifests().feed("pattern", "\"manifest.json\"").start();
     let (a, b) = (csv(&[("C-1", "1")]), csv(&[("C-2", "2")]));
     let sum = |text: &str| passferry::spool::sha256(text.as_bytes());
-    let files = |b: &str| format!(r#"{{"files":[{{"name":"a.csv","rows":1,"sha256":"{}"}},{{"name":"b.csv","rows":1,"sha256":"{b}"}}]}}"#, sum(&a));
+    let files =
+        |b: &str| format!(r#"{{"files":[{{"name":"a.csv","rows":1,"sha256":"{}"}},{{"name":"b.csv","rows":1,"sha256":"{b}"}}]}}"#, sum(&a));
     harbour.deliver("a.csv", &a);
     harbour.deliver("b.csv", &b);
     harbour.deliver("manifest.json", files(&sum("other")));

@@ -30,7 +30,8 @@ impl Check<'_> {
             platform.team.as_ref(),
             "team = \"ABCDE12345\", the team identifier of the developer account",
         );
-        let template = self.required(&key.child("template"), platform.template.as_ref(), "template = \"PATH\", a folder with pass.json and images");
+        let template =
+            self.required(&key.child("template"), platform.template.as_ref(), "template = \"PATH\", a folder with pass.json and images");
         let template = template.map(|folder| self.path(&key.child("template"), &folder));
         let design = template.as_ref().and_then(|folder| self.apple_design(&key.child("template"), folder));
         let signing = self.apple_signing(key, platform);
@@ -77,7 +78,8 @@ impl Check<'_> {
 
     fn apple_design(&mut self, key: &Key, folder: &Path) -> Option<Design> {
         let path = folder.join(DESIGN);
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("needs {}, which cannot be read: {error}", quoted(&path.display().to_string())));
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("needs {}, which cannot be read: {error}", quoted(&path.display().to_string())));
         let text = self.good(key, text)?;
         self.good(key, Design::read(&text).map_err(|fault| format!("{} {fault}", quoted(&path.display().to_string()))))
     }
@@ -90,7 +92,8 @@ impl Check<'_> {
         let certificate = file("certificate", platform.certificate.as_ref(), "certificate = \"PATH\", of the pass type: PEM or .p12");
         let example = "intermediate = \"PATH\", Apple's WWDR certificate (G4), from apple.com/certificateauthority";
         let intermediate = file("intermediate", platform.intermediate.as_ref(), example);
-        let mut secret = |name: &str, place: Option<&written::Table<written::SecretPlace>>| place.and_then(|place| self.secret(&key.child(name), place));
+        let mut secret =
+            |name: &str, place: Option<&written::Table<written::SecretPlace>>| place.and_then(|place| self.secret(&key.child(name), place));
         let signing_key = secret("key", platform.key.as_ref());
         let passphrase = secret("passphrase", platform.passphrase.as_ref());
         Some(Signing {
@@ -118,7 +121,10 @@ impl Check<'_> {
                 push_key.zip(key_id).map(|(key, key_id)| PushProof::Token { key, key_id })
             }
             (Some(_), None) => {
-                self.fault(&key.child("push_key_id"), "is missing beside push_key; write its 10 characters, which are in the key file's name".into());
+                self.fault(
+                    &key.child("push_key_id"),
+                    "is missing beside push_key; write its 10 characters, which are in the key file's name".into(),
+                );
                 None
             }
             (None, Some(_)) => {

@@ -299,9 +299,8 @@ fn escaped_delimiter(head: &[u8], form: &Form) -> Option<String> {
     let quoted = head[..at].rsplit(|byte| *byte == b'\n').next().is_some_and(|line| line.contains(&form.quote_byte()));
     (!quoted).then(|| {
         format!(
-            "a backslash stands before the delimiter {} lines below the first: if the exporter takes its meaning away with it (Redshift's \
-             ESCAPE, Snowflake without quotes), set dialect.escape",
-            line
+            "a backslash stands before the delimiter {line} lines below the first: if the exporter takes its meaning away with it (Redshift's \
+             ESCAPE, Snowflake without quotes), set dialect.escape"
         )
     })
 }

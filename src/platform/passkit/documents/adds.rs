@@ -51,13 +51,13 @@ impl<D: Document> Give<D> {
                 self.giving = true;
                 Step::Send(request)
             }
-            Err(end) => end,
+            Err(end) => Step::Done(end),
         }
     }
 
     fn hear(&mut self, answer: Answer) -> Step<AddEnd> {
         match heard(answer, self.giving) {
-            Err(end) => end,
+            Err(end) => Step::Done(end),
             Ok(body) if self.giving => self.given(&body),
             Ok(body) => self.read(&body),
         }

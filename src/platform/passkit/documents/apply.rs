@@ -136,9 +136,10 @@ impl<D: Document> Apply<D> {
         {
             let on = known.get("optOut") == Some(&Json::Bool(true));
             let words = format!("PassKit ignores false in an update of a {}, so that optOut stays true", D::NOUN);
-            match on {
-                false => self.operations.end(switch, Outcome::Unchanged, None, ""),
-                true => self.operations.end(switch, Outcome::Refused, Some(Code::UpdateRejected), &words),
+            if on {
+                self.operations.end(switch, Outcome::Refused, Some(Code::UpdateRejected), &words);
+            } else {
+                self.operations.end(switch, Outcome::Unchanged, None, "");
             }
         }
         if let Some(fields) = self.operations.open(FIELDS) {
@@ -190,9 +191,8 @@ impl<D: Document> Apply<D> {
     fn creation(&mut self) -> Request {
         let mut fields = self.body(&Map::new());
         fields.retain(|_, value| *value != Json::Bool(false) && *value != "OFF");
-        self.rest = fields.clone();
-        fields.retain(|name, _| !D::AFTER_ISSUE.contains(&name.as_str()));
-        self.rest.retain(|name, _| D::AFTER_ISSUE.contains(&name.as_str()));
+        let (rest, fields) = fields.into_iter().partition(|(name, _)| D::AFTER_ISSUE.contains(&name.as_str()));
+        self.rest = rest;
         self.scope.kind.create(self.target.text(), fields)
     }
 
@@ -258,19 +258,15 @@ impl<D: Document> Apply<D> {
                 }
             },
             (Call::Delete, 404 | 410) => self.end_all(Outcome::Applied, None, ""),
-            (Call::Read, 404) => self.absent(),
-            // The pass is there, or is what we were about to make: what PassKit misses is something else that the change names.
-            (Call::Create | Call::Finish, 404) => self.refuse(call, Code::UpdateRejected, &message(&body)),
-            (Call::Update, 404) if self.proven => self.refuse(call, Code::UpdateRejected, &message(&body)),
             // What resolve found may be stale, under another ID by now.
-            (Call::Update, 404) if self.was_found => {
+            (Call::Update, 404) if self.was_found && !self.proven => {
                 self.known = None;
                 if matches!(self.target, Target::External(_)) {
                     self.pass_id = None;
                 }
                 self.next = Some(Call::Read);
             }
-            (Call::Update, 404) => self.absent(),
+            (Call::Update | Call::Read, 404) if call == Call::Read || !self.proven => self.absent(),
             (Call::Read | Call::Update, 410) => self.end_all(Outcome::Unresolved, Some(Code::PassGone), &message(&body)),
             (Call::Create, 409) => {
                 self.exists = true;
@@ -286,6 +282,7 @@ impl<D: Document> Apply<D> {
                     self.next = Some(if call == Call::Update { Call::Read } else { call });
                 }
             }
+            // A 404 that is about no pass comes here too: it is there, or is what we were about to make, and something else is missing.
             (_, 413) => self.refuse(call, Code::ValueTooLarge, &message(&body)),
             _ => self.refuse(call, Code::UpdateRejected, &message(&body)),
         }

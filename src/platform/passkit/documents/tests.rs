@@ -18,6 +18,7 @@ fn tickets(read_back: ReadBack) -> Passkit {
     open(PasskitPasses::Tickets { production: "prod".to_owned(), event, ticket_type, validations: Some(3) }, read_back)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn coupon(status: &str, more: Json) -> Json {
     let mut coupon = json!({ "id": ID, "externalId": "C-1", "campaignId": "camp", "offerId": "basic", "status": status, "optOut": false,
         "metaData": { "shop": "12" }, "person": { "surname": "Byron", "forename": "" }, "created": "2026-01-01T00:00:00Z" });
@@ -25,6 +26,7 @@ fn coupon(status: &str, more: Json) -> Json {
     coupon
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn ticket(more: Json) -> Json {
     let mut ticket = json!({ "id": ID, "ticketNumber": "C-1", "status": "ISSUED", "event": { "id": "night", "production": { "id": "prod" } },
         "ticketType": { "id": "seated" }, "seatInfo": { "gate": "A", "row": "3", "room": "" }, "metaData": {}, "validateDetails": [] });
@@ -117,7 +119,7 @@ fn a_coupon_that_is_not_there_is_issued_once_whatever_the_answers_say() {
 #[test]
 fn voiding_is_done_when_the_pass_is_gone() {
     for answer in [(200, json!({})), (404, json!({ "message": "gone" }))] {
-        let (sent, result) = play(coupons().apply(change(Verb::Void, &[("sku", text("x"))])), &[answer.clone()]);
+        let (sent, result) = play(coupons().apply(change(Verb::Void, &[("sku", text("x"))])), std::slice::from_ref(&answer));
         assert_eq!(sent, [r#"DELETE /coupon/singleUse/coupon {"externalId":"C-1","campaignId":"camp"}"#]);
         assert_eq!(ends(&result), [("void", Outcome::Applied, None)]);
         let (sent, _) = play(tickets(ReadBack::Presence).apply(change(Verb::Void, &[])), &[answer]);
@@ -196,10 +198,10 @@ fn the_status_of_a_coupon_proves_its_redemption_either_way() {
 fn a_validation_is_sent_once_and_looked_for_by_its_reference() {
     let key = add(AddKind::Validate).key.to_string();
     let send = |answer: (u16, Json)| play(tickets(ReadBack::Presence).add(&add(AddKind::Validate)), &[answer]);
-    let (sent, end) = send((200, json!({ "valid": true, "ticket": ticket(json!({})) })));
+    let (requests, end) = send((200, json!({ "valid": true, "ticket": ticket(json!({})) })));
     let told = json!({ "ticket": { "ticketNumber": { "productionId": "prod", "ticketNumber": "C-1" } }, "maxNumberOfValidations": 3,
         "validateDetails": { "validateSource": "passferry run:7", "validateReference": key } });
-    assert_eq!((sent.len(), body(&sent[0])), (1, told));
+    assert_eq!((requests.len(), body(&requests[0])), (1, told));
     assert_eq!(end, AddEnd::Applied { pass_id: Some(ID.to_owned()) });
     let (_, end) = send((200, json!({ "valid": false, "ticket": ticket(json!({})) })));
     assert!(matches!(end, AddEnd::Refused { .. }), "{end:?}");

@@ -42,7 +42,7 @@ impl Give {
 
     fn hear(&mut self, answer: Answer) -> Step<AddEnd> {
         match heard(answer, self.giving) {
-            Err(end) => end,
+            Err(end) => Step::Done(end),
             Ok(body) if self.giving => match self.echoed(&body) {
                 Ok(id) => Step::Done(AddEnd::Applied { pass_id: Some(id) }),
                 Err(reason) => lost(&reason),
@@ -105,7 +105,7 @@ impl Give {
                 self.note_write();
                 Step::Send(request)
             }
-            Err(end) => end,
+            Err(end) => Step::Done(end),
         }
     }
 

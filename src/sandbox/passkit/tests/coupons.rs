@@ -15,7 +15,9 @@ fn rig() -> Rig {
 
 fn key(external_id: &str, more: Value) -> Value {
     let mut body = json!({"externalId": external_id, "campaignId": CAMPAIGN});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
     body
 }
 

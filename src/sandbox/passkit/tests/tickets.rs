@@ -20,7 +20,9 @@ fn numbered(number: &str) -> Value {
 
 fn update(number: &str, more: Value) -> Value {
     let mut body = json!({"ticketNumber": number, "event": {"production": {"id": PRODUCTION}}});
-    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
     body
 }
 

@@ -229,7 +229,12 @@ pub fn one_bad_row_harms_no_other(entry: &Entry) {
     harbour.sandbox.faults().change(|faults| faults.rules.clear());
     harbour.deliver("b.csv", file(10, 10).replace("C-1,", "C-1,1"));
     harbour.once().exits(0);
-    assert_eq!(rows(&harbour, "b"), json!({ "applied": 3, "unchanged": 7 }), "{}: what was refused is not believed to be there", entry.name);
+    assert_eq!(
+        rows(&harbour, "b"),
+        json!({ "applied": 3, "unchanged": 7 }),
+        "{}: what was refused is not believed to be there",
+        entry.name
+    );
     holds(entry, &harbour, "C-7", "17", "tier 17");
     check_promises(&harbour);
 }
@@ -237,7 +242,9 @@ pub fn one_bad_row_harms_no_other(entry: &Entry) {
 /// D1, D5, D17.
 pub fn a_lost_answer_to_a_change_costs_nothing(entry: &Entry) {
     let harbour = start(entry, 12, |plan| plan);
-    for (pass, trouble) in [("C-2", Trouble::DropAfter), ("C-5", Trouble::TruncatedBody), ("C-8", Trouble::DropBefore), ("C-11", Trouble::BadGatewayHtml)] {
+    for (pass, trouble) in
+        [("C-2", Trouble::DropAfter), ("C-5", Trouble::TruncatedBody), ("C-8", Trouble::DropBefore), ("C-11", Trouble::BadGatewayHtml)]
+    {
         harbour.sandbox.faults().add((entry.writes)(Rule::new(trouble), Some(pass)).next(1));
     }
     harbour.deliver("a.csv", file(12, 10));
@@ -299,7 +306,8 @@ pub fn what_the_platform_cannot_hold_is_never_sent(entry: &Entry) {
     for (index, (column, cell, _)) in entry.unfit.iter().enumerate() {
         let cell = cell.replace("LONG", &long);
         let of = |name: &str, usual: String| if *column == name { cell.clone() } else { usual };
-        let _ = writeln!(rows, "{},{},{}", of("id", format!("C-{}", index + 1)), of("points", "1".to_owned()), of("tier", "gold".to_owned()));
+        let _ =
+            writeln!(rows, "{},{},{}", of("id", format!("C-{}", index + 1)), of("points", "1".to_owned()), of("tier", "gold".to_owned()));
     }
     harbour.deliver("a.csv", rows);
     harbour.once().exits(1);
@@ -341,7 +349,7 @@ pub fn nothing_secret_or_personal_is_told(entry: &Entry) {
     for path in harbour.tree().into_iter().filter(|path| path.starts_with("reports/")) {
         let mut text = String::from_utf8(harbour.read(&path)).unwrap();
         // The lines that go back to who sent them have their cells, and the platform's words about them.
-        if path.ends_with(".csv") {
+        if std::path::Path::new(&path).extension().is_some_and(|ending| ending == "csv") {
             text = text.replace("private.example", "");
         }
         told.push((path, text));

@@ -55,16 +55,8 @@ fn refuse_some_signatures(harbour: &Harbour) {
 
 /// What nobody has to do with the platform itself.
 const NOWHERE: [Wrong; 3] = [
-    Wrong {
-        what: "nobody listens",
-        make: |harbour| point_to(harbour, "http://127.0.0.1:1"),
-        exit: 69,
-    },
-    Wrong {
-        what: "the host has no address",
-        make: |harbour| point_to(harbour, "https://no-such-platform.invalid"),
-        exit: 69,
-    },
+    Wrong { what: "nobody listens", make: |harbour| point_to(harbour, "http://127.0.0.1:1"), exit: 69 },
+    Wrong { what: "the host has no address", make: |harbour| point_to(harbour, "https://no-such-platform.invalid"), exit: 69 },
     Wrong {
         what: "the server speaks no TLS",
         make: |harbour| point_to(harbour, &harbour.sandbox.base_url().replace("http:", "https:")),
@@ -110,7 +102,11 @@ pub fn passkit() -> Entry {
         batches: None,
         excused: &[],
         wrong: &[
-            Wrong { what: "the secret is another", make: |harbour| write_private(&harbour.home.path().join("secret"), "another"), exit: 77 },
+            Wrong {
+                what: "the secret is another",
+                make: |harbour| write_private(&harbour.home.path().join("secret"), "another"),
+                exit: 77,
+            },
             Wrong { what: "the key lacks a right", make: forbid, exit: 77 },
             Wrong {
                 what: "the program is another, or the region",
@@ -146,7 +142,8 @@ pub fn google_wallet() -> Entry {
         },
         seed: |harbour, names| {
             let news = json!([{ "id": "news", "header": "News", "body": "none" }]);
-            let pass = |name: &String| json!({ "id": name, "classId": "club", "loyaltyPoints": { "label": "Points" }, "textModulesData": news });
+            let pass =
+                |name: &String| json!({ "id": name, "classId": "club", "loyaltyPoints": { "label": "Points" }, "textModulesData": news });
             harbour.sandbox.seed(GOOGLE_WALLET, names.iter().map(pass)).unwrap();
         },
         held: |harbour, name| {
@@ -184,7 +181,9 @@ pub fn google_wallet() -> Entry {
         wrong: &[
             Wrong {
                 what: "the key file is refused",
-                make: |harbour| harbour.sandbox.faults().change(|faults| faults.google_wallet.token_error = Some("invalid_grant".to_owned())),
+                make: |harbour| {
+                    harbour.sandbox.faults().change(|faults| faults.google_wallet.token_error = Some("invalid_grant".to_owned()));
+                },
                 exit: 77,
             },
             Wrong { what: "the key file is none", make: |harbour| write_private(&harbour.home.path().join("key.json"), "{}"), exit: 77 },
@@ -247,7 +246,11 @@ pub fn thewalletcrew() -> Entry {
         }],
         wrong: &[
             Wrong { what: "the key is another", make: |harbour| write_private(&harbour.home.path().join("secret"), "another"), exit: 77 },
-            Wrong { what: "the tenant is another's", make: |harbour| replace(harbour, "tenant = \"sandbox\"", "tenant = \"acme\""), exit: 77 },
+            Wrong {
+                what: "the tenant is another's",
+                make: |harbour| replace(harbour, "tenant = \"sandbox\"", "tenant = \"acme\""),
+                exit: 77,
+            },
             Wrong {
                 what: "the key may read alone",
                 make: |harbour| write_private(&harbour.home.path().join("secret"), "sandbox-read-key"),
@@ -316,7 +319,10 @@ pub fn http() -> Entry {
         name: "http",
         plan: |plan| {
             of_another_kind(plan, "http")
-                .platform("auth", "{ token_url = \"BASE/oauth2/token\", client_id = \"sandbox-key\", client_secret = { file = \"client\" } }")
+                .platform(
+                    "auth",
+                    "{ token_url = \"BASE/oauth2/token\", client_id = \"sandbox-key\", client_secret = { file = \"client\" } }",
+                )
                 .platform("id_max", "100")
                 .feed("guard.created", "false")
                 .feed("fields.points", "\"points\"")
@@ -334,7 +340,12 @@ pub fn http() -> Entry {
         held: |harbour, name| Some(held(harbour.sandbox.pass(TILLS, name)?["fields"].take(), "/points", "/tier")),
         writes: |rule, pass| pass.into_iter().fold(rule.method("PATCH"), Rule::id),
         expire: |harbour| harbour.sandbox.faults().change(|faults| faults.tills.token.calls = Some(13)),
-        unfit: &[("points", "100001", "value-too-large"), ("points", "-1", "value-too-large"), ("tier", "LONG", "value-too-large"), ("id", "LONG", "value-too-large")],
+        unfit: &[
+            ("points", "100001", "value-too-large"),
+            ("points", "-1", "value-too-large"),
+            ("tier", "LONG", "value-too-large"),
+            ("id", "LONG", "value-too-large"),
+        ],
         misspelt: ("teir", "did you mean \"tier\"?"),
         secrets: &["sandbox-secret", "sbx."],
         adds: Some(Adds {
@@ -347,10 +358,16 @@ pub fn http() -> Entry {
         batches: None,
         excused: &[],
         wrong: &[
-            Wrong { what: "the client's secret is another", make: |harbour| write_private(&harbour.home.path().join("client"), "another"), exit: 77 },
+            Wrong {
+                what: "the client's secret is another",
+                make: |harbour| write_private(&harbour.home.path().join("client"), "another"),
+                exit: 77,
+            },
             Wrong {
                 what: "the token endpoint is down",
-                make: |harbour| harbour.sandbox.faults().change(|faults| faults.tills.token.error = Some("temporarily_unavailable".to_owned())),
+                make: |harbour| {
+                    harbour.sandbox.faults().change(|faults| faults.tills.token.error = Some("temporarily_unavailable".to_owned()));
+                },
                 exit: 69,
             },
             Wrong {
@@ -389,7 +406,10 @@ pub fn airship() -> Entry {
         plan: |plan| {
             of_another_kind(plan, "airship")
                 .platform("template", "\"1001\"")
-                .platform("auth", "{ token_url = \"BASE/oauth2/token\", client_id = \"sandbox-client\", client_secret = { file = \"client\" } }")
+                .platform(
+                    "auth",
+                    "{ token_url = \"BASE/oauth2/token\", client_id = \"sandbox-client\", client_secret = { file = \"client\" } }",
+                )
                 .platform("fields.\"fields.Points\"", "{ kind = \"integer\", at = \"/fields/Points/value\", most = 100000 }")
                 .platform("fields.\"headers.Tier\"", "{ at = \"/headers/Tier/value\", length_max = 60 }")
                 .feed("fields.\"fields.Points\"", "\"points\"")
@@ -426,7 +446,13 @@ pub fn airship() -> Entry {
             writes: |rule| rule.method("PUT"),
             effects: |harbour, name| {
                 let shown = |entry: &passferry::sandbox::Entry| entry.external_id.as_deref() == Some(name) && entry.method == "PUT";
-                let dropped = harbour.sandbox.faults().get().rules.iter().any(|rule| rule.trouble == Trouble::DropBefore && rule.id.as_deref() == Some(name));
+                let dropped = harbour
+                    .sandbox
+                    .faults()
+                    .get()
+                    .rules
+                    .iter()
+                    .any(|rule| rule.trouble == Trouble::DropBefore && rule.id.as_deref() == Some(name));
                 harbour.sandbox.requests().select(shown).len() - usize::from(dropped)
             },
         }),

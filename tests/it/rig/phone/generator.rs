@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use passferry::sandbox::apple::{Certificates, Pair};
@@ -43,8 +43,12 @@ fn node(script: &str, task: &Value) -> Value {
     let folder = installed();
     let mut node = Command::new("node");
     node.current_dir(folder).args(["-e", script]).env("NODE_NO_WARNINGS", "1");
-    let child = node.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let mut child = child.spawn().expect("node is needed: install the package nodejs");
+    let mut child = node
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("node is needed: install the package nodejs");
     let mut input = child.stdin.take().unwrap();
     std::io::Write::write_all(&mut input, task.to_string().as_bytes()).unwrap();
     drop(input);
@@ -85,6 +89,7 @@ pub fn read(pass: &Value) -> Value {
     node(SCRIPT, pass)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Two small digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }

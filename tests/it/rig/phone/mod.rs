@@ -102,7 +102,7 @@ impl Phone {
         let key = Key::new(pass_type, serial);
         let path = self.registration(&key);
         let body = json!({"pushToken": self.token});
-        let (status, _) = self.send(&key, Method::POST, &path, true, Some(body), HeaderMap::new());
+        let (status, _) = self.send(&key, &Method::POST, &path, true, Some(&body), HeaderMap::new());
         if status != 201 && status != 200 {
             self.task(&key, "Register", status);
         }
@@ -113,7 +113,7 @@ impl Phone {
     pub fn remove(&mut self, pass_type: &str, serial: &str) -> u16 {
         let key = Key::new(pass_type, serial);
         let path = self.registration(&key);
-        let (status, _) = self.send(&key, Method::DELETE, &path, true, None, HeaderMap::new());
+        let (status, _) = self.send(&key, &Method::DELETE, &path, true, None, HeaderMap::new());
         if status != 200 {
             self.task(&key, "Unregister", status);
         }
@@ -174,7 +174,7 @@ impl Phone {
             format!("?passesUpdatedSince={query}")
         });
         let path = format!("/v1/devices/{}/registrations/{}{}", self.library, segment(pass_type), since.unwrap_or_default());
-        let (status, answer) = self.send(&key, Method::GET, &path, false, None, HeaderMap::new());
+        let (status, answer) = self.send(&key, &Method::GET, &path, false, None, HeaderMap::new());
         let list: Option<Changed> = match (status, &answer) {
             (204, _) => return Vec::new(),
             (200, Some(answer)) if answer.is("application/json") => serde_json::from_slice(&answer.body).ok(),
@@ -205,21 +205,20 @@ impl Phone {
         }
         let conditional = installed.last_modified.is_some();
         let path = format!("/v1/passes/{}/{}", segment(pass_type), segment(serial));
-        let (status, answer) = self.send(&key, Method::GET, &path, true, None, headers);
+        let (status, answer) = self.send(&key, &Method::GET, &path, true, None, headers);
         let unchanged = format!("Server requested update to serial number '{serial}', but the pass was unchanged.");
         match (status, answer) {
             (304, _) if listed => self.complain(&key, &unchanged),
             (304, _) => {}
             (200, Some(answer)) => match self.take(&key, &answer) {
-                Ok(true) => {}
-                Ok(false) if conditional => {
+                // The first answer to a phone that never asked before may tell it nothing new.
+                Ok(another) if another || !conditional => {}
+                Ok(_) => {
                     self.complain(&key, "Server ignored the 'if-modified-since' header and returned the full unchanged pass data");
                     if listed {
                         self.complain(&key, &unchanged);
                     }
                 }
-                // The first answer to a phone that never asked before tells it nothing new.
-                Ok(false) => {}
                 Err(problem) => self.complain(&key, &format!("Get pass task (serial number {serial}) encountered error: {problem}")),
             },
             (status, _) => self.task(&key, "Get pass", status),
@@ -295,7 +294,7 @@ impl Phone {
         let time = chrono::Local::now().format("%Y-%m-%d %H:%M:%S %z");
         let base = self.base(key).unwrap_or_default();
         let line = format!("[{time}] Web service error for {} ({base}): {what}", key.pass_type);
-        let (status, answer) = self.send(key, Method::POST, "/v1/log", false, Some(json!({"logs": [line]})), HeaderMap::new());
+        let (status, answer) = self.send(key, &Method::POST, "/v1/log", false, Some(&json!({"logs": [line]})), HeaderMap::new());
         if status != 200 || answer.is_some_and(|answer| !answer.body.is_empty()) {
             self.complaints.push(format!("the log answers {status}"));
         }
@@ -310,10 +309,10 @@ impl Phone {
     fn send(
         &mut self,
         key: &Key,
-        method: Method,
+        method: &Method,
         path: &str,
         authorized: bool,
-        body: Option<Value>,
+        body: Option<&Value>,
         mut headers: HeaderMap,
     ) -> (u16, Option<Answer>) {
         let Some(base) = self.base(key) else { return (0, None) };
@@ -324,7 +323,7 @@ impl Phone {
         let mut last = (0, None);
         for wait in WAITS {
             let mut request = self.client.request(method.clone(), format!("{base}{path}")).headers(headers.clone());
-            if let Some(body) = &body {
+            if let Some(body) = body {
                 request = request.json(body);
             }
             let answer = self.runtime.block_on(async { Answer::read(request.send().await?).await });
@@ -360,5 +359,6 @@ impl Answer {
 /// One segment of a path, percent-encoded (RFC 3986 section 3.3).
 fn segment(text: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    let encoded = |byte: u8| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encoded).collect()
 }

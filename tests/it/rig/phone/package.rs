@@ -11,6 +11,7 @@ use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509PurposeId};
 use serde_json::Value;
 
+use super::generator::hex;
 use super::pass;
 
 /// The largest file of a package. A phone has a limit too, which nobody has published.
@@ -159,7 +160,7 @@ fn compare(manifest: &[u8], files: &BTreeMap<String, Vec<u8>>) -> Result<(), Ref
         let Some(digest) = manifest.get(name) else {
             return Err(Refusal::new(Check::Files, format!("{name} is not in the manifest")));
         };
-        let found: String = openssl::sha::sha1(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = hex(&openssl::sha::sha1(content));
         if *digest != found {
             return Err(Refusal::new(Check::Manifest, format!("{name} is {found}, not {digest}")));
         }
