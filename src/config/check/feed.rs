@@ -19,6 +19,17 @@ use crate::config::written::{self, TextOr};
 use crate::platform::{Asks, of_kind};
 use crate::row::Verb;
 
+fn duplicates(feed: &written::Feed) -> Duplicates {
+    match feed.duplicates {
+        // What adds is meant every time it is written.
+        None if feed.add.is_some() => Duplicates::InOrder,
+        None | Some(written::Duplicates::Last) => Duplicates::Last,
+        Some(written::Duplicates::First) => Duplicates::First,
+        Some(written::Duplicates::Reject) => Duplicates::Reject,
+        Some(written::Duplicates::InOrder) => Duplicates::InOrder,
+    }
+}
+
 impl Check<'_> {
     pub(super) fn feed(
         &mut self,
@@ -114,14 +125,7 @@ impl Check<'_> {
             report_mode: report_mode.unwrap_or(0o640),
             order: order?,
             updated_at: feed.updated_at.clone(),
-            // What adds is meant every time it is written.
-            duplicates: match feed.duplicates {
-                None if feed.add.is_some() => Duplicates::InOrder,
-                None | Some(written::Duplicates::Last) => Duplicates::Last,
-                Some(written::Duplicates::First) => Duplicates::First,
-                Some(written::Duplicates::Reject) => Duplicates::Reject,
-                Some(written::Duplicates::InOrder) => Duplicates::InOrder,
-            },
+            duplicates: duplicates(feed),
             unchanged_max_age: max_age,
             fields,
             adds,

@@ -256,7 +256,10 @@ mod tests {
     use super::*;
     use crate::pipeline::decode::read_record;
 
-    fn read(parts: &[&[u8]], header_in_each: bool) -> Result<(Vec<(u64, u64, String)>, Vec<PartFacts>, Facts), DecodeError> {
+    /// Number, line and text.
+    type Read = (u64, u64, String);
+
+    fn read(parts: &[&[u8]], header_in_each: bool) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
         let folder = tempfile::tempdir().unwrap();
         let (data, text) = (folder.path().join("data"), folder.path().join("text"));
         std::fs::write(&data, parts.concat()).unwrap();

@@ -73,7 +73,7 @@ fn folder(
         let shown = show_name(&entry.name);
         match entry.kind {
             _ if name_fault(own).is_some() => {
-                candidate.notes.push(format!("{shown} was left alone: {}", name_fault(own).unwrap_or_default()))
+                candidate.notes.push(format!("{shown} was left alone: {}", name_fault(own).unwrap_or_default()));
             }
             EntryKind::Folder if own == "_temporary" => candidate.missing.push("it is still being written: _temporary is there".into()),
             EntryKind::Folder if own.starts_with(b".") || own.starts_with(b"_") => {}
