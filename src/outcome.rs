@@ -214,6 +214,8 @@ codes! {
     RecordTooLong = "record-too-long", false, "A record is longer than the limit.", "Look for missing line ends; raise limits.record if the record is meant.";
     TooManyCells = "too-many-cells", false, "A record has more cells than the limit.", "Check the delimiter; raise limits.cells if the record is meant.";
     FileTooLarge = "file-too-large", false, "The file is larger than the limit.", "Deliver it in parts, or raise limits.file.";
+    ChecksumMismatch = "checksum-mismatch", false, "The file's bytes do not have the checksum that stands beside it.", "Deliver the file again, with its checksum; it was changed on its way, or the checksum is of another file.";
+    CountMismatch = "count-mismatch", false, "The file does not hold as many records as the control file beside it says.", "Deliver the file again, whole.";
     RowCount = "row-count", false, "The last line does not say how many records the file has, or another number than it has.", "Deliver the file again; correct dialect.footer if its last line is meant to be otherwise.";
     NotText = "not-text", false, "The file is not text, or is UTF-16 that does not say so.", "Export as text; name the character set of UTF-16 without byte-order mark in dialect.encoding.";
     // The header

@@ -21,7 +21,7 @@ use crate::apple::host::{Host, hosted};
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::keeping::retention;
 use crate::ledger::run::Detail;
-use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State};
+use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State, Waiting};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
 use crate::pipeline::places::place_of;
 use crate::pipeline::settle::settle;
@@ -32,6 +32,7 @@ use crate::source::{SourceError, folder};
 use crate::space::Trouble as Storage;
 use crate::stop::Stop;
 
+pub mod expected;
 mod generation;
 mod once;
 mod reload;
@@ -57,6 +58,7 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
         service::ready();
         let watchdog = service::watchdog_interval();
         let mut alive = Instant::now();
+        let mut alarm = expected::Alarm::default();
         while !stop.wait(TICK) {
             if let (Some(reload), Some(note)) = (reload, &note)
                 && reload.was_asked()
@@ -67,6 +69,8 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
                 }
             }
             generation::let_go(&mut watch);
+            let newest = &generation::newest(&watch).road;
+            alarm.look(&newest.config, &*newest.ledger);
             for generation in &watch {
                 let heeded = generation.road.heed_wishes().and_then(|()| generation.settle());
                 heeded.unwrap_or_else(|fault| error!("cannot look for wishes: {fault:#}"));
@@ -206,7 +210,7 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
     let (never_sends, never) = bounded::<()>(0);
     let woken: &Receiver<()> = events.as_ref().map_or(&never, |(woken, _)| woken);
     let mut reachable = true;
-    let mut told: Vec<String> = Vec::new();
+    let mut told: Vec<Waiting> = Vec::new();
     let mut first = true;
     while !retired.is_draining() {
         for (key, (size, mtime)) in road.own_reports() {
@@ -214,10 +218,7 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
         }
         let again = match look(road, source, &matchers, &mut observations) {
             Ok(Look { feeds, again, fault, waiting, .. }) => {
-                for words in waiting.iter().filter(|words| !told.contains(*words)) {
-                    warn!(source = source.name, "{words}");
-                }
-                told = waiting;
+                tell_waiting(source, &waiting, &mut told);
                 let fault_free = fault.is_none();
                 match fault {
                     Some(fault) if reachable => warn!(source = source.name, "an inbox cannot be listed: {fault:#}"),
@@ -265,6 +266,25 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
     drop(never_sends);
 }
 
+/// What waits and for what.
+fn words_of(waiting: &Waiting) -> String {
+    format!("feed {}: {} waits: {}", waiting.feed, waiting.what, waiting.words)
+}
+
+/// Logs what waits once, and once more when it has waited for too long.
+fn tell_waiting(source: &Source, waiting: &[Waiting], told: &mut Vec<Waiting>) {
+    for one in waiting {
+        let before = told.iter().find(|known| (&known.feed, &known.what) == (&one.feed, &one.what));
+        match (one.alert, before) {
+            (true, Some(before)) if before.alert && before.words == one.words => {}
+            (true, _) => warn!(source = source.name, "{}", words_of(one)),
+            (false, None) => info!(source = source.name, "{}", words_of(one)),
+            (false, Some(_)) => {}
+        }
+    }
+    *told = waiting.to_vec();
+}
+
 /// Waits for time, an event or the stop; does `meanwhile` now and then. True when it was an event.
 fn wait(pause: Duration, woken: &Receiver<()>, stop: &Stop, meanwhile: impl Fn()) -> bool {
     let end = Instant::now() + pause;
@@ -310,8 +330,10 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
             return Err(fault.into());
         }
     };
-    let fault = discovered.faults.first().map(ToString::to_string).or_else(|| discovered.waiting.first().cloned());
+    let alert = || discovered.waiting.iter().find(|waiting| waiting.alert).map(words_of);
+    let fault = discovered.faults.first().map(ToString::to_string).or_else(alert);
     road.ledger.note_source(&source.name, fault.as_deref())?;
+    road.ledger.note_waiting(&source.name, &discovered.waiting)?;
     let mut feeds = HashSet::new();
     for delivery in discovered.complete {
         feeds.insert(delivery.feed.name.clone());
@@ -352,14 +374,14 @@ struct Look {
     again: Option<Duration>,
     /// One of its inboxes could not be listed; the others were.
     fault: Option<anyhow::Error>,
-    /// Files that wait for others, in words.
-    waiting: Vec<String>,
+    /// Files that wait for others, sets that are incomplete.
+    waiting: Vec<Waiting>,
     /// There is more than could be taken.
     backlog: bool,
 }
 
 fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
-    let Delivery { feed, entry, proof, claimed, stamp: _ } = delivery;
+    let Delivery { feed, entry, proof, claimed, stamp: _, delivered } = delivery;
     let run = Run {
         id: String::new(),
         feed: feed.name.clone(),
@@ -373,7 +395,7 @@ fn register(road: &Road, delivery: Delivery) -> anyhow::Result<Run> {
         kind: RunKind::File,
         parent: None,
         sha256: None,
-        detail: Detail { seen_at: Utc::now(), proof, claimed, ..Detail::default() },
+        detail: Detail { seen_at: Utc::now(), proof, claimed, delivered: delivered.map(|delivered| *delivered), ..Detail::default() },
     };
     road.ledger.open_run(road.fence, run).context("cannot register a file")
 }

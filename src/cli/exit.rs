@@ -14,7 +14,7 @@ pub enum Exit {
     Usage = 2,
     /// The file is bad as a whole, or it fails its schema.
     BadFile = 65,
-    /// There is no such file, run or feed.
+    /// There is no such file, run or feed; or an expected file has not come.
     NoInput = 66,
     /// A server is unavailable.
     Unavailable = 69,
@@ -36,7 +36,7 @@ impl Exit {
         (Exit::NeedsPerson, "finished, but rows need a person or a file is held"),
         (Exit::Usage, "the command was not understood"),
         (Exit::BadFile, "the file is bad as a whole, or fails its schema"),
-        (Exit::NoInput, "no such file, run or feed"),
+        (Exit::NoInput, "no such file, run or feed, or an expected file has not come"),
         (Exit::Unavailable, "a server is unavailable"),
         (Exit::Internal, "a defect in passferry"),
         (Exit::Io, "this machine's storage failed"),

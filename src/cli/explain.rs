@@ -120,7 +120,7 @@ fn explain(config: &Config, ledger: &dyn Ledger, platform: &str, id: &str, args:
                 file: run.shown_name(),
                 feed: run.feed.clone(),
                 at: run.detail.ended_at.unwrap_or(run.detail.seen_at),
-                row: RowLine::of(&run.id, row.clone(), cells.as_ref(), ledger.keys_of_line(&run.id, row.line)?),
+                row: RowLine::of(&run.id, row.clone(), cells.as_ref(), ledger.keys_of_line(&run.id, row.line)?).of_set(&run),
             });
         }
     }

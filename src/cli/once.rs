@@ -39,6 +39,9 @@ fn sweep(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Res
     for reason in &sweep.later {
         tracing::warn!("left for the next sweep: {}", for_log(reason));
     }
+    for overdue in &sweep.overdue {
+        tracing::warn!(feed = overdue.feed, "{}", overdue.words);
+    }
     let mut exit = match sweep.trouble {
         Some(Trouble::Denied) => Exit::Denied,
         Some(Trouble::Unreachable) => Exit::Unavailable,
@@ -55,6 +58,9 @@ fn sweep(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Res
         };
         exit = worse(exit, of_run);
     }
+    if !sweep.overdue.is_empty() {
+        exit = worse(exit, Exit::NoInput);
+    }
     let waiting = RunFilter { states: vec![State::Held], ..RunFilter::default() };
     if !ledger.runs(&waiting)?.is_empty() {
         exit = worse(exit, Exit::NeedsPerson);
@@ -65,9 +71,10 @@ fn sweep(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Res
 /// What a scheduler should hear of: what a person must repair first, then what a repeat may bring, then rows that need a person.
 fn worse(a: Exit, b: Exit) -> Exit {
     let rank = |exit: Exit| match exit {
-        Exit::Denied => 5,
-        Exit::BadFile => 4,
-        Exit::Unavailable => 3,
+        Exit::Denied => 6,
+        Exit::BadFile => 5,
+        Exit::Unavailable => 4,
+        Exit::NoInput => 3,
         Exit::Later => 2,
         Exit::NeedsPerson => 1,
         _ => 0,

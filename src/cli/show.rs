@@ -100,7 +100,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
                 return Ok(());
             }
             let keys = ledger.keys_of_line(&run.id, row.line)?;
-            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref(), keys), args.json)
+            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref(), keys).of_set(&run), args.json)
         })?;
     }
     out.flush()?;
@@ -121,11 +121,22 @@ pub fn write_row(out: &mut impl Write, row: &RowLine, json: bool) -> anyhow::Res
     if json {
         return out::json(out, row);
     }
-    writeln!(out, "line {} (record {}): {} {}", row.line, row.record, row.operation, row.outcome.bold())?;
+    let part = row.part.as_ref().map(|part| format!(", {}", part.escape_debug())).unwrap_or_default();
+    writeln!(out, "line {} (record {}{part}): {} {}", row.line, row.record, row.operation, row.outcome.bold())?;
     for words in row.words() {
         writeln!(out, "    {words}")?;
     }
     Ok(())
+}
+
+/// Names of a set's parts, as far as a line holds them.
+fn parts(run: &Run) -> String {
+    const SHOWN: usize = 4;
+    let names: Vec<String> = run.parts().iter().take(SHOWN).map(|part| part.shown().escape_debug().to_string()).collect();
+    match run.parts().len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
 }
 
 fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wish>) -> anyhow::Result<()> {
@@ -151,6 +162,7 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     fact("waits for", detail.waits.clone().unwrap_or_default());
     fact("cause", detail.cause.clone().unwrap_or_default());
     fact("continued by", detail.continued_by.join(", "));
+    fact("parts", parts(run));
     fact("size", format!("{} bytes", out::count(run.size)));
     fact("sha-256", run.sha256.clone().unwrap_or_default());
     fact("moved to", detail.archived.as_ref().map(crate::ledger::run::show_name).unwrap_or_default());

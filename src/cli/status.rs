@@ -11,8 +11,9 @@ use super::runs::write_runs;
 use super::told::{RunLine, needing_person};
 use super::{Exit, Global, context, out};
 use crate::config::meant::{Config, Wake};
-use crate::ledger::{Ledger, RunFilter, SourceNote, State};
+use crate::ledger::{Ledger, RunFilter, SourceNote, State, Waiting};
 use crate::space::Room;
+use crate::watcher::expected::{Overdue, overdue};
 use crate::watcher::{InUse, in_use};
 
 /// Show one screen: sources, feeds, what runs, what waits, what needs you
@@ -35,6 +36,8 @@ struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     configuration: Option<Configuration>,
     sources: Vec<SourceNote>,
+    /// Files that should have come and have not.
+    overdue: Vec<Overdue>,
     feeds: Vec<FeedStatus>,
     applying: Vec<RunLine>,
     paused: Vec<RunLine>,
@@ -70,6 +73,8 @@ struct FeedStatus {
     last: Option<RunLine>,
     /// Files on their way, in order.
     next: Vec<String>,
+    /// Files and sets in the inbox that wait for others, as the last look found them.
+    missing: Vec<Waiting>,
 }
 
 /// Runs looked back at for what needs a person.
@@ -86,7 +91,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         write_status(&mut out, &config, &status)?;
     }
     out.flush()?;
-    Ok(Exit::Ok)
+    Ok(if status.overdue.is_empty() { Exit::Ok } else { Exit::NoInput })
 }
 
 /// A file that cannot be read stops this command, and not a daemon that read it while it was right.
@@ -116,6 +121,7 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
         known.unwrap_or_else(|| SourceNote { source: name.clone(), listed_at: None, trouble: None, trouble_since: None })
     });
     let paused = ledger.paused()?;
+    let waiting = ledger.waiting(None)?;
     let mut feeds = Vec::new();
     for (name, feed) in &config.feeds {
         let of_feed = |states: Vec<State>, limit| RunFilter { feed: Some(name.clone()), states, limit };
@@ -134,6 +140,7 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
             paused_at: by.map(|(.., at)| *at),
             last,
             next,
+            missing: waiting.iter().filter(|waiting| waiting.feed == *name).cloned().collect(),
         });
     }
     let running = context::somebody_leads(&config.state);
@@ -143,6 +150,7 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
         configuration: in_use.map(|in_use| Configuration { current: in_use.hash == config.hash, in_use }),
         alerts: alerts(config),
         sources: sources.collect(),
+        overdue: overdue(config, ledger, Utc::now())?,
         feeds,
         applying: in_states(&[State::Applying])?,
         paused: in_states(&[State::Paused])?,
@@ -171,6 +179,9 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
     }
     for alert in &status.alerts {
         writeln!(out, "{} {alert}", "alert:".red())?;
+    }
+    for overdue in &status.overdue {
+        writeln!(out, "{} feed {}: {}", "alert:".red(), overdue.feed, overdue.words)?;
     }
     if let Some(configuration) = &status.configuration {
         let since = out::ago(configuration.in_use.since);
@@ -230,6 +241,18 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
         ]);
     }
     out::write_table(out, feeds)?;
+    let missing: Vec<&Waiting> = status.feeds.iter().flat_map(|feed| &feed.missing).collect();
+    if !missing.is_empty() {
+        out::heading(out, "waits in the inbox")?;
+        let mut table = out::table(&["feed", "file", "for", "since"]);
+        for waiting in missing {
+            let words = comfy_table::Cell::new(&waiting.words);
+            let words = if waiting.alert { words.fg(comfy_table::Color::Red) } else { words };
+            let plain = comfy_table::Cell::new;
+            table.add_row([plain(waiting.feed.clone()), plain(waiting.what.clone()), words, plain(out::ago(waiting.since))]);
+        }
+        out::write_table(out, table)?;
+    }
     let groups = [
         ("applying", &status.applying),
         ("paused", &status.paused),

@@ -138,6 +138,9 @@ pub fn spool_owner(ledger: &dyn Ledger, run: &Run) -> anyhow::Result<Run> {
 pub struct RowLine {
     pub run: String,
     pub line: u64,
+    /// Of a set: the part that it stands in, and its line there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     pub record: u64,
     pub operation: &'static str,
     /// `to-send` while it is to be done.
@@ -229,6 +232,7 @@ impl RowLine {
         RowLine {
             run: run.to_owned(),
             line: row.line,
+            part: None,
             record: row.record,
             operation: row.verb.as_str(),
             outcome,
@@ -236,6 +240,13 @@ impl RowLine {
             operations: row.detail.operations,
             adds: keys.into_iter().map(AddLine::of).collect(),
         }
+    }
+
+    /// Says in which part of a set it stands.
+    #[must_use]
+    pub fn of_set(mut self, run: &Run) -> RowLine {
+        self.part = run.place_of_line(self.line);
+        self
     }
 
     /// Every problem and failed operation, for people.

@@ -1,6 +1,7 @@
 //! As written → as meant: every check of the file, each on its own, so that one fault hides no other.
 
 mod adds;
+mod arrival;
 mod dialect;
 mod feed;
 mod fingerprint;

@@ -1,6 +1,7 @@
 //! The configuration as meant: checked, defaults filled in, nothing left to look up. What the rest of the program reads.
 
 pub mod apple;
+mod arrival;
 mod dialect;
 pub mod http;
 mod platform;
@@ -14,6 +15,7 @@ use bstr::BString;
 use chrono::{DateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 
+pub use arrival::*;
 pub use dialect::*;
 pub use platform::*;
 
@@ -128,6 +130,16 @@ pub struct Feed {
     pub dialect: DialectChoice,
     /// How completeness is proved.
     pub complete: Complete,
+    /// Its deliveries are sets.
+    pub set: Option<Set>,
+    /// Name of the checksums beside a file.
+    pub checksum: Option<String>,
+    pub control: Option<Control>,
+    /// How names carry their date.
+    pub date: Option<String>,
+    /// A file whose name has an older date is held.
+    pub never_older_than: Option<Duration>,
+    pub expected: Option<Expected>,
     pub after: After,
     /// Folder at the source under which an input is taken for ourselves by renaming it, before it is read; none takes it by the ledger alone.
     pub claim: Option<BString>,
@@ -339,7 +351,7 @@ pub struct Canary {
 pub enum Complete {
     /// Two equal observations of size and mtime this far apart on our clock. Default 30 s.
     Quiet(Duration),
-    /// A file beside it says so: its name with `{}` for the data file's (`{}.done`), or a fixed one (`_SUCCESS`).
+    /// A file beside it says so: its name with `{}` for the data file's (`{}.done`) or `{stem}`, or a fixed one (`_SUCCESS`).
     Marker(String),
 }
 

@@ -5,6 +5,7 @@ use super::*;
 use crate::row::Verb;
 
 mod apple;
+mod arrival;
 mod faults;
 mod http;
 mod sample;

@@ -315,6 +315,7 @@ pub struct SecretPlace {
     pub credential: Option<String>,
 }
 
+pub mod arrival;
 mod feed;
 mod http;
 mod platform;

@@ -9,10 +9,12 @@ use chrono::{DateTime, Utc};
 
 use super::needs_copy;
 use crate::config::meant::{Config, Feed};
+use crate::ledger::delivered::Part;
 use crate::ledger::keeping::{Audit, Finding};
 use crate::ledger::run::{ReportFile, show_name};
 use crate::ledger::{Ledger, Run, RunKind, State};
 use crate::pipeline::road::connector;
+use crate::pipeline::sets::put_away;
 use crate::source::{Entry, EntryKind, Source, SourceError, join, name_fault};
 use crate::spool::{Spool, SpoolEntry, sha256_of};
 
@@ -215,25 +217,37 @@ fn inputs(feed: &Feed, runs: &[&Run], findings: &mut Vec<Finding>) -> Result<(),
         return Ok(());
     }
     let mut source = connector(&feed.source.kind).connect()?;
-    for (run, to) in put_away {
+    let files: Vec<(&Run, BString, BString, u64, i64)> = put_away.into_iter().flat_map(|(run, to)| files_of(run, to)).collect();
+    for (run, inbox, to, size, mtime) in &files {
         let mut found = |name, place: &BString, what: &str, cure: &str| {
             let place = format!("{} at source {}", show_name(place), feed.source.name);
             findings.push(Finding { finding: name, run: Some(run.id.clone()), place, what: what.into(), cure: cure.into() });
         };
-        let inbox = join(run.folder.as_bstr(), run.name.as_bstr());
-        let still = source.stat(inbox.as_bstr())?.is_some_and(|entry| (entry.size, entry.mtime) == (run.size, run.mtime));
+        let still = source.stat(inbox.as_bstr())?.is_some_and(|entry| (entry.size, entry.mtime) == (*size, *mtime));
         match source.stat(to.as_bstr())? {
             None if still => {
-                found("input-not-moved", &inbox, "is still in the inbox, and its run is over", "it would be taken again; move it away");
+                found("input-not-moved", inbox, "is still in the inbox, and its run is over", "it would be taken again; move it away");
             }
             None => {
                 found("input-missing", to, "is not where the input was put", "fine if somebody tidied it away");
             }
-            Some(entry) if entry.size != run.size => {
+            Some(entry) if entry.size != *size => {
                 found("input-changed", to, "has another size than the input had", "somebody changed or replaced it; nothing here is wrong");
             }
             Some(_) => {}
         }
     }
     Ok(())
+}
+
+/// Where the files of an input were, and where they went, with the size and time that they had.
+fn files_of<'r>(run: &'r Run, to: &BString) -> Vec<(&'r Run, BString, BString, u64, i64)> {
+    if run.parts().is_empty() {
+        return vec![(run, join(run.folder.as_bstr(), run.name.as_bstr()), to.clone(), run.size, run.mtime)];
+    }
+    let file = |part: &Part| {
+        let (from, to) = (put_away::delivered(run, part.path.as_bstr()), put_away::destination(to.as_bstr(), part.path.as_bstr()));
+        (run, from, to, part.size, part.mtime)
+    };
+    run.parts().iter().map(file).collect()
 }

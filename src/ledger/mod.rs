@@ -3,6 +3,7 @@
 //! One interface with stated contracts. SQLite implements it here for one worker; PostgreSQL can implement the same for several, so
 //! nothing of a database leaks out: no row ids, no paths, no connections, and every write of a worker names its [`Fence`].
 
+pub mod delivered;
 pub mod keeping;
 pub mod key;
 pub mod mark;
@@ -21,6 +22,7 @@ use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey, Verb};
 use crate::space::Trouble;
 
+pub use delivered::Waiting;
 pub use keeping::Keeping;
 pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use mark::{FieldState, Mark};
@@ -252,6 +254,12 @@ pub trait Ledger: Keeping + Send + Sync {
     fn note_source(&self, source: &str, trouble: Option<&str>) -> Result<()>;
 
     fn source_notes(&self) -> Result<Vec<SourceNote>>;
+
+    /// Notes all that waits at a source at this look. What waited before keeps its time; what is not named waits no longer.
+    fn note_waiting(&self, source: &str, waiting: &[Waiting]) -> Result<()>;
+
+    /// What waits, at one source or all, oldest first.
+    fn waiting(&self, source: Option<&str>) -> Result<Vec<Waiting>>;
 
     /// Appends rows. May be called again for the same numbers: the later wins.
     fn add_rows(&self, fence: Fence, run: &str, rows: &[Row]) -> Result<()>;

@@ -7,6 +7,7 @@ use bstr::BString;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::delivered::Delivered;
 use super::keeping::Removed;
 use crate::outcome::{Code, Tally};
 
@@ -158,6 +159,9 @@ pub struct Detail {
     pub ended_at: Option<DateTime<Utc>>,
     /// How the file was proved complete.
     pub proof: String,
+    /// The files it is made of, where it is more than one, and what stands beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Delivered>,
     pub config_hash: String,
     /// The feed's fingerprint it was checked under.
     pub fingerprint: String,
@@ -406,7 +410,7 @@ impl Run {
             state: State::Complete,
             kind: RunKind::Retry,
             parent: Some(self.id.clone()),
-            detail: Detail { seen_at: Utc::now(), proof, picked: records, ..Detail::default() },
+            detail: Detail { seen_at: Utc::now(), proof, picked: records, delivered: self.detail.delivered.clone(), ..Detail::default() },
             ..self.clone()
         }
     }

@@ -3,7 +3,7 @@
 use bstr::{BStr, BString, ByteSlice};
 
 use super::claim;
-use super::discover::marker_name;
+use super::sets::{beside, put_away};
 use crate::config::meant::{After, Complete, Feed};
 use crate::ledger::{Run, State};
 use crate::source::{Result, Source, SourceError, join};
@@ -36,6 +36,9 @@ pub enum Archived {
 
 /// Moves, deletes or leaves the input. May be called again after a crash at any point.
 pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Archived> {
+    if !run.parts().is_empty() {
+        return put_away::set(feed, run, source);
+    }
     let delivered = claim::delivered(run);
     let mut input = claim::input(run);
     let mut there = source.stat(input.as_bstr())?;
@@ -59,6 +62,7 @@ pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Archiv
     // A marker beside another file is that file's.
     if ours || there.is_none() {
         remove_marker(feed, run, source)?;
+        put_away::beside(feed, run, source)?;
     }
     match &run.detail.archived {
         Some(to) if !ours && source.stat(to.as_bstr())?.is_none() => Ok(Archived::Removed),
@@ -69,8 +73,8 @@ pub fn archive(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<Archiv
 /// A marker named after the file has said what it had to say.
 fn remove_marker(feed: &Feed, run: &Run, source: &mut dyn Source) -> Result<()> {
     match &feed.complete {
-        Complete::Marker(pattern) if pattern.contains("{}") => {
-            let marker = join(run.folder.as_bstr(), marker_name(pattern, run.name.as_bstr()).as_bstr());
+        Complete::Marker(pattern) if beside::is_own(pattern) => {
+            let marker = join(run.folder.as_bstr(), beside::name_for(pattern, run.name.as_bstr()).as_bstr());
             if run.detail.claimed.is_some() && source.stat(claim::delivered(run).as_bstr())?.is_some() {
                 // The next file of this name is there already, and the marker may be its own.
                 return Ok(());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::decode::{DecodeError, LineEnds, Reader};
+use super::decode::{DecodeError, LineEnds};
 use super::diff::{Against, Meet, diff};
 use super::guard::{self, Totals};
 use super::hand::Known;
@@ -13,7 +13,7 @@ use super::pending::PendingPasses;
 use super::road::{Prepared, Road, Station};
 use super::sent::Sent;
 use super::validate::{Duplicated, Rejected, Rules, ValidateError, Validated, validate};
-use super::{apply::not_attempted, kept_back, sequence};
+use super::{apply::not_attempted, kept_back, sequence, sets};
 use crate::config::meant::{Feed, Mode};
 use crate::keeping::{ago, unknown};
 use crate::ledger::run::{Fault, FileFacts, Verdict};
@@ -21,10 +21,13 @@ use crate::ledger::{Row, Run, RunKind, State};
 use crate::outcome::{Outcome, Tally};
 use crate::row::PassKey;
 
+use delivered::Opened;
+
 use corrected::{changed_since, corrected_after, is_forgotten, note_originals, recognise_correction};
 use supersede::supersede_older;
 
 mod corrected;
+mod delivered;
 mod supersede;
 
 /// How a check ended. The run is in the ledger in the state that belongs to it, except for a bad file.
@@ -39,6 +42,16 @@ pub enum Checked {
     Behind(String),
 }
 
+impl Checked {
+    /// Says of a bad set in which part of it the fault is.
+    fn in_part(self, run: &Run, parts: &[super::decode::PartFacts]) -> Checked {
+        match self {
+            Checked::Bad(fault) => Checked::Bad(delivered::in_part(fault, run, parts)),
+            other => other,
+        }
+    }
+}
+
 /// Rows written to the ledger together.
 const ROWS: usize = 5000;
 
@@ -47,14 +60,17 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     let feed = road.feed(&run.feed)?;
     let owner = road.spool_owner(run);
     let _ = std::fs::remove_file(road.spool.text(&owner));
-    let reader = match Reader::open(&road.spool.data(&owner), &road.spool.text(&owner), &feed.dialect, &feed.limits) {
+    let mut parts = Vec::new();
+    let reader = match Opened::open(road, run, &feed, &mut parts) {
         Ok(reader) => reader,
-        Err(error) => return bad(error),
+        Err(error) => return bad(error).map(|bad| bad.in_part(run, &parts)),
     };
     run.detail.dialect = Some(reader.dialect().facts());
     run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
     let notes = reader.notes().to_vec();
-    if let Some(fault) = recognise_correction(road, run, &owner, &feed)? {
+    if run.parts().is_empty()
+        && let Some(fault) = recognise_correction(road, run, &owner, &feed)?
+    {
         return Ok(Checked::Bad(fault));
     }
     run.account.clone_from(&road.feed(&run.feed)?.platform.name);
@@ -91,10 +107,15 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     rejects.flush()?;
     let (validated, duplicated) = match result {
         Ok(both) => both,
-        Err(ValidateError::Decode(error)) => return bad(error),
+        Err(ValidateError::Decode(error)) => return bad(error).map(|bad| bad.in_part(run, &parts)),
         Err(error) => return Err(error.into()),
     };
     run.detail.facts = Some(facts(&validated.facts));
+    delivered::note_parts(run, &parts);
+    if let Some(fault) = delivered::refuse(run, validated.facts.records) {
+        return Ok(Checked::Bad(fault));
+    }
+    run.detail.warnings.extend(run.detail.delivered.iter().flat_map(|delivered| delivered.notes.clone()));
     if !validated.facts.last_line_ended && validated.facts.records > 0 {
         run.detail.warnings.push("the last line has no line end: the file may have been cut short".into());
     }
@@ -173,6 +194,10 @@ fn compare(
         run.detail.warnings.push(verdict.evidence.clone());
     }
     run.detail.verdicts.splice(0..0, of_order);
+    run.detail.verdicts.splice(0..0, sets::late::judge(feed, run, &*road.ledger)?);
+    if run.kind == RunKind::File {
+        run.detail.verdicts.splice(0..0, delivered::verdict(run, validated.facts.records));
+    }
     run.detail.verdicts.sort_by_key(|verdict| !verdict.held);
     let unknown = unknown::verdict(&road.unknown_reports(feed)?);
     let is_forgetful = unknown.is_some();

@@ -11,6 +11,14 @@ use crate::outcome::{Code, Problem};
 /// The columns we append to the input's own, in this order.
 pub const RESERVED: [&str; 8] = ["_run", "_line", "_record", "_outcome", "_codes", "_problems", "_retryable", "_key"];
 
+/// The column before them in the report of a set: the part that a row stands in, and its line there.
+pub const PART: &str = "_part";
+
+/// Is it one of ours?
+pub fn is_reserved(label: &str) -> bool {
+    RESERVED.contains(&label.trim()) || label.trim() == PART
+}
+
 /// A file recognised as a correction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correction {
@@ -32,7 +40,7 @@ pub fn reserved_columns(labels: &[String]) -> Option<Vec<usize>> {
     RESERVED[..3]
         .iter()
         .all(|name| has(name))
-        .then(|| labels.iter().enumerate().filter(|(_, label)| RESERVED.contains(&label.trim())).map(|(index, _)| index).collect())
+        .then(|| labels.iter().enumerate().filter(|(_, label)| is_reserved(label)).map(|(index, _)| index).collect())
 }
 
 impl Correction {
@@ -50,7 +58,7 @@ impl Correction {
     /// While one of its columns is not there, nothing is left out: an added one may be that one under another name.
     pub fn leave_out_added(&mut self, labels: &[String], before: &[String]) -> Option<String> {
         let is_in = |labels: &[String], label: &str| labels.iter().any(|known| known.trim() == label.trim());
-        if before.is_empty() || !before.iter().all(|label| RESERVED.contains(&label.trim()) || is_in(labels, label)) {
+        if before.is_empty() || !before.iter().all(|label| is_reserved(label) || is_in(labels, label)) {
             return None;
         }
         let is_added = |index: &usize| !self.reserved.contains(index) && !is_in(before, &labels[*index]);

@@ -1,6 +1,11 @@
 //! Discover: lists inboxes and decides which files are complete. The listing is the truth; events and timers only wake it.
 
-use std::collections::{HashMap, HashSet};
+mod adopt;
+mod observations;
+mod on_the_way;
+mod order;
+
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -8,19 +13,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bstr::{BStr, BString, ByteSlice};
+use chrono::{DateTime, Utc};
 use globset::{GlobBuilder, GlobMatcher};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::sequence::{Stamp, Stamps};
-use crate::config::meant::{After, Complete, Feed, FileOrder, Gap};
-use crate::ledger::{Ledger, RunFilter, RunKind, State};
+use super::sets::{self, Candidate, Judged, Look, beside};
+use crate::config::meant::{After, Complete, Feed};
+use crate::ledger::delivered::Delivered;
+use crate::ledger::{Ledger, Waiting};
 use crate::source::link::Link;
 use crate::source::{Entry, EntryKind, Result, SourceError, join, name_fault};
 
-/// A file that may be taken.
+use adopt::adopt;
+pub use observations::Observations;
+use on_the_way::OnTheWay;
+use order::keep_order;
+
+/// A file, or a set, that may be taken.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub feed: Arc<Feed>,
+    /// Of a set: its name, the size of all its parts, the time of the newest.
     pub entry: Entry,
     /// How its completeness was proved, for the report.
     pub proof: String,
@@ -28,6 +42,8 @@ pub struct Delivery {
     pub stamp: Option<Stamp>,
     /// Where it lies when it was claimed before.
     pub claimed: Option<BString>,
+    /// What it is made of, where that is not just this file.
+    pub delivered: Option<Box<Delivered>>,
 }
 
 /// What one look at a source's inboxes gave.
@@ -39,13 +55,23 @@ pub struct Discovered {
     pub look_again: Option<Duration>,
     /// Inboxes that could not be listed, while others could.
     pub faults: Vec<SourceError>,
-    /// Feeds whose files wait for others that must come before them, in words.
-    pub waiting: Vec<String>,
+    /// Files that wait for others that must come before them, sets that are incomplete.
+    pub waiting: Vec<Waiting>,
     /// Complete files were left for later, as enough are on their way.
     pub backlog: bool,
 }
 
 impl Discovered {
+    /// Notes that something waits. It is an alert once it has waited for as long as that may take. Answers how long it has.
+    fn waits(&mut self, known: &[Waiting], feed: &str, what: String, words: String, patience: Duration) -> Duration {
+        let now = Utc::now();
+        let before = known.iter().find(|waiting| waiting.feed == feed && waiting.what == what);
+        let since: DateTime<Utc> = before.map_or(now, |waiting| waiting.since.min(now));
+        let waited = (now - since).to_std().unwrap_or_default();
+        self.waiting.push(Waiting { feed: feed.to_owned(), what, words, alert: waited >= patience, since });
+        waited
+    }
+
     fn wait(&mut self, wait: Duration) {
         self.look_again = Some(self.look_again.map_or(wait, |known| known.min(wait)));
     }
@@ -78,6 +104,8 @@ pub struct Matcher {
     stamps: Option<Stamps>,
     /// Our folder of claims.
     claims: Option<BString>,
+    /// How it knows what its deliveries are made of.
+    pub(super) rules: sets::Rules,
 }
 
 impl Matcher {
@@ -85,7 +113,8 @@ impl Matcher {
     pub fn new(feed: Arc<Feed>) -> anyhow::Result<Matcher> {
         let glob = GlobBuilder::new(&feed.pattern).literal_separator(true).empty_alternates(true).build()?.compile_matcher();
         let stamps = Stamps::of(&feed)?;
-        Ok(Matcher { feed, glob, stamps, claims: None })
+        let rules = sets::Rules::of(&feed)?;
+        Ok(Matcher { feed, glob, stamps, claims: None, rules })
     }
 
     /// Also looks for what we claimed before.
@@ -95,7 +124,12 @@ impl Matcher {
     }
 
     fn delivery(&self, entry: Entry, proof: String, claimed: Option<BString>) -> Delivery {
-        Delivery { feed: Arc::clone(&self.feed), stamp: self.stamp(entry.name.as_bstr()), entry, proof, claimed }
+        Delivery { feed: Arc::clone(&self.feed), stamp: self.stamp(entry.name.as_bstr()), entry, proof, claimed, delivered: None }
+    }
+
+    /// Has a name no place among others, although the feed's names should say it?
+    fn lacks_stamp(&self, name: &BStr) -> bool {
+        self.stamps.as_ref().is_some_and(|stamps| stamps.read(name).is_none())
     }
 
     /// What a name says of its place among others.
@@ -105,83 +139,6 @@ impl Matcher {
 
     pub fn matches(&self, name: &BStr) -> bool {
         self.glob.is_match(Path::new(OsStr::from_bytes(name)))
-    }
-}
-
-/// What is remembered between looks: sizes and times on our own monotonic clock.
-#[derive(Default)]
-pub struct Observations {
-    seen: HashMap<(BString, BString), Observation>,
-    /// Names already complained about.
-    warned: HashSet<(BString, BString)>,
-    /// Our own untouched reports.
-    ours: HashMap<(BString, BString), (u64, i64)>,
-    /// Files that are known to be done and were left where they are.
-    left: HashMap<(BString, BString), (u64, i64)>,
-    /// Inboxes with more complete files than could be taken.
-    backlog: HashSet<BString>,
-    /// Inboxes that are not listed, and why.
-    refused: HashMap<BString, String>,
-}
-
-struct Observation {
-    size: u64,
-    mtime: i64,
-    since: Instant,
-}
-
-impl Observations {
-    /// Notes that a file is a report of ours that nobody changed, so that it is not fetched again.
-    pub fn note_ours(&mut self, folder: &BStr, name: &BStr, size: u64, mtime: i64) {
-        self.ours.insert((folder.to_owned(), name.to_owned()), (size, mtime));
-    }
-
-    /// An inbox is not to be listed.
-    pub fn refuse(&mut self, inbox: &BString, why: String) {
-        self.refused.insert(inbox.clone(), why);
-    }
-
-    pub fn is_refused(&self, inbox: &BString) -> bool {
-        self.refused.contains_key(inbox)
-    }
-
-    /// Time since the file was first seen as it is now.
-    fn quiet_for(&mut self, folder: &BStr, entry: &Entry, now: Instant) -> Duration {
-        let key = (folder.to_owned(), entry.name.clone());
-        let fresh = Observation { size: entry.size, mtime: entry.mtime, since: now };
-        let seen = self.seen.entry(key).or_insert(Observation { size: entry.size, mtime: entry.mtime, since: now });
-        if (seen.size, seen.mtime) != (entry.size, entry.mtime) {
-            *seen = fresh;
-        }
-        now - seen.since
-    }
-
-    /// Forgets what is no longer there.
-    fn keep_only(&mut self, folder: &BString, entries: &[Entry]) {
-        let here: HashSet<&BStr> = entries.iter().map(|entry| entry.name.as_bstr()).collect();
-        self.seen.retain(|(known, name), _| known != folder || here.contains(name.as_bstr()));
-        self.left.retain(|(known, name), _| known != folder || here.contains(name.as_bstr()));
-    }
-
-    /// Is it a file that was fetched before and left? The ledger is asked once for each.
-    fn was_left(&mut self, feed: &Feed, entry: &Entry, ledger: &dyn Ledger) -> Result<bool> {
-        let key = (feed.inbox.clone(), entry.name.clone());
-        if self.left.get(&key) == Some(&(entry.size, entry.mtime)) {
-            return Ok(true);
-        }
-        let (source, folder) = (&feed.source.name, feed.inbox.as_bstr());
-        let run = ledger.run_of_delivery(source, folder, entry.name.as_bstr(), entry.size, entry.mtime).map_err(unavailable)?;
-        let left = run.is_some_and(|run| run.sha256.is_some());
-        if left {
-            self.left.insert(key, (entry.size, entry.mtime));
-        }
-        Ok(left)
-    }
-
-    fn warn_once(&mut self, folder: &BStr, name: &BStr, why: &str) {
-        if self.warned.insert((folder.to_owned(), name.to_owned())) {
-            warn!(folder = %folder.escape_ascii(), name = %name.escape_ascii(), "ignored: {why}");
-        }
     }
 }
 
@@ -197,7 +154,7 @@ pub fn is_errors_report(name: &BStr) -> bool {
     name.ends_with(b".errors.csv") || name.ends_with(b".errors.csv.gz")
 }
 
-fn is_other_report(name: &BStr) -> bool {
+pub(super) fn is_other_report(name: &BStr) -> bool {
     name.ends_with(b".problems.csv") || name.ends_with(b".report.json")
 }
 
@@ -208,43 +165,6 @@ pub const QUEUE_MAX: u64 = 500;
 const ROOM_MIN: u64 = QUEUE_MAX / 2;
 /// How soon to see whether there is room.
 const ROOM_LOOK: Duration = Duration::from_millis(500);
-
-/// What the ledger knows of files on their way.
-struct OnTheWay {
-    /// By folder, name, size and mtime.
-    deliveries: HashSet<(BString, BString, u64, i64)>,
-    /// Of runs that have sent rows, by folder, name and size: should such a file only have been touched, its run knows that by its hash.
-    begun: HashSet<(BString, BString, u64)>,
-    claimed: HashSet<BString>,
-    by_feed: HashMap<String, u64>,
-}
-
-impl OnTheWay {
-    fn of(source: &str, ledger: &dyn Ledger) -> Result<OnTheWay> {
-        let states = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
-        let runs = ledger.runs(&RunFilter { states, ..RunFilter::default() }).map_err(unavailable)?;
-        let mut on_the_way =
-            OnTheWay { deliveries: HashSet::new(), begun: HashSet::new(), claimed: HashSet::new(), by_feed: HashMap::new() };
-        for run in runs.into_iter().filter(|run| run.source == source) {
-            *on_the_way.by_feed.entry(run.feed).or_default() += 1;
-            if run.detail.may_have_sent() && run.kind != RunKind::Retry && !matches!(run.state, State::Reporting | State::Held) {
-                on_the_way.begun.insert((run.folder.clone(), run.name.clone(), run.size));
-            }
-            on_the_way.claimed.extend(run.detail.claimed);
-            on_the_way.deliveries.insert((run.folder, run.name, run.size, run.mtime));
-        }
-        Ok(on_the_way)
-    }
-
-    fn has(&self, inbox: &BString, entry: &Entry) -> bool {
-        self.deliveries.contains(&(inbox.clone(), entry.name.clone(), entry.size, entry.mtime))
-            || self.begun.contains(&(inbox.clone(), entry.name.clone(), entry.size))
-    }
-
-    fn room(&self, feed: &str) -> u64 {
-        QUEUE_MAX.saturating_sub(self.by_feed.get(feed).copied().unwrap_or(0))
-    }
-}
 
 /// Looks at the inboxes of feeds that share a source.
 pub fn discover(
@@ -257,6 +177,7 @@ pub fn discover(
     let mut discovered = Discovered::default();
     let Some(source) = matchers.first().map(|matcher| matcher.feed.source.name.clone()) else { return Ok(discovered) };
     let on_the_way = OnTheWay::of(&source, ledger)?;
+    let known = ledger.waiting(Some(&source)).map_err(unavailable)?;
     let mut inboxes: Vec<&BString> = matchers.iter().map(|matcher| &matcher.feed.inbox).collect();
     inboxes.sort();
     inboxes.dedup();
@@ -292,7 +213,21 @@ pub fn discover(
                 continue;
             }
             match proof(feed, entry, inbox.as_bstr(), &times, observations, now) {
-                Ok(proof) => complete.push(matcher.delivery(entry.clone(), proof, None)),
+                // Nobody puts anything beside a correction.
+                Ok(proof) if is_errors_report(entry.name.as_bstr()) => complete.push(matcher.delivery(entry.clone(), proof, None)),
+                Ok(proof) => {
+                    let look = Look { link, inbox: inbox.as_bstr(), entries: &entries, now };
+                    match beside::of_file(matcher, entry, &look, observations)? {
+                        Ok(delivered) => {
+                            let delivery = matcher.delivery(entry.clone(), proof, None);
+                            complete.push(Delivery { delivered: delivered.map(Box::new), ..delivery });
+                        }
+                        Err(words) => {
+                            discovered.waits(&known, &feed.name, crate::ledger::run::show_name(&entry.name), words, beside::PATIENCE);
+                            incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
+                        }
+                    }
+                }
                 Err(wait) => {
                     if let Some(wait) = wait {
                         discovered.wait(wait);
@@ -302,9 +237,14 @@ pub fn discover(
             }
         }
         drop(times);
+        let look = Look { link, inbox: inbox.as_bstr(), entries: &entries, now };
+        for matcher in feeds.iter().filter(|matcher| matcher.rules.takes_sets()) {
+            let taken = |candidate: &Candidate| on_the_way.has_any(inbox, candidate.parts());
+            look_for_sets(matcher, &look, ledger, observations, &taken, &known, &mut discovered, &mut complete, &mut incomplete)?;
+        }
         drop(entries);
         adopt(&feeds, link, &on_the_way, observations, now, &mut discovered, &mut complete)?;
-        keep_order(&feeds, &incomplete, ledger, &mut complete, &mut discovered)?;
+        keep_order(&feeds, &incomplete, ledger, &known, &mut complete, &mut discovered)?;
         if discovered.take_first(complete, &feeds, &on_the_way) {
             observations.backlog.insert(inbox.clone());
             discovered.backlog = true;
@@ -316,120 +256,55 @@ pub fn discover(
     Ok(discovered)
 }
 
-/// Leaves complete files where they are that names put behind others: behind one that is still being uploaded, or behind a number that
-/// has not come.
-fn keep_order(
-    feeds: &[&Matcher],
-    incomplete: &[(String, Stamp)],
+/// Judges what may be sets of a feed in one inbox.
+#[expect(clippy::too_many_arguments, reason = "one step of a look, taken out of it to be read alone")]
+fn look_for_sets(
+    matcher: &Matcher,
+    look: &Look<'_>,
     ledger: &dyn Ledger,
-    complete: &mut Vec<Delivery>,
-    discovered: &mut Discovered,
-) -> Result<()> {
-    complete.retain(|delivery| {
-        let before = |(feed, stamp): &(String, Stamp)| *feed == delivery.feed.name && Some(stamp) < delivery.stamp.as_ref();
-        !incomplete.iter().any(before)
-    });
-    // Feed by feed, each in its own order.
-    complete.sort_by(|a, b| {
-        let by_name = || a.entry.name.cmp(&b.entry.name);
-        a.feed.name.cmp(&b.feed.name).then_with(|| match &a.feed.order {
-            FileOrder::Mtime => a.entry.mtime.cmp(&b.entry.mtime).then_with(by_name),
-            FileOrder::Name => by_name(),
-            FileOrder::Stamp(_) => a.stamp.cmp(&b.stamp).then_with(by_name),
-        })
-    });
-    for matcher in feeds {
-        let missing = hold_behind_gaps(matcher, ledger, complete).map_err(|fault| SourceError::Local(std::io::Error::other(fault)))?;
-        let words = |missing| format!("feed {}: number {missing} has not come; what follows it waits in the inbox", matcher.feed.name);
-        discovered.waiting.extend(missing.map(words));
-    }
-    Ok(())
-}
-
-/// Takes out the files of a feed that come behind a number that has not come yet. Answers that number.
-fn hold_behind_gaps(matcher: &Matcher, ledger: &dyn Ledger, complete: &mut Vec<Delivery>) -> anyhow::Result<Option<u128>> {
-    let Some(stamps) = matcher.stamps.as_ref().filter(|stamps| stamps.gap == Gap::Hold) else { return Ok(None) };
-    let ours = |delivery: &Delivery| delivery.feed.name == matcher.feed.name;
-    if !complete.iter().any(ours) {
-        return Ok(None);
-    }
-    // The first file of a feed begins its numbers.
-    let mut last = match stamps.last(&matcher.feed, ledger)? {
-        Some(Stamp::Number(number)) => Some(number),
-        _ => None,
-    };
-    let mut missing = None;
-    complete.retain(|delivery| {
-        let (true, Some(Stamp::Number(number))) = (ours(delivery), &delivery.stamp) else { return true };
-        match last {
-            Some(before) if *number > before + 1 => {
-                missing.get_or_insert(before + 1);
-                false
-            }
-            _ => {
-                last = last.max(Some(*number));
-                true
-            }
-        }
-    });
-    Ok(missing)
-}
-
-/// Files in our folder of claims that no run knows: claimed before a crash, or before the ledger was restored from a backup.
-///
-/// Whoever uploaded such a file may still write it, so it has to be quiet as well.
-fn adopt(
-    feeds: &[&Matcher],
-    link: &Link,
-    on_the_way: &OnTheWay,
     observations: &mut Observations,
-    now: Instant,
+    taken: &dyn Fn(&Candidate) -> bool,
+    known: &[Waiting],
     discovered: &mut Discovered,
     complete: &mut Vec<Delivery>,
+    incomplete: &mut Vec<(String, Stamp)>,
 ) -> Result<()> {
-    let mut folders: Vec<&BString> = feeds.iter().filter_map(|matcher| matcher.claims.as_ref()).collect();
-    folders.sort();
-    folders.dedup();
-    for folder in folders {
-        let entries = link.with(|source| match source.list(folder.as_bstr()) {
-            // Nothing was ever claimed. Not every server has a word for that.
-            Err(fault) if !fault.breaks_connection() && source.stat(folder.as_bstr())?.is_none() => Ok(Vec::new()),
-            result => result,
-        });
-        let entries = match entries {
-            Err(fault) if !fault.breaks_connection() => {
-                discovered.faults.push(fault);
-                continue;
-            }
-            result => result?,
-        };
-        observations.keep_only(folder, &entries);
-        for entry in entries {
-            let path = join(folder.as_bstr(), entry.name.as_bstr());
-            if on_the_way.claimed.contains(&path) {
-                continue;
-            }
-            let claiming: Vec<&Matcher> = feeds.iter().copied().filter(|matcher| matcher.claims.as_ref() == Some(folder)).collect();
-            let Some(matcher) = wanted(&entry, folder.as_bstr(), &claiming, observations) else { continue };
-            let feed = &matcher.feed;
-            let quiet = match feed.complete {
-                Complete::Quiet(quiet) => quiet,
-                Complete::Marker(_) => QUIET_OF_CLAIMED,
-            };
-            let quiet_for = observations.quiet_for(folder.as_bstr(), &entry, now);
-            if quiet_for < quiet {
-                discovered.wait(quiet.saturating_sub(quiet_for));
-                continue;
-            }
-            let proof = format!("claimed earlier, and unchanged for {}", humantime::format_duration(quiet));
-            complete.push(matcher.delivery(entry, proof, Some(path)));
+    let feed = &matcher.feed;
+    let Some(set) = &feed.set else { return Ok(()) };
+    for candidate in sets::candidates(matcher, look, observations)? {
+        let entry = Entry { name: candidate.name.clone(), kind: EntryKind::File, size: candidate.size(), mtime: candidate.mtime() };
+        if taken(&candidate) || (feed.after == After::Leave && observations.was_left(feed, &entry, ledger)?) {
+            continue;
         }
+        if matcher.lacks_stamp(entry.name.as_bstr()) {
+            observations.warn_once(look.inbox, entry.name.as_bstr(), "its name has no stamp that order.stamp finds");
+            continue;
+        }
+        let mut take = |delivered, proof| {
+            let delivery = matcher.delivery(entry.clone(), proof, None);
+            complete.push(Delivery { delivered: Some(delivered), ..delivery });
+        };
+        match sets::judge(matcher, set, candidate, look, observations)? {
+            Judged::Complete { delivered, proof } => {
+                take(delivered, proof);
+                continue;
+            }
+            Judged::Quieting(left) => discovered.wait(left),
+            Judged::Waits { words, contradicts } => {
+                let shown = crate::ledger::run::show_name(&entry.name);
+                let waited = discovered.waits(known, &feed.name, shown, words, set.patience);
+                if let Some((delivered, proof)) = contradicts.filter(|_| waited >= set.patience) {
+                    // It is not still arriving: a person decides.
+                    discovered.waiting.pop();
+                    take(delivered, proof);
+                    continue;
+                }
+            }
+        }
+        incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
     }
     Ok(())
 }
-
-/// How long a claimed file without a run must be quiet where a marker proved it complete before.
-const QUIET_OF_CLAIMED: Duration = Duration::from_secs(30);
 
 /// The feed that a listed name belongs to, or none.
 fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: &mut Observations) -> Option<&'m Matcher> {
@@ -443,6 +318,10 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
     }
     let by_pattern = feeds.iter().find(|matcher| matcher.matches(name));
     let matcher = by_pattern.or_else(|| feeds.first().filter(|_| is_errors_report(name)))?;
+    // Of a feed that takes sets, corrections alone come by themselves.
+    if !is_errors_report(name) && (matcher.rules.takes_sets() || matcher.rules.is_sidecar(name)) {
+        return None;
+    }
     match entry.kind {
         EntryKind::File => {}
         EntryKind::Folder if is_our_folder(join(inbox, name).as_bstr(), feeds) => return None,
@@ -457,10 +336,7 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
     }
     let ours = observations.ours.get(&(inbox.to_owned(), entry.name.clone()));
     // A correction has its place by the run that it corrects.
-    if let Some(stamps) = &matcher.stamps
-        && !is_errors_report(name)
-        && stamps.read(name).is_none()
-    {
+    if !is_errors_report(name) && matcher.lacks_stamp(name) {
         observations.warn_once(inbox, name, "its name has no stamp that order.stamp finds");
         return None;
     }
@@ -468,7 +344,7 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
 }
 
 /// Where feeds of this inbox put reports and inputs, or above that.
-fn is_our_folder(path: &BStr, feeds: &[&Matcher]) -> bool {
+pub(super) fn is_our_folder(path: &BStr, feeds: &[&Matcher]) -> bool {
     feeds.iter().any(|matcher| {
         let feed = &matcher.feed;
         let mut folders = vec![feed.reports.folder.clone()];
@@ -491,7 +367,7 @@ fn proof(
 ) -> std::result::Result<String, Option<Duration>> {
     match &feed.complete {
         Complete::Marker(pattern) => {
-            let marker = marker_name(pattern, entry.name.as_bstr());
+            let marker = beside::name_for(pattern, entry.name.as_bstr());
             // An older marker speaks of an older file. Both times are the server's.
             let fresh = times.get(marker.as_bstr()).is_some_and(|written| *written >= entry.mtime);
             if fresh { Ok(format!("marker {}", marker.escape_ascii())) } else { Err(None) }
@@ -512,11 +388,6 @@ fn proof(
     }
 }
 
-/// The marker's name for a file: `{}` stands for the file's own name.
-pub fn marker_name(pattern: &str, name: &BStr) -> BString {
-    BString::from(pattern.as_bytes().replace("{}", name))
-}
-
 fn unavailable(error: crate::ledger::LedgerError) -> SourceError {
     SourceError::Local(std::io::Error::other(error))
 }
@@ -531,25 +402,5 @@ mod tests {
             assert!(is_temporary(name.into()), "{name}");
         }
         assert!(!is_temporary("partial_refunds.csv".into()));
-    }
-
-    #[test]
-    fn a_changed_file_starts_its_quiet_period_anew() {
-        let mut observations = Observations::default();
-        let start = Instant::now();
-        let mut entry = Entry { name: "a.csv".into(), kind: EntryKind::File, size: 1, mtime: 5 };
-        let second = Duration::from_secs(1);
-        assert_eq!(observations.quiet_for("in".into(), &entry, start), Duration::ZERO);
-        assert_eq!(observations.quiet_for("in".into(), &entry, start + 2 * second), 2 * second);
-        entry.size = 2;
-        assert_eq!(observations.quiet_for("in".into(), &entry, start + 3 * second), Duration::ZERO);
-        entry.mtime = 4;
-        assert_eq!(observations.quiet_for("in".into(), &entry, start + 4 * second), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_marker_is_named_after_its_file_or_fixed() {
-        assert_eq!(marker_name("{}.done", "a.csv".into()), "a.csv.done");
-        assert_eq!(marker_name("_SUCCESS", "a.csv".into()), "_SUCCESS");
     }
 }

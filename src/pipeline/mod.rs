@@ -10,8 +10,10 @@
 pub mod apply;
 pub mod archive;
 pub mod check;
+pub mod checksum;
 pub mod claim;
 pub mod correction;
+pub mod date;
 pub mod decode;
 pub mod diff;
 pub mod discover;
@@ -27,6 +29,7 @@ pub mod road;
 mod room;
 pub mod sent;
 pub mod sequence;
+pub mod sets;
 pub mod settle;
 pub mod spill;
 mod step;

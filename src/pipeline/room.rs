@@ -66,5 +66,6 @@ fn tidy(road: &Road, run: &Run) {
 
 /// Files whose text is larger than they are.
 pub fn is_compressed(run: &Run) -> bool {
-    run.name.to_ascii_lowercase().ends_with(b".gz")
+    let is_packed = |name: &[u8]| name.to_ascii_lowercase().ends_with(b".gz");
+    is_packed(&run.name) || run.parts().iter().any(|part| is_packed(&part.path))
 }

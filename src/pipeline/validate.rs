@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use crossbeam_channel::{bounded, unbounded};
 
 use super::correction::Correction;
-use super::decode::{Chunk, DecodeError, Facts, Reader, Record};
+use super::decode::{Chunk, Chunks, DecodeError, Facts, Record};
 use super::spill::Spill;
 use crate::ledger::{Mark, Row, RowDetail};
 use crate::mapping::{Mapping, Place};
@@ -189,8 +189,8 @@ struct Seen {
 ///
 /// Uniqueness across records is looked at when all are known, so a record may turn out to be rejected only then: those come to
 /// `reject` last, and are left out of the entries by [`Duplicated`].
-pub fn validate(
-    reader: Reader,
+pub fn validate<C: Chunks>(
+    reader: C,
     rules: &Rules<'_>,
     spool: &Spool,
     pool: &rayon::ThreadPool,

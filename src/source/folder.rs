@@ -197,6 +197,16 @@ impl Source for FolderSource {
         Ok(())
     }
 
+    fn remove_folder(&mut self, path: &BStr) -> Result<()> {
+        let local = self.local(path)?;
+        match fs::remove_dir(&local) {
+            Ok(()) => FolderSource::sync_parent(&local),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(fault("remove the folder", path, e)),
+        }
+        Ok(())
+    }
+
     fn make_folder(&mut self, path: &BStr) -> Result<()> {
         let local = self.local(path)?;
         DirBuilder::new().recursive(true).mode(0o750).create(&local).map_err(|e| fault("make the folder", path, e))?;

@@ -140,6 +140,9 @@ pub trait Source: Send {
     /// Makes a folder, and its parents, unless it is there.
     fn make_folder(&mut self, path: &BStr) -> Result<()>;
 
+    /// Removes a folder that is empty. May be called twice: a missing one is not an error.
+    fn remove_folder(&mut self, path: &BStr) -> Result<()>;
+
     /// Which folder it really is.
     fn place(&mut self, folder: &BStr) -> Result<Place>;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::expected::{Overdue, overdue};
 use super::{ends_everything, look, matchers, recover, thread, unbroken, work_off};
 use crate::apple::host::{hosted, push_once};
 use crate::config::meant::Source;
@@ -28,6 +29,8 @@ pub struct Sweep {
     pub rested: Vec<String>,
     /// Something waits for a server or for time, in words.
     pub later: Vec<String>,
+    /// Files that should have come and have not.
+    pub overdue: Vec<Overdue>,
     /// The worst of what kept a source from being used.
     pub trouble: Option<Trouble>,
 }
@@ -80,6 +83,7 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
         sweep.later.extend(one.later);
         sweep.trouble = sweep.trouble.max(one.trouble);
     }
+    sweep.overdue = overdue(&road.config, &*road.ledger, chrono::Utc::now())?;
     // Rows are applied whether phones hear of it or not; what they have not heard is owed to them.
     sweep.later.extend(push_once(&hosted(&road.config), stop));
     retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
@@ -164,8 +168,8 @@ fn look_until_quiet(
         }
         // What waits after the last look.
         sweep.later.retain(|words| !waiting.contains(words));
-        sweep.later.extend(look.waiting.iter().cloned());
-        waiting = look.waiting;
+        waiting = look.waiting.iter().map(super::words_of).collect();
+        sweep.later.extend(waiting.iter().cloned());
         match look.again {
             _ if look.backlog => return Ok(true),
             None => return Ok(false),

@@ -10,4 +10,5 @@ mod model;
 mod platforms;
 mod readme;
 mod rig;
+mod sets;
 mod source;

@@ -19,6 +19,17 @@ use crate::config::written::{self, TextOr};
 use crate::platform::{Asks, of_kind};
 use crate::row::Verb;
 
+fn duplicates(feed: &written::Feed) -> Duplicates {
+    match feed.duplicates {
+        // What adds is meant every time it is written.
+        None if feed.add.is_some() => Duplicates::InOrder,
+        None | Some(written::Duplicates::Last) => Duplicates::Last,
+        Some(written::Duplicates::First) => Duplicates::First,
+        Some(written::Duplicates::Reject) => Duplicates::Reject,
+        Some(written::Duplicates::InOrder) => Duplicates::InOrder,
+    }
+}
+
 impl Check<'_> {
     pub(super) fn feed(
         &mut self,
@@ -55,6 +66,7 @@ impl Check<'_> {
         let mut schema = schema;
         let dialect = DialectChoice { section, ..self.dialect(&key, feed, schema.as_mut().map(|(_, text, _)| text)) };
         let complete = self.complete(&key, feed);
+        let arrival = self.arrival(&key, feed);
         let after = self.after(&key, feed);
         let claim = self.claim(&key, feed, after.as_ref());
         let reports = self.reports(&key, feed, file, sources, source.as_ref(), inbox.as_deref());
@@ -101,20 +113,19 @@ impl Check<'_> {
             canary,
             dialect,
             complete: complete?,
+            set: arrival.set,
+            checksum: arrival.checksum,
+            control: arrival.control,
+            date: feed.date.clone(),
+            never_older_than: arrival.never_older_than,
+            expected: arrival.expected,
             after: after?,
             claim: claim.zip(inbox.as_deref()).map(|(claim, inbox)| crate::source::join(inbox.into(), claim.as_str().into())),
             reports: reports?,
             report_mode: report_mode.unwrap_or(0o640),
             order: order?,
             updated_at: feed.updated_at.clone(),
-            // What adds is meant every time it is written.
-            duplicates: match feed.duplicates {
-                None if feed.add.is_some() => Duplicates::InOrder,
-                None | Some(written::Duplicates::Last) => Duplicates::Last,
-                Some(written::Duplicates::First) => Duplicates::First,
-                Some(written::Duplicates::Reject) => Duplicates::Reject,
-                Some(written::Duplicates::InOrder) => Duplicates::InOrder,
-            },
+            duplicates: duplicates(feed),
             unchanged_max_age: max_age,
             fields,
             adds,
@@ -249,18 +260,12 @@ impl Check<'_> {
         let quiet = self.span(&key.child("quiet"), feed.quiet.as_ref(), Duration::from_secs(30), Duration::from_millis(10));
         let Some(marker) = &feed.marker else { return Some(Complete::Quiet(quiet)) };
         let here = key.child("marker");
-        if feed.quiet.is_some() {
+        if feed.quiet.is_some() && feed.set.is_none() {
             self.fault(&here, "stands beside quiet; keep one of them".into());
         }
-        if marker == "{}" || crate::source::name_fault(marker.as_str().into()).is_some() || marker.matches("{}").count() > 1 {
-            let message = format!(
-                "{} is not a name; write \"{{}}.done\" ({{}} is the data file's name) or a fixed one such as \"_SUCCESS\"",
-                quoted(marker)
-            );
-            self.fault(&here, message);
-            return None;
-        }
-        Some(Complete::Marker(marker.clone()))
+        self.beside(&here, marker, "{}.done", "_SUCCESS")?;
+        // The marker of a set is its own; a correction is complete when it is quiet.
+        Some(if feed.set.is_some() { Complete::Quiet(quiet) } else { Complete::Marker(marker.clone()) })
     }
 
     fn after(&mut self, key: &Key, feed: &written::Feed) -> Option<After> {

@@ -19,7 +19,7 @@ fn uncommented() -> String {
 #[test]
 fn the_sample_is_right_as_it_stands() {
     let config = load(&root().join("samples/passferry.toml")).unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(config.feeds.len(), 6);
+    assert_eq!(config.feeds.len(), 9);
 }
 
 #[test]

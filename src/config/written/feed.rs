@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::arrival::{Control, Expected, Set};
 use super::{Environment, FileMode, Rows, Share, Size, Span, Table, TextOr};
 
 /// A stream of like files: where they arrive, what they mean, and what may happen to them.
@@ -45,8 +46,21 @@ pub struct Feed {
     pub dialect: Option<Table<Dialect>>,
     /// A file is complete when its size and time stayed equal for this long. Default `"30s"`.
     pub quiet: Option<Span>,
-    /// A file is complete when this file stands beside it; `{}` is the data file's name. Instead of `quiet`.
+    /// A file is complete when this file stands beside it; `{}` is the data file's name, `{stem}` that without its endings. Instead of
+    /// `quiet`; for a set beside it too: then the marker may be older than the parts.
     pub marker: Option<String>,
+    /// One delivery is several files: `"spark"`, `"shards"` or `"manifest"`, or a table. Default: each file is a delivery.
+    pub set: Option<TextOr<Set>>,
+    /// A file of checksums beside the data, which must be there and right: `"{}.sha256"`; a fixed name lists the checksums of all files.
+    pub checksum: Option<String>,
+    /// A file beside the data that says how many records there are: its name, or a table.
+    pub control: Option<TextOr<Control>>,
+    /// How names carry their date: `"%Y-%m-%d"`. For `never_older_than` and `expected`.
+    pub date: Option<String>,
+    /// Hold a file whose name has an older date than this.
+    pub never_older_than: Option<Span>,
+    /// When a file must have come: where it has not, that is an alert. Default: none is expected.
+    pub expected: Option<Table<Expected>>,
     /// What becomes of an input at the end: `"move"`, `"leave"` or `"delete"`, or the folders it is moved to. Default `"move"`.
     pub after: Option<TextOr<AfterFolders>>,
     /// Take each input for this machine by renaming it, before it is read, for inboxes that several machines serve. Default: no renaming.

@@ -8,6 +8,7 @@ mod rows;
 mod runs;
 mod schema;
 mod stamps;
+mod waiting;
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -23,7 +24,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{
     Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, PendingPass, Result, Row, RowDetail, RowEnd, Run,
-    RunFilter, Settlement, Settling, SourceNote, Touch, Wish,
+    RunFilter, Settlement, Settling, SourceNote, Touch, Waiting, Wish,
 };
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey};
@@ -323,6 +324,18 @@ impl Ledger for Sqlite {
             })
             .map_err(storage)?;
         rows.collect::<rusqlite::Result<_>>().map_err(storage)
+    }
+
+    fn note_waiting(&self, source: &str, waiting: &[Waiting]) -> Result<()> {
+        // Most looks see what the last one saw.
+        if waiting::of(&*self.reader()?, Some(source))? == waiting {
+            return Ok(());
+        }
+        self.write_unfenced(|work| waiting::note(work, source, waiting))
+    }
+
+    fn waiting(&self, source: Option<&str>) -> Result<Vec<Waiting>> {
+        waiting::of(&*self.reader()?, source)
     }
 
     fn add_rows(&self, fence: Fence, run: &str, rows: &[Row]) -> Result<()> {

@@ -157,6 +157,18 @@ const STEPS: &[&str] = &[
     -- When a later file had the same add again: a key is kept as long as exports repeat it.
     ALTER TABLE add_key ADD COLUMN met TEXT;
 ",
+    r"
+    -- What has not come, or waits for what has not, as each source was last seen.
+    CREATE TABLE waiting(
+        source TEXT NOT NULL,
+        feed   TEXT NOT NULL,
+        what   TEXT NOT NULL,
+        words  TEXT NOT NULL,
+        alert  INTEGER NOT NULL,
+        since  TEXT NOT NULL,
+        PRIMARY KEY (source, feed, what)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted

@@ -67,6 +67,13 @@ impl Chunk {
         }
     }
 
+    /// Counts its records, lines and places on from those of the files read before.
+    pub(super) fn place_behind(&mut self, records: u64, lines: u64, bytes: u64) {
+        self.first += records;
+        self.line += lines;
+        self.offset += bytes;
+    }
+
     /// Bytes of the decoded text up to the end of this chunk.
     pub fn end(&self) -> u64 {
         self.offset + self.text.len() as u64

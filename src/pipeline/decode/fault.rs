@@ -19,7 +19,16 @@ pub struct FileFault {
     pub suggestion: Option<String>,
 }
 
+/// What is said of files in which nothing stands.
+pub(super) const EMPTY: &str = "The file is empty.";
+pub(super) const BLANK: &str = "The file holds only blank lines.";
+
 impl FileFault {
+    /// Is there nothing in the file?
+    pub(super) fn is_of_nothing(&self) -> bool {
+        self.code == Code::SourceError && (self.message == EMPTY || self.message == BLANK)
+    }
+
     pub(super) fn new(code: Code, message: impl Into<String>) -> FileFault {
         FileFault { code, line: None, column: None, offset: None, message: message.into(), suggestion: None }
     }

@@ -1,8 +1,9 @@
 //! Text of the spooled file: out of its containers and its character set, on a thread of its own so that the scanner never waits for a
 //! disk or for zlib.
 
-use std::fs::File;
-use std::io::{self, Read, Seek as _, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek as _, SeekFrom, Take, Write as _};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -43,30 +44,45 @@ pub(super) struct Opened {
     /// How the character set was found.
     pub evidence: String,
     pub note: Option<String>,
+    /// The text is kept beside the delivered bytes, as it differs from them or is one of several.
+    pub keeps_text: bool,
 }
 
-impl Opened {
-    /// Does the text differ from the delivered bytes?
-    pub fn is_decoded(&self) -> bool {
-        !self.containers.is_empty() || !self.charset.is_utf_8()
+/// What is read: a spooled file, or a part of one.
+pub(super) struct Origin<'a> {
+    pub spool: &'a Path,
+    /// Of several that are read as one: then its text is appended, so that all of it is in one place.
+    pub part: Option<Range<u64>>,
+}
+
+impl Origin<'_> {
+    fn open(&self) -> io::Result<Take<File>> {
+        let mut file = File::open(self.spool)?;
+        let Some(part) = &self.part else { return Ok(file.take(u64::MAX)) };
+        file.seek(SeekFrom::Start(part.start))?;
+        Ok(file.take(part.end - part.start))
+    }
+
+    /// Where its text is kept.
+    fn text(&self, text: &Path) -> io::Result<File> {
+        if self.part.is_some() { OpenOptions::new().append(true).open(text) } else { private_file(text) }
     }
 }
 
 impl Input {
-    /// Starts reading. Text that differs from the delivered bytes is written to `text`, block by block, before the block is handed over.
-    pub fn open(spool: &Path, text: &Path, block: usize, choice: &DialectChoice, limits: &Limits) -> Result<Input, DecodeError> {
-        let mut file = File::open(spool)?;
+    /// Starts reading. Text that is kept is written to `text`, block by block, before the block is handed over.
+    pub fn open(origin: &Origin<'_>, text: &Path, block: usize, choice: &DialectChoice, limits: &Limits) -> Result<Input, DecodeError> {
         let scratch = text.parent().unwrap_or(Path::new("."));
-        let unwrapped = unwrap(file.try_clone()?, scratch, limits, choice.member.as_deref())?;
+        let unwrapped = unwrap(origin.open()?, origin.part.is_some(), scratch, limits, choice.member.as_deref())?;
         let (charset, evidence, note) = charset(&unwrapped.head, choice.charset)?;
-        let opened = Opened { containers: unwrapped.containers, charset, evidence, note };
-        let mut bytes = if opened.is_decoded() {
+        let keeps_text = origin.part.is_some() || !unwrapped.containers.is_empty() || !charset.is_utf_8();
+        let opened = Opened { containers: unwrapped.containers, charset, evidence, note, keeps_text };
+        let mut bytes = if keeps_text {
             let decoder = (!charset.is_utf_8()).then(|| charset.decoder());
-            let copy = private_file(text)?;
+            let copy = origin.text(text)?;
             Bytes::Decoded(Box::new(Decoded { bytes: unwrapped.bytes, gauge: unwrapped.gauge, decoder, bad: None, ended: false, copy }))
         } else {
-            file.rewind()?;
-            Bytes::Plain(file)
+            Bytes::Plain(origin.open()?)
         };
         let (sender, pieces) = bounded(AHEAD);
         let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || {
@@ -120,7 +136,7 @@ fn charset(head: &[u8], declared: Option<Charset>) -> Result<(Charset, String, O
 }
 
 enum Bytes {
-    Plain(File),
+    Plain(Take<File>),
     Decoded(Box<Decoded>),
 }
 

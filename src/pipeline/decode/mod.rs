@@ -13,6 +13,7 @@ mod input;
 mod reader;
 mod scan;
 mod section;
+mod series;
 #[cfg(test)]
 mod tests;
 mod unwrap;
@@ -25,6 +26,7 @@ pub use detect::{DELIMITERS, Guess, guess};
 pub use fault::{DecodeError, FileFault};
 pub use reader::{Reader, Sizes};
 pub use section::Section;
+pub use series::{Chunks, PartFacts, Series};
 
 /// What the file turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +112,7 @@ pub struct Header {
 }
 
 /// What was counted on the way, known once the last chunk was handed out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
     /// Data records: the header, blank lines and repeated headers are not counted.

@@ -12,7 +12,7 @@ use memchr::{memchr, memchr_iter};
 use super::cells::{Cell, Cells};
 use super::chunk::{Chunk, Span};
 use super::fault::{DecodeError, FileFault, Place};
-use super::input::{Input, Piece};
+use super::input::{Input, Origin, Piece};
 use super::scan::{Cut, Scanner, Step, Stray};
 use super::section::Section;
 use super::{Dialect, Facts, Header};
@@ -104,12 +104,22 @@ impl Reader {
 
     /// As [`Reader::open`], with other sizes.
     pub fn open_with(spool: &Path, text: &Path, choice: &DialectChoice, limits: &Limits, sizes: Sizes) -> Result<Reader, DecodeError> {
+        Reader::open_origin(&Origin { spool, part: None }, text, choice, limits, sizes)
+    }
+
+    /// Opens what stands at a place of the spooled file as a file by itself. Its text is appended to `text`, whatever it was delivered as;
+    /// places of records are counted from where it begins there.
+    pub fn open_part(spool: &Path, part: Range<u64>, text: &Path, choice: &DialectChoice, limits: &Limits) -> Result<Reader, DecodeError> {
+        Reader::open_origin(&Origin { spool, part: Some(part) }, text, choice, limits, Sizes::default())
+    }
+
+    fn open_origin(origin: &Origin<'_>, text: &Path, choice: &DialectChoice, limits: &Limits, sizes: Sizes) -> Result<Reader, DecodeError> {
         if let Some(fault) = choice.form().fault() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, fault).into());
         }
-        let input = Input::open(spool, text, sizes.block.max(1), choice, limits)?;
+        let input = Input::open(origin, text, sizes.block.max(1), choice, limits)?;
         let opened = input.opened.clone();
-        let text_path = if opened.is_decoded() { text } else { spool }.to_owned();
+        let text_path = if opened.keeps_text { text } else { origin.spool }.to_owned();
         let mut reader = Reader {
             input,
             scanner: Scanner::new(limits),

@@ -4,7 +4,7 @@ mod member;
 mod zstd;
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read, Take};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,10 +119,16 @@ fn unread(head: &[u8]) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Takes the file out of its containers. `scratch` is a folder for what cannot be read as a stream.
-pub(super) fn unwrap(file: File, scratch: &Path, limits: &Limits, member: Option<&str>) -> Result<Unwrapped, DecodeError> {
+/// Takes the file, or the part of one, out of its containers. `scratch` is a folder for what cannot be read as a stream.
+pub(super) fn unwrap(
+    file: Take<File>,
+    is_part: bool,
+    scratch: &Path,
+    limits: &Limits,
+    member: Option<&str>,
+) -> Result<Unwrapped, DecodeError> {
     let gauge = Arc::new(Gauge::default());
-    let mut whole = Some(file.try_clone()?);
+    let mut whole = if is_part { None } else { Some(file.get_ref().try_clone()?) };
     let mut bytes: Box<dyn Read + Send> = Box::new(Counted { file, gauge: Arc::clone(&gauge), delivered: true });
     let mut containers = Vec::new();
     loop {
@@ -156,8 +162,11 @@ pub(super) fn unwrap(file: File, scratch: &Path, limits: &Limits, member: Option
                     Some(file) => file,
                     None => spooled(inner, scratch, limits).map_err(|error| gauge.judge(error))?,
                 };
-                let (name, bytes) =
-                    member::open(archive, member, |file| Counted { file, gauge: Arc::clone(&gauge), delivered: is_delivered })?;
+                let (name, bytes) = member::open(archive, member, |file| Counted {
+                    file: file.take(u64::MAX),
+                    gauge: Arc::clone(&gauge),
+                    delivered: is_delivered,
+                })?;
                 named = format!("zip ({})", name.escape_debug());
                 bytes
             }
@@ -252,7 +261,7 @@ impl Read for Ended {
 
 /// The delivered file, counting what is taken from it.
 struct Counted {
-    file: File,
+    file: Take<File>,
     gauge: Arc<Gauge>,
     /// Is it the delivered file, rather than what came out of it?
     delivered: bool,

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::run::{DialectFacts, FileFacts, Moves, Verdict};
+use crate::ledger::delivered::Part;
+use crate::ledger::run::{DialectFacts, FileFacts, Moves, Verdict, show_name};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 
@@ -76,10 +77,30 @@ pub struct FileReport {
     pub sha256: Option<String>,
     /// How it was proved complete.
     pub complete: String,
+    /// Of a set: the files that it is made of, in the order in which they were read.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts: Vec<PartReport>,
+    /// Files that belong to it and hold no rows: marker, manifest, checksums, control file.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub beside: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<DialectFacts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<FileFacts>,
+}
+
+/// One of the files of a set.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PartReport {
+    /// From the inbox; bytes that are not text are escaped.
+    pub name: String,
+    pub bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Data records in it.
+    pub records: u64,
+    /// Lines of the parts before it: a line of the set less this is a line of the part.
+    pub lines_before: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -114,6 +135,13 @@ pub struct Approval {
     pub reason: Option<String>,
 }
 
+impl PartReport {
+    fn of(part: &Part) -> PartReport {
+        let Part { size, sha256, records, lines_before, .. } = part.clone();
+        PartReport { name: part.shown(), bytes: size, sha256, records, lines_before }
+    }
+}
+
 impl Report {
     pub fn of(run: &Run, names: &super::Names) -> Report {
         let detail = &run.detail;
@@ -146,6 +174,8 @@ impl Report {
                 bytes: run.size,
                 sha256: run.sha256.clone(),
                 complete: detail.proof.clone(),
+                parts: run.parts().iter().map(PartReport::of).collect(),
+                beside: detail.delivered.iter().flat_map(|made_of| &made_of.beside).map(|file| show_name(&file.path)).collect(),
                 dialect: detail.dialect.clone(),
                 facts: detail.facts.clone(),
             },

@@ -10,7 +10,7 @@ use crate::dialect::{Cell, Charset, write_record};
 use crate::ledger::{Ledger, Row, Run};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome};
-use crate::pipeline::correction::{Correction, RESERVED, protect};
+use crate::pipeline::correction::{Correction, PART, RESERVED, protect};
 use crate::pipeline::decode::{Dialect, literal_cells, read_record, split_cells};
 use crate::schema::{Columns, Schema};
 
@@ -90,9 +90,12 @@ fn write_in(
     if source.byte_order_mark || charset != source.dialect.charset {
         errors.mark()?;
     }
-    let header = source.labels.iter().map(|label| protect(label)).chain(RESERVED.map(Cow::Borrowed));
+    // Of a set, a line of the whole is nothing that an editor shows.
+    let is_set = !run.parts().is_empty();
+    let ours = is_set.then_some(Cow::Borrowed(PART)).into_iter().chain(RESERVED.map(Cow::Borrowed));
+    let header = source.labels.iter().map(|label| protect(label)).chain(ours);
     errors.write(&header.collect::<Vec<_>>(), &[])?;
-    problems.write_record(PROBLEM_COLUMNS)?;
+    problems.write_record(PROBLEM_COLUMNS.into_iter().chain(is_set.then_some("part")))?;
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
     let mut stopped = None;
     let looked = ledger.rows(&run.id, &wanted, &mut |row| match one_row(run, &row, source, &mut errors, problems) {
@@ -142,7 +145,12 @@ fn one_row(
         let line = error_line(run, row, &cells, source.labels, &codes, key.unwrap_or_default(), errors.charset);
         errors.write(&line, &literal)?;
     }
-    Ok(problem_lines(row, &cells, source, &mut |line| Ok(problems.write_record(line.iter().map(std::string::String::as_bytes))?))?)
+    let place = run.place_of_line(row.line);
+    let place = place.as_deref().map(protect);
+    Ok(problem_lines(row, &cells, source, &mut |line| {
+        let cells = line.iter().map(String::as_str).chain(place.as_deref());
+        Ok(problems.write_record(cells)?)
+    })?)
 }
 
 impl RowSource<'_> {
@@ -221,7 +229,8 @@ fn error_line<'c>(
         key,
     ];
     let extra = cells.iter().skip(width).map(|cell| protect(cell));
-    own.chain(missing).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()
+    let part = run.place_of_line(row.line).map(|place| Cow::Owned(told(&protect(&place), charset)));
+    own.chain(missing).chain(part).chain(reserved.into_iter().map(Cow::Owned)).chain(extra).collect()
 }
 
 /// Our own words, as far as the character set has their letters.

@@ -73,7 +73,11 @@ impl Road {
             match past.state {
                 State::Done => {
                     // The same bytes have the same header.
-                    let equal = past.sha256 == run.sha256 && self.fingerprint(&past)?.as_ref() == Some(&past.detail.fingerprint);
+                    // The same bytes cut into other parts may be other records.
+                    let parts = |run: &Run| run.parts().iter().map(|part| part.sha256.clone()).collect::<Vec<_>>();
+                    let equal = past.sha256 == run.sha256
+                        && parts(&past) == parts(run)
+                        && self.fingerprint(&past)?.as_ref() == Some(&past.detail.fingerprint);
                     return Ok((equal && past.detail.tally.needing_person() == 0).then_some(past));
                 }
                 // Over, and no pass is other than before it came.

@@ -8,6 +8,7 @@ use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::archive::{self, Archived};
 use crate::pipeline::claim;
+use crate::pipeline::sets::put_away::delivered;
 use crate::pipeline::{ATTEMPTS_MAX, Rest, Road, begin, told_died};
 use crate::source::SourceError;
 
@@ -127,9 +128,17 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
 
 /// Is the delivered file where it was? What cannot be looked at counts as there.
 pub(in crate::pipeline) fn still_there(road: &Road, run: &Run) -> anyhow::Result<bool> {
-    let path = claim::input(run);
-    let there = road.link(&run.source)?.with(|source| source.stat(path.as_bstr()));
-    Ok(there.map_or(true, |there| there.is_some_and(|there| (there.size, there.mtime) == (run.size, run.mtime))))
+    let files = match run.parts() {
+        [] => vec![(claim::input(run), run.size, run.mtime)],
+        parts => parts.iter().map(|part| (delivered(run, part.path.as_bstr()), part.size, part.mtime)).collect(),
+    };
+    for (path, size, mtime) in files {
+        let there = road.link(&run.source)?.with(|source| source.stat(path.as_bstr()));
+        if there.map_or(true, |there| there.is_some_and(|there| (there.size, there.mtime) == (size, mtime))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The report of a held run; the run stays where it is when it cannot be written.

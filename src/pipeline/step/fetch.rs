@@ -10,7 +10,7 @@ use crate::ledger::run::{Fault, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::claim::{self, Claim};
-use crate::pipeline::fetch::{self, Fetch};
+use crate::pipeline::fetch::{self, Copied, Fetch, There};
 use crate::pipeline::{Rest, Road, Station, add_time, begin, fail, later, lost_copy, next, room, time, told};
 use crate::source::SourceError;
 use crate::stop::Stop;
@@ -56,18 +56,27 @@ pub(in crate::pipeline) fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> 
     // This start came back, however it ended.
     run.detail.attempts = 0;
     match fetched {
-        Ok(Fetch::Whole { sha256 }) if run.detail.may_have_sent() => {
-            if run.sha256.as_ref() != Some(&sha256) {
+        Ok(Fetch::Whole(copied)) if run.detail.may_have_sent() => {
+            if run.sha256.as_ref() != Some(&copied.sha256) {
                 return replaced(road, run);
             }
             add_time(run, "fetch", started);
             next(road, run, State::Fetched)
         }
         Ok(Fetch::Changed) if run.detail.may_have_sent() => replaced_or_touched(road, run),
-        Ok(Fetch::Whole { sha256 }) => {
+        Ok(Fetch::Whole(copied)) => {
             time(run, "fetch", started);
-            run.sha256 = Some(sha256);
-            if let Some(earlier) = road.nothing_new(run, &feed)? {
+            let is_sound = copied.mismatches.is_empty();
+            if let Some(message) = note_copied(run, *copied) {
+                return fail(
+                    road,
+                    run,
+                    Fault { code: Code::ChecksumMismatch, line: None, column: None, offset: None, message, suggestion: None },
+                );
+            }
+            let contradicts = run.detail.delivered.as_ref().is_some_and(|delivered| !delivered.contradictions.is_empty());
+            let same = if is_sound && !contradicts { road.nothing_new(run, &feed)? } else { None };
+            if let Some(earlier) = same {
                 info!(earlier = earlier.id, "nothing new: the file equals the last one applied");
                 run.parent = Some(earlier.id.clone());
                 run.detail.nothing_new = true;
@@ -102,18 +111,38 @@ pub(in crate::pipeline) fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> 
     }
 }
 
+/// Writes down what was fetched. Answers why the file is refused, if it is: of a set, a person decides.
+fn note_copied(run: &mut Run, copied: Copied) -> Option<String> {
+    run.sha256 = Some(copied.sha256);
+    let delivered = run.detail.delivered.as_mut()?;
+    if delivered.parts.is_empty() {
+        return copied.mismatches.into_iter().next();
+    }
+    for (part, sha256) in delivered.parts.iter_mut().zip(copied.parts) {
+        part.sha256 = Some(sha256);
+    }
+    for words in copied.mismatches {
+        if !delivered.contradictions.contains(&words) {
+            delivered.contradictions.push(words);
+        }
+    }
+    None
+}
+
 /// The file of a run that has sent rows is to be fetched again, and is not as it was. What stands there with the same bytes was touched
 /// only; anything else is another delivery.
 pub(in crate::pipeline) fn replaced_or_touched(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
-    let path = claim::input(run);
-    match road.link(&run.source)?.with(|source| source.stat(path.as_bstr())) {
-        Ok(None) => gone(road, run),
+    match fetch::there(run, road.link(&run.source)?) {
+        Ok(There::Gone) => gone(road, run),
         // Its hash tells, once it is here.
-        Ok(Some(there)) if there.size == run.size => {
-            run.mtime = there.mtime;
+        Ok(There::Perhaps(times)) => {
+            for (part, mtime) in run.detail.delivered.iter_mut().flat_map(|delivered| &mut delivered.parts).zip(&times) {
+                part.mtime = *mtime;
+            }
+            run.mtime = times.into_iter().max().unwrap_or(run.mtime);
             next(road, run, State::Complete)
         }
-        Ok(Some(_)) => replaced(road, run),
+        Ok(There::Other) => replaced(road, run),
         Err(error) => later(road, run, &error),
     }
 }

@@ -392,6 +392,13 @@ impl Source for SftpSource {
         })
     }
 
+    fn remove_folder(&mut self, path: &BStr) -> Result<()> {
+        self.run(|this| match this.sftp.rmdir(as_path(path)).map_err(|e| this.fault(&e, "remove the folder", path)) {
+            Err(SourceError::NotFound(_)) => Ok(()),
+            result => result,
+        })
+    }
+
     fn make_folder(&mut self, path: &BStr) -> Result<()> {
         self.run(|this| {
             if path.is_empty() || this.is_folder(path)? {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::super::cells::split_any;
 use super::super::detect;
+use super::super::fault::{BLANK, EMPTY};
 use super::super::section::is_in_section;
 use super::{BOM, Code, Cut, DecodeError, DialectChoice, FileFault, Header, Reader, Section, Step};
 use crate::config::meant::{Escape, SectionChoice};
@@ -184,8 +185,8 @@ impl Reader {
                 Some(_) => break,
                 None if self.scanner.ended => {
                     let what = match (self.bytes, self.passed_over) {
-                        (0, _) => "The file is empty.",
-                        (_, 0) => "The file holds only blank lines.",
+                        (0, _) => EMPTY,
+                        (_, 0) => BLANK,
                         _ => "The file holds nothing behind the lines that are no records.",
                     };
                     return Err(FileFault::new(Code::SourceError, what)

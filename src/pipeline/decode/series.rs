@@ -1,0 +1,320 @@
+//! Several files that are read as one: each by a reader of its own, so that each has its own containers, header and end.
+//!
+//! A quote that is left open in one file is never closed by the next. Records, lines and places in the text are counted through.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::fault::{DecodeError, FileFault};
+use super::{Chunk, Dialect, Facts, Header, Reader};
+use crate::config::meant::{DialectChoice, Escape, Limits};
+use crate::outcome::Code;
+
+/// What hands out records chunk by chunk.
+pub trait Chunks {
+    /// The next records; none at the end.
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, DecodeError>;
+
+    /// What was counted, once there were no more.
+    fn finish(self) -> Facts;
+}
+
+impl Chunks for Reader {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, DecodeError> {
+        Reader::next_chunk(self)
+    }
+
+    fn finish(self) -> Facts {
+        Reader::finish(self)
+    }
+}
+
+/// What was found of one part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartFacts {
+    /// Lines of the parts before it.
+    pub lines_before: u64,
+    pub records: u64,
+}
+
+/// Reads parts of a file, one after another, as one.
+pub struct Series<'p> {
+    spool: PathBuf,
+    text: PathBuf,
+    choice: DialectChoice,
+    limits: Limits,
+    header_in_each: bool,
+    /// Where each part is in the spooled file; the first of those that are not opened yet.
+    parts: Vec<Range<u64>>,
+    next: usize,
+    found: &'p mut Vec<PartFacts>,
+    reader: Option<Reader>,
+    dialect: Dialect,
+    header: Option<Header>,
+    notes: Vec<String>,
+    total: Option<Facts>,
+    /// Of the parts before the one in hand.
+    records: u64,
+    lines: u64,
+    offset: u64,
+    /// Nothing more comes: the end was reached, or a fault.
+    over: bool,
+}
+
+impl<'p> Series<'p> {
+    /// Opens the first part that holds anything. `found` tells of each part that was opened, the one in hand included.
+    ///
+    /// The text of all parts is kept at `text`.
+    pub fn open(
+        spool: &Path,
+        parts: Vec<Range<u64>>,
+        header_in_each: bool,
+        text: &Path,
+        choice: &DialectChoice,
+        limits: &Limits,
+        found: &'p mut Vec<PartFacts>,
+    ) -> Result<Series<'p>, DecodeError> {
+        found.clear();
+        let mut series = Series {
+            spool: spool.to_owned(),
+            text: text.to_owned(),
+            choice: choice.clone(),
+            limits: limits.clone(),
+            header_in_each,
+            parts,
+            next: 0,
+            found,
+            reader: None,
+            dialect: Dialect::default(),
+            header: None,
+            notes: Vec::new(),
+            total: None,
+            records: 0,
+            lines: 0,
+            offset: 0,
+            over: false,
+        };
+        crate::spool::private_file(text)?;
+        if !series.open_next()? {
+            return Err(FileFault::new(Code::SourceError, "All parts of the set are empty.")
+                .suggest("Deliver it again; an export with no rows still needs its header line.")
+                .into());
+        }
+        Ok(series)
+    }
+
+    pub fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// What a person should know of how the parts were read.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Opens the next part that holds anything. False when there is none.
+    fn open_next(&mut self) -> Result<bool, DecodeError> {
+        while let Some(range) = self.parts.get(self.next).cloned() {
+            self.next += 1;
+            self.found.push(PartFacts { lines_before: self.lines, records: 0 });
+            if range.is_empty() {
+                continue;
+            }
+            self.offset = std::fs::metadata(&self.text)?.len();
+            match Reader::open_part(&self.spool, range, &self.text, &self.choice, &self.limits) {
+                Ok(reader) => {
+                    self.take(reader)?;
+                    return Ok(true);
+                }
+                // Warehouses write a part for each of their workers, whether it had rows or not.
+                Err(DecodeError::Fault(fault)) if fault.is_of_nothing() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    fn take(&mut self, reader: Reader) -> Result<(), DecodeError> {
+        if self.total.is_none() && self.header.is_none() {
+            self.dialect = reader.dialect().clone();
+            self.header = reader.header().cloned();
+            // One form for all: a part may look otherwise by chance.
+            self.choice.delimiter = Some(self.dialect.form.delimiter.clone());
+            if let Some(sign) = self.dialect.form.escape {
+                self.choice.escape = Escape::By(sign);
+            }
+            self.choice.header &= self.header_in_each;
+        } else if reader.dialect().form != self.dialect.form {
+            let message = "It is written otherwise than the first part: quotes in its cells stand behind a backslash.";
+            return Err(FileFault::new(Code::SourceError, message)
+                .suggest("Write dialect.escape = \"\\\\\" in the feed, so that all parts are read so.")
+                .into());
+        } else if self.header_in_each
+            && let (Some(first), Some(header)) = (&self.header, reader.header())
+            && first.labels != header.labels
+        {
+            let message = format!(
+                "The header is not that of the first part: it says {}, the first part says {}.",
+                shown(&header.labels),
+                shown(&first.labels)
+            );
+            return Err(FileFault::new(Code::IncorrectLabel, message)
+                .line(header.line)
+                .suggest("Export all parts with the same columns; where only the first part has a header, write set.header = \"first\".")
+                .into());
+        }
+        let new = reader.notes().iter().filter(|note| !self.notes.contains(note)).cloned().collect::<Vec<_>>();
+        self.notes.extend(new);
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// Counts the part in hand, which is read to its end.
+    fn count(&mut self, facts: Facts) {
+        if let Some(found) = self.found.last_mut() {
+            found.records = facts.records;
+        }
+        self.records += facts.records;
+        self.lines += facts.lines;
+        match &mut self.total {
+            None => self.total = Some(facts),
+            Some(total) => total.add(&facts),
+        }
+    }
+
+    fn next_piece(&mut self) -> Result<Option<Chunk>, DecodeError> {
+        loop {
+            let Some(reader) = &mut self.reader else { return Ok(None) };
+            if let Some(mut chunk) = reader.next_chunk()? {
+                chunk.place_behind(self.records, self.lines, self.offset);
+                return Ok(Some(chunk));
+            }
+            if let Some(reader) = self.reader.take() {
+                self.count(reader.finish());
+            }
+            if !self.open_next()? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Chunks for Series<'_> {
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, DecodeError> {
+        if self.over {
+            return Ok(None);
+        }
+        let next = self.next_piece();
+        self.over = !matches!(next, Ok(Some(_)));
+        if self.total.as_ref().is_some_and(|total| total.bytes > self.limits.file) {
+            self.over = true;
+            let message = format!("The parts together decompress to more than {} bytes.", self.limits.file);
+            return Err(FileFault::new(Code::CompressionError, message)
+                .suggest("Deliver it in several sets, or raise limits.file.")
+                .into());
+        }
+        next
+    }
+
+    fn finish(mut self) -> Facts {
+        if let Some(reader) = self.reader.take() {
+            self.count(reader.finish());
+        }
+        self.total.take().unwrap_or_default()
+    }
+}
+
+impl Facts {
+    /// Adds those of a part that is read behind.
+    fn add(&mut self, more: &Facts) {
+        self.records += more.records;
+        self.lines += more.lines;
+        self.blank_lines += more.blank_lines;
+        self.passed_over += more.passed_over;
+        self.footer |= more.footer;
+        self.repeated_headers += more.repeated_headers;
+        self.bytes += more.bytes;
+        self.compressed |= more.compressed;
+        self.line_ends.lf += more.line_ends.lf;
+        self.line_ends.crlf += more.line_ends.crlf;
+        self.line_ends.cr += more.line_ends.cr;
+        self.last_line_ended &= more.last_line_ended;
+    }
+}
+
+fn shown(labels: &[String]) -> String {
+    let shown: Vec<String> = labels.iter().take(20).map(|label| format!("`{}`", label.trim().escape_debug())).collect();
+    shown.join(", ") + if labels.len() > 20 { ", …" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::decode::read_record;
+
+    /// Number, line and text.
+    type Read = (u64, u64, String);
+
+    fn read(parts: &[&[u8]], header_in_each: bool) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, text) = (folder.path().join("data"), folder.path().join("text"));
+        std::fs::write(&data, parts.concat()).unwrap();
+        let mut at = 0;
+        let ranges = parts.iter().map(|part| {
+            at += part.len() as u64;
+            at - part.len() as u64..at
+        });
+        let (choice, limits) = (DialectChoice::default(), Limits::default());
+        let mut found = Vec::new();
+        let mut series = Series::open(&data, ranges.collect(), header_in_each, &text, &choice, &limits, &mut found)?;
+        let mut records = Vec::new();
+        while let Some(chunk) = series.next_chunk()? {
+            let kept = std::fs::File::open(&text).unwrap();
+            for record in chunk.records() {
+                let raw = read_record(&kept, record.offset, record.raw.len() as u32).unwrap();
+                assert_eq!(raw, record.raw, "the text is kept where the record says");
+                records.push((record.number, record.line, raw));
+            }
+        }
+        let facts = series.finish();
+        Ok((records, found, facts))
+    }
+
+    #[test]
+    fn records_and_lines_are_counted_through_and_each_part_ends_by_itself() {
+        let gzip = |text: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let packed = gzip(b"id,n\nc,3\n");
+        let empty = gzip(b"");
+        let (records, found, facts) =
+            read(&[b"", b"id,n\na,1\n\nb,2", b"\xef\xbb\xbfid,n\n", &packed, &empty, b"id,n\nd,4\n"], true).unwrap();
+        let shown: Vec<_> = records.iter().map(|(number, line, raw)| (*number, *line, raw.as_str())).collect();
+        assert_eq!(shown, [(1, 2, "a,1"), (2, 4, "b,2"), (3, 7, "c,3"), (4, 9, "d,4")]);
+        let places: Vec<_> = found.iter().map(|part| (part.lines_before, part.records)).collect();
+        assert_eq!(places, [(0, 0), (0, 2), (4, 0), (5, 1), (7, 0), (7, 1)]);
+        assert_eq!((facts.records, facts.lines, facts.repeated_headers, facts.compressed), (4, 9, 0, true));
+        assert!(!facts.last_line_ended, "one part may have been cut short");
+    }
+
+    #[test]
+    fn a_quote_that_one_part_leaves_open_is_not_closed_by_the_next() {
+        let fault = read(&[b"id,n\na,\"1\n", b"id,n\nb\",2\n"], true).unwrap_err();
+        assert!(matches!(fault, DecodeError::Fault(fault) if fault.code == Code::UnterminatedQuote && fault.line == Some(2)));
+    }
+
+    #[test]
+    fn another_header_is_a_fault_and_a_part_without_one_is_by_choice() {
+        let fault = read(&[b"id,n\na,1\n", b"n,id\n2,b\n"], true).unwrap_err();
+        assert!(matches!(fault, DecodeError::Fault(fault) if fault.code == Code::IncorrectLabel && fault.line == Some(1)));
+        let (records, ..) = read(&[b"id,n\na,1\n", b"b,2\n"], false).unwrap();
+        assert_eq!(records[1], (2, 3, "b,2".to_owned()));
+        assert!(read(&[b"", b""], true).is_err());
+    }
+}
