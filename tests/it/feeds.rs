@@ -18,7 +18,7 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let to = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &to) } else { drop(fs::copy(entry.path(), to).unwrap()) }
+        if entry.path().is_dir() { copy(&entry.path(), &to) } else { assert!(fs::copy(entry.path(), to).is_ok()) }
     }
 }
 
@@ -259,4 +259,30 @@ fn a_guess_says_how_sure_it_is_and_why() {
         .map(|name| shown(name).lines().map(|line| line.rsplit('/').next().unwrap().to_owned() + "\n").collect::<String>())
         .collect();
     insta::assert_snapshot!(told.join("\n----\n"));
+}
+
+/// Sets: several files are one run.
+#[test]
+fn bigquery_in_shards_one_of_them_empty() {
+    let harbour = ferried("bigquery", &MEMBERS);
+    assert_eq!(points(&harbour, &MEMBERS), [1250.0, -5.0, 310.0]);
+    assert_eq!(rows(&harbour), json!({ "applied": 3 }));
+    check_promises(&harbour);
+}
+
+#[test]
+fn redshift_with_its_manifest() {
+    let harbour = ferried("redshift", &MEMBERS);
+    assert_eq!(points(&harbour, &MEMBERS), [1250.0, 0.0, 310.0]);
+    assert_eq!(harbour.sandbox.member("000124").unwrap()["person"]["displayName"], json!("Pat | Sons"));
+    assert_eq!(rows(&harbour), json!({ "applied": 3 }));
+    check_promises(&harbour);
+}
+
+#[test]
+fn databricks_as_a_folder_of_parts() {
+    let harbour = ferried("databricks", &MEMBERS);
+    assert_eq!(points(&harbour, &MEMBERS), [1250.0, 1000.0, 310.0]);
+    assert_eq!(rows(&harbour), json!({ "applied": 3 }));
+    check_promises(&harbour);
 }
