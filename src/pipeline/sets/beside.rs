@@ -16,8 +16,10 @@ use crate::source::{Entry, Result, join};
 
 /// The name of a file beside another: `{}` stands for that one's own name, `{stem}` for it without its endings.
 pub fn name_for(pattern: &str, name: &BStr) -> BString {
-    let stem = &name[..stem_length(name)];
-    BString::from(pattern.as_bytes().replace("{stem}", stem).replace("{}", name))
+    // A name may itself hold what stands for one.
+    let (place, text) =
+        if pattern.contains("{stem}") { ("{stem}", &name.as_bytes()[..stem_length(name)]) } else { ("{}", name.as_bytes()) };
+    BString::from(pattern.as_bytes().replace(place, text))
 }
 
 /// Does each file have one of its own?
@@ -210,6 +212,7 @@ mod tests {
         assert_eq!(name_for("{}.done", "a.csv.gz".into()), "a.csv.gz.done");
         assert_eq!(name_for("{stem}.ctl", "a.csv.gz".into()), "a.ctl");
         assert_eq!(name_for("SHA256SUMS", "a.csv".into()), "SHA256SUMS");
+        assert_eq!(name_for("{stem}.ctl", "a{}{stem}.csv".into()), "a{}{stem}.ctl");
     }
 
     #[test]

@@ -47,6 +47,10 @@ pub(super) fn candidates(matcher: &Matcher, group: &Regex, look: &Look<'_>, obse
 fn part(matcher: &Matcher, group: &Regex, name: &BStr) -> Option<(BString, Option<u64>)> {
     let found = group.captures(name.to_str().ok()?)?;
     let set = found.name("set")?.as_str();
+    // It becomes the name of a folder.
+    if !set.is_empty() && name_fault(set.into()).is_some() {
+        return None;
+    }
     let number = found.name("number").and_then(|number| number.as_str().parse().ok());
     // Nothing is left of names that are counters alone.
     Some((if set.is_empty() { matcher.feed.name.as_str() } else { set }.into(), number))

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use passferry::config::meant::{DialectChoice, Limits};
 use passferry::outcome::Code;
-use passferry::pipeline::correction::{Correction, RESERVED, protect, reserved_columns, unprotect};
+use passferry::pipeline::correction::{Correction, RESERVED, is_reserved, protect, reserved_columns, unprotect};
 use passferry::pipeline::decode::Reader;
 
 use super::with_scratch;
@@ -39,7 +39,6 @@ fn check_cell(cell: &str) {
 
 /// A file with any labels whatever.
 fn any_file(labels: &[String], records: &[Vec<String>]) {
-    let is_reserved = |label: &String| RESERVED.contains(&label.trim());
     let reserved = reserved_columns(labels);
     let correction = Correction::new(labels, RUN.to_owned());
     assert_eq!(reserved.is_some(), correction.is_some());
@@ -87,10 +86,7 @@ fn our_report(labels: &[String], records: &[Vec<String>]) {
         return;
     }
     // A file with reserved columns of its own is a correction already.
-    if reserved_columns(labels).is_some()
-        || labels.iter().any(|label| RESERVED.contains(&label.trim()))
-        || text_of(labels).trim().is_empty()
-    {
+    if reserved_columns(labels).is_some() || labels.iter().any(|label| is_reserved(label)) || text_of(labels).trim().is_empty() {
         return;
     }
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());

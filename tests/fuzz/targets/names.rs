@@ -8,8 +8,8 @@ use bstr::{BStr, BString, ByteSlice};
 use passferry::ledger::run::{Detail, show_name};
 use passferry::ledger::{Run, RunKind, State};
 use passferry::pipeline::archive::with_id;
-use passferry::pipeline::discover::marker_name;
 use passferry::pipeline::report::Names;
+use passferry::pipeline::sets::beside::name_for;
 use passferry::source::{join, name_fault};
 
 /// What file systems take (`NAME_MAX`).
@@ -47,7 +47,9 @@ pub fn target(data: &[u8]) {
     check_made(archived.as_bstr(), name, folder);
     assert_ne!(archived, name, "a name that is free");
     assert!(archived.contains_str(&run.id));
-    check_separate(marker_name("{}.done", name).as_bstr(), folder);
+    for pattern in ["{}.done", "{stem}.ctl"] {
+        check_separate(name_for(pattern, name).as_bstr(), folder);
+    }
 }
 
 fn run(name: &BStr) -> Run {
