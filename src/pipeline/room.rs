@@ -66,5 +66,6 @@ fn tidy(road: &Road, run: &Run) {
 
 /// Files whose text is larger than they are.
 pub fn is_compressed(run: &Run) -> bool {
-    run.name.to_ascii_lowercase().ends_with(b".gz")
+    let name = run.name.to_ascii_lowercase();
+    [&b".gz"[..], b".zip", b".zst", b".bz2", b".sz", b".xlsx"].iter().any(|ending| name.ends_with(ending))
 }

@@ -4,6 +4,7 @@ mod cli;
 mod demo;
 mod faults;
 mod formats;
+mod forms;
 mod login;
 mod model;
 mod platforms;

@@ -42,7 +42,9 @@ pub(super) struct Opened {
     pub charset: Charset,
     /// How the character set was found.
     pub evidence: String,
-    pub note: Option<String>,
+    pub notes: Vec<String>,
+    /// The text is a sheet's, in our own form.
+    pub sheet: bool,
 }
 
 impl Opened {
@@ -57,9 +59,11 @@ impl Input {
     pub fn open(spool: &Path, text: &Path, block: usize, choice: &DialectChoice, limits: &Limits) -> Result<Input, DecodeError> {
         let mut file = File::open(spool)?;
         let scratch = text.parent().unwrap_or(Path::new("."));
-        let unwrapped = unwrap(file.try_clone()?, scratch, limits, choice.member.as_deref())?;
-        let (charset, evidence, note) = charset(&unwrapped.head, choice.charset)?;
-        let opened = Opened { containers: unwrapped.containers, charset, evidence, note };
+        let unwrapped = unwrap(file.try_clone()?, scratch, limits, choice)?;
+        let (charset, evidence, note) =
+            if unwrapped.sheet { (Charset::UTF_8, "a workbook's own".to_owned(), None) } else { charset(&unwrapped.head, choice.charset)? };
+        let notes = unwrapped.notes.into_iter().chain(note).collect();
+        let opened = Opened { containers: unwrapped.containers, charset, evidence, notes, sheet: unwrapped.sheet };
         let mut bytes = if opened.is_decoded() {
             let decoder = (!charset.is_utf_8()).then(|| charset.decoder());
             let copy = private_file(text)?;
