@@ -27,6 +27,7 @@ pub mod watcher;
 
 pub mod keeping;
 
+pub mod apple;
 pub mod clock;
 pub mod dispatch;
 pub mod platform;

@@ -1,40 +1,33 @@
 //! Values to operations: which pass a row is about, what it means, and what each pass field is to hold.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{Datelike, FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
-use minijinja::value::{Rest, ValueOrKwargs};
-use minijinja::{Environment, UndefinedBehavior};
-use rust_decimal::Decimal;
+use minijinja::Environment;
 
 use crate::config::meant::{Feed, FieldMapping, OperationChoice, PassColumn};
 use crate::outcome::{Code, Problem};
-use crate::platform::{Account, FieldKind, FieldRule};
+use crate::platform::{Account, FieldRule};
 use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
 use crate::schema::value::Value;
-use crate::schema::{Columns, Empty, FieldType, Schema, looks_like_spreadsheet_damage, strict_date, strict_datetime};
-pub use adds::Place;
+use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage};
 use adds::{AddRules, Consenting};
+use template::{TEMPLATE_CELL_MAX, environment, template_source};
 
 mod adds;
+mod coerce;
 mod stamp;
+mod template;
 mod times;
+
+pub use adds::Place;
+pub use coerce::coerce;
+pub use template::template_columns;
 
 /// A feed's mapped fields are told apart by one bit each.
 pub const FIELDS_MAX: usize = 64;
-
-/// Steps a template may take; a loop that needs more is a mistake.
-const TEMPLATE_FUEL: u64 = 20_000;
-
-/// Text that a template may make, and that one cell may bring into it; no platform's field holds as much.
-const TEMPLATE_BYTES_MAX: usize = 64 << 10;
-const TEMPLATE_CELL_MAX: usize = 16 << 10;
-
-/// Numbers of a range, so that joining them by a cell stays small.
-const TEMPLATE_RANGE_MAX: usize = 1000;
 
 pub struct Mapping {
     platform: Account,
@@ -73,6 +66,8 @@ pub struct MappedField {
     source: FieldSource,
     /// What an empty cell means.
     empty: Empty,
+    /// An empty text clears the value: it was written in quotes, and the schema tells that from an empty cell.
+    clears: bool,
     /// Made from at least one personal column.
     pub personal: bool,
 }
@@ -148,7 +143,8 @@ impl Mapping {
                 }
             };
             let Some(source) = source else { continue };
-            let mut field = MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, personal: false };
+            let clears = rule.clearable && matches!(source, FieldSource::Field(index) if schema.fields()[index].quoted_empty);
+            let mut field = MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, clears, personal: false };
             field.personal = field.inputs().iter().any(|&index| schema.fields()[index].personal);
             if let FieldSource::Field(index) = field.source {
                 field.empty = schema.fields()[index].empty;
@@ -262,6 +258,7 @@ impl Mapping {
                 }
             };
             match (value, field.empty) {
+                (Some(Value::Text(text)), _) if text.is_empty() && field.clears => wanted.push(Wanted { field: index as u8, value: None }),
                 // Where another word is the marker for "no value", an empty cell still says nothing.
                 (Some(Value::Text(text)), _) if text.is_empty() => {}
                 (Some(value), _) if add.is_some() && field.rule.balance => match adds::amount(&value) {
@@ -335,35 +332,13 @@ impl Mapping {
                 if *multiplies && fields.iter().any(|&index| matches!(values[index], Some(Value::Big(_)))) {
                     return Err("a number is too large to be multiplied".to_owned());
                 }
-                let text = self.render(name, fields, values)?;
+                let text = template::render(&self.templates, name, fields.iter().map(|&index| values[index].as_ref()))?;
                 if text.trim().is_empty() {
                     return Ok(None);
                 }
                 Value::Text(Cow::Owned(text))
             }
         }))
-    }
-
-    fn render(&self, name: &str, fields: &[usize], values: &[Option<Value<'_>>]) -> Result<String, String> {
-        let template = self.templates.get_template(name).map_err(|error| error.to_string())?;
-        // Variables were resolved to fields in this order when the template was loaded.
-        let names = columns_of(&self.templates, &template);
-        let row: BTreeMap<String, minijinja::Value> =
-            names.into_iter().zip(fields.iter().map(|&index| template_value(values[index].as_ref()))).collect();
-        let mut text = Bounded(Vec::new());
-        match template.render_captured_to(minijinja::Value::from(row), &mut text) {
-            Ok(_) => String::from_utf8(text.0).map_err(|error| error.to_string()),
-            Err(error) if error.kind() == minijinja::ErrorKind::WriteFailure => {
-                Err(format!("the template makes more than {TEMPLATE_BYTES_MAX} bytes of text"))
-            }
-            Err(error) => {
-                use minijinja::ErrorKind::{UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
-                // What the engine says of an operation repeats its operands, which may be personal; names are the template's own.
-                let of_name = matches!(error.kind(), UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest);
-                let detail = error.detail().filter(|_| of_name).map(|detail| format!(": {detail}")).unwrap_or_default();
-                Err(format!("the template cannot be filled: {}{detail}", error.kind()))
-            }
-        }
     }
 
     /// The change that is left of an update's fields, given which are still to be sent. None when only adds are left.
@@ -424,212 +399,6 @@ fn verb_faults(operation: &OperationChoice, platform: &Account) -> Vec<String> {
         .collect()
 }
 
-/// A template whose columns are fields of the schema.
-fn template_source(
-    templates: &mut Environment<'static>,
-    name: &str,
-    text: &str,
-    key: &str,
-    schema: &Schema,
-    field_named: &mut dyn FnMut(&str, &str) -> Option<usize>,
-    faults: &mut Vec<String>,
-) -> Option<FieldSource> {
-    match used_columns(templates, name, text) {
-        Ok(columns) => {
-            let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(key, column)).collect();
-            let is_number = |name: &str| schema.field_index(name).is_some_and(|index| schema.fields()[index].kind == FieldType::Integer);
-            let multiplies = times::multiplies(text, is_number).map_err(|fault| faults.push(format!("{key}: {fault}")));
-            (indexes.len() == columns.len()).then(|| FieldSource::Template {
-                name: name.to_owned(),
-                fields: indexes,
-                multiplies: multiplies.unwrap_or(true),
-            })
-        }
-        Err(fault) => {
-            faults.push(format!("{key}: {fault}"));
-            None
-        }
-    }
-}
-
-/// What templates may use. A cell may reach a filter as a number: those that make as much text as a number says are left out.
-fn environment() -> Environment<'static> {
-    let mut templates = Environment::new();
-    templates.set_undefined_behavior(UndefinedBehavior::Strict);
-    templates.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    templates.set_fuel(Some(TEMPLATE_FUEL));
-    for filter in ["indent", "tojson", "pprint", "batch", "slice"] {
-        templates.remove_filter(filter);
-    }
-    templates.add_filter("format", format);
-    templates.add_function("range", range);
-    // What it holds outlives a turn of a loop, so that a text could double with each.
-    templates.remove_global("namespace");
-    templates
-}
-
-/// The engine's own, but for widths and precisions that are large or come from a cell.
-fn format(
-    state: &mut minijinja::State<'_, '_>,
-    form: &minijinja::Value,
-    values: Rest<ValueOrKwargs>,
-) -> Result<minijinja::Value, minijinja::Error> {
-    let text = form.as_str().unwrap_or_default();
-    if text.contains('*') || text.as_bytes().windows(4).any(|four| four.iter().all(u8::is_ascii_digit)) {
-        return Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "a width of format is a number below 1000"));
-    }
-    minijinja::filters::format(state, form, values)
-}
-
-/// The engine's own, but shorter.
-fn range(lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<minijinja::Value, minijinja::Error> {
-    let range = minijinja::functions::range(lower, upper, step)?;
-    if range.len().is_some_and(|length| length <= TEMPLATE_RANGE_MAX) {
-        Ok(range)
-    } else {
-        let message = format!("a range has at most {TEMPLATE_RANGE_MAX} numbers");
-        Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
-    }
-}
-
-/// The columns that a template uses, in order, or what is wrong with it.
-pub fn template_columns(text: &str) -> Result<Vec<String>, String> {
-    used_columns(&mut environment(), "template", text)
-}
-
-/// Loads a template and lists the columns it uses, in the order in which they are filled in.
-fn used_columns(templates: &mut Environment<'static>, name: &str, text: &str) -> Result<Vec<String>, String> {
-    if text.contains("{%") && text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "recursive") {
-        return Err("a template may not call itself; leave out `recursive`".into());
-    }
-    templates.add_template_owned(name.to_owned(), text.to_owned()).map_err(|error| {
-        let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-        format!("is not a template: {detail}; write such as \"{{{{ COLUMN }}}} points\"")
-    })?;
-    let template = templates.get_template(name).map_err(|error| error.to_string())?;
-    Ok(columns_of(templates, &template))
-}
-
-/// Names that nothing in the template gives a value to, but for the engine's own functions.
-fn columns_of(templates: &Environment<'_>, template: &minijinja::Template<'_, '_>) -> Vec<String> {
-    let mut names: BTreeSet<String> = template.undeclared_variables(false).into_iter().collect();
-    for (function, _) in templates.globals() {
-        names.remove(function);
-    }
-    names.into_iter().collect()
-}
-
-/// What a template says, up to a limit.
-struct Bounded(Vec<u8>);
-
-impl std::io::Write for Bounded {
-    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + piece.len() > TEMPLATE_BYTES_MAX {
-            return Err(std::io::Error::other("too much text"));
-        }
-        self.0.extend_from_slice(piece);
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Whole numbers can be reckoned with; decimals are text, since templates know only binary floats. Empty cells are empty text.
-fn template_value(value: Option<&Value<'_>>) -> minijinja::Value {
-    match value {
-        None => minijinja::Value::from(""),
-        Some(Value::Integer(n)) => minijinja::Value::from(*n),
-        Some(Value::Boolean(b)) => minijinja::Value::from(*b),
-        Some(value) => minijinja::Value::from(value.canonical().into_owned()),
-    }
-}
-
-/// Turns a value into the kind that the platform's field holds. The message never repeats the value.
-pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'_>, String> {
-    match kind {
-        FieldKind::Any => Ok(value),
-        FieldKind::Text => Ok(match value {
-            Value::Text(_) => value,
-            other => Value::Text(Cow::Owned(other.canonical().into_owned())),
-        }),
-        FieldKind::Number => match value {
-            Value::Integer(_) | Value::Number(_) | Value::Big(_) => Ok(value),
-            Value::Text(text) => Decimal::from_str_exact(text.trim()).map(Value::Number).map_err(|_| "the field wants a number".into()),
-            _ => Err("the field wants a number".into()),
-        },
-        FieldKind::Integer => match value {
-            Value::Integer(_) => Ok(value),
-            Value::Number(number) if number.is_integer() => {
-                i64::try_from(number).map(Value::Integer).map_err(|_| "the number is too large for the field".into())
-            }
-            Value::Text(text) => text.trim().parse().map(Value::Integer).map_err(|_| "the field wants a whole number".into()),
-            _ => Err("the field wants a whole number".into()),
-        },
-        FieldKind::Boolean => match value {
-            Value::Boolean(_) => Ok(value),
-            Value::Text(text) if text == "true" => Ok(Value::Boolean(true)),
-            Value::Text(text) if text == "false" => Ok(Value::Boolean(false)),
-            _ => Err("the field wants true or false".into()),
-        },
-        FieldKind::Date => match value {
-            Value::Date(_) => Ok(value),
-            Value::DateTime(time, _) => Ok(Value::Date(time.date())),
-            Value::Text(text) => strict_date(text.trim()).map(Value::Date).ok_or_else(|| "the field wants a date, YYYY-MM-DD".to_owned()),
-            _ => Err("the field wants a date".into()),
-        }
-        .and_then(|value| match &value {
-            Value::Date(date) => likely(*date).map(|()| value),
-            _ => Ok(value),
-        }),
-        FieldKind::Instant => instant(value, timezone).map(|time| Value::DateTime(time, FixedOffset::east_opt(0))),
-    }
-}
-
-/// UTC. A date alone means the end of that day in the zone; a local time that the zone skips or repeats is an error.
-fn instant(value: Value<'_>, timezone: Tz) -> Result<NaiveDateTime, String> {
-    let local = match value {
-        Value::DateTime(time, Some(offset)) => {
-            let time = time - offset;
-            return likely(time.date()).map(|()| time);
-        }
-        Value::DateTime(time, None) => time,
-        Value::Date(date) => end_of_day(date),
-        Value::Text(text) => {
-            let text = text.trim();
-            match (strict_datetime(text), strict_date(text)) {
-                (Some((time, Some(offset))), _) => {
-                    let time = time - offset;
-                    return likely(time.date()).map(|()| time);
-                }
-                (Some((time, None)), _) => time,
-                (None, Some(date)) => end_of_day(date),
-                (None, None) => return Err("the field wants a date, or a date and time, as in 2026-01-31T18:00:00Z".to_owned()),
-            }
-        }
-        _ => return Err("the field wants a date or a date and time".into()),
-    };
-    likely(local.date())?;
-    match timezone.from_local_datetime(&local) {
-        LocalResult::Single(time) => Ok(time.naive_utc()),
-        LocalResult::Ambiguous(..) => Err(format!("this local time occurs twice in {timezone}; write it with an offset")),
-        LocalResult::None => Err(format!("this local time does not occur in {timezone}; write it with an offset")),
-    }
-}
-
-/// Programs write dates long ago for "none" (0001-01-01, 1899-12-30), and a year of two digits is one of the first century. No pass ends or
-/// begins there, and nobody who has one was born then.
-const YEARS: std::ops::RangeInclusive<i32> = 1900..=9999;
-
-fn likely(date: NaiveDate) -> Result<(), String> {
-    if YEARS.contains(&date.year()) { Ok(()) } else { Err(format!("the year is not between {} and {}", YEARS.start(), YEARS.end())) }
-}
-
-fn end_of_day(date: NaiveDate) -> NaiveDateTime {
-    date.and_time(NaiveTime::from_hms_opt(23, 59, 59).expect("a time of day"))
-}
-
 /// `; did you mean "x"?` for the nearest of some names, or nothing.
 pub fn did_you_mean<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> String {
     names
@@ -642,35 +411,6 @@ pub fn did_you_mean<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn date(text: &str) -> Value<'static> {
-        Value::Date(text.parse().unwrap())
-    }
-
-    #[test]
-    fn a_date_means_the_end_of_its_day_on_both_sides_of_daylight_saving() {
-        let utc = |text| coerce(date(text), FieldKind::Instant, chrono_tz::Europe::Paris).unwrap().canonical().into_owned();
-        assert_eq!(utc("2026-03-28"), "2026-03-28T22:59:59Z");
-        assert_eq!(utc("2026-03-29"), "2026-03-29T21:59:59Z");
-        assert_eq!(utc("2026-10-25"), "2026-10-25T22:59:59Z");
-    }
-
-    #[test]
-    fn times_that_do_not_exist_or_exist_twice_are_refused() {
-        let local = |text: &str| coerce(Value::DateTime(text.parse().unwrap(), None), FieldKind::Instant, chrono_tz::Europe::Paris);
-        assert!(local("2026-03-29T02:30:00").unwrap_err().contains("does not occur"));
-        assert!(local("2026-10-25T02:30:00").unwrap_err().contains("twice"));
-    }
-
-    #[test]
-    fn values_become_what_the_field_holds_or_are_refused() {
-        let to = |value, kind| coerce(value, kind, chrono_tz::UTC).map(|value| value.canonical().into_owned());
-        assert_eq!(to(Value::Integer(7), FieldKind::Text).unwrap(), "7");
-        assert_eq!(to(Value::Text("12.50".into()), FieldKind::Number).unwrap(), "12.5");
-        assert_eq!(to(Value::Number("3.0".parse().unwrap()), FieldKind::Integer).unwrap(), "3");
-        assert!(to(Value::Number("3.5".parse().unwrap()), FieldKind::Integer).is_err());
-        assert!(to(Value::Text("yes".into()), FieldKind::Boolean).is_err());
-    }
 
     #[test]
     fn the_nearest_name_is_offered() {

@@ -97,10 +97,12 @@ pub enum Verb {
     Burn,
     /// Use the pass up once.
     Redeem,
+    /// Note that the pass was shown, as a ticket at a gate.
+    Validate,
 }
 
 impl Verb {
-    pub const ALL: [Verb; 7] = [Verb::Update, Verb::Upsert, Verb::Expire, Verb::Void, Verb::Earn, Verb::Burn, Verb::Redeem];
+    pub const ALL: [Verb; 8] = [Verb::Update, Verb::Upsert, Verb::Expire, Verb::Void, Verb::Earn, Verb::Burn, Verb::Redeem, Verb::Validate];
 
     /// The add that a row of this verb asks for; none for those that repeating does not harm.
     pub const fn add(self) -> Option<AddKind> {
@@ -108,6 +110,7 @@ impl Verb {
             Verb::Earn => Some(AddKind::Earn),
             Verb::Burn => Some(AddKind::Burn),
             Verb::Redeem => Some(AddKind::Redeem),
+            Verb::Validate => Some(AddKind::Validate),
             Verb::Update | Verb::Upsert | Verb::Expire | Verb::Void => None,
         }
     }
@@ -121,6 +124,7 @@ impl Verb {
             Verb::Earn => "earn",
             Verb::Burn => "burn",
             Verb::Redeem => "redeem",
+            Verb::Validate => "validate",
         }
     }
 
@@ -143,10 +147,11 @@ pub enum AddKind {
     Burn,
     Redeem,
     Notify,
+    Validate,
 }
 
 impl AddKind {
-    pub const ALL: [AddKind; 4] = [AddKind::Earn, AddKind::Burn, AddKind::Redeem, AddKind::Notify];
+    pub const ALL: [AddKind; 5] = [AddKind::Earn, AddKind::Burn, AddKind::Redeem, AddKind::Notify, AddKind::Validate];
 
     /// The operation's name in reports and in the ledger.
     pub const fn as_str(self) -> &'static str {
@@ -155,6 +160,7 @@ impl AddKind {
             AddKind::Burn => "burn",
             AddKind::Redeem => "redeem",
             AddKind::Notify => "notify",
+            AddKind::Validate => "validate",
         }
     }
 
@@ -165,7 +171,7 @@ impl AddKind {
     /// Its bit among the adds that a row has left.
     pub const fn bit(self) -> u8 {
         match self {
-            AddKind::Earn | AddKind::Burn | AddKind::Redeem => 1,
+            AddKind::Earn | AddKind::Burn | AddKind::Redeem | AddKind::Validate => 1,
             AddKind::Notify => 2,
         }
     }
@@ -231,7 +237,7 @@ impl fmt::Display for AddKey {
 /// What an add carries.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Load {
-    /// Balances by mapped field, each with its amount, above zero. Empty for a redemption.
+    /// Balances by mapped field, each with its amount, above zero. Empty for a redemption and a validation.
     Amounts(Vec<(u8, Decimal)>),
     /// The words of a notification.
     Text(String),

@@ -17,6 +17,7 @@ use chrono::Utc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::{error, info, warn};
 
+use crate::apple::host::{Host, hosted};
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::keeping::retention;
 use crate::ledger::run::Detail;
@@ -48,6 +49,8 @@ const LATER: Duration = Duration::from_secs(5);
 /// Watches until told to stop, then drains within the configured time. `reload` may bring another configuration meanwhile.
 pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::Result<()> {
     recover(road)?;
+    // Phones are answered for as long as anything is done here, and for a moment longer.
+    let mut host = Host::start(hosted(&road.config))?;
     std::thread::scope(|scope| {
         let mut watch = vec![Generation::start(scope, Arc::clone(road), None, stop)?];
         let note = reload.map(|reload| Note::begin(&road.config, reload)).transpose()?;
@@ -59,6 +62,9 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
                 && reload.was_asked()
             {
                 reload.carry_out(scope, &mut watch, note, stop);
+                if let Err(fault) = host.follow(hosted(&generation::newest(&watch).road.config)) {
+                    error!("phones are not served and not told of changes: {fault:#}");
+                }
             }
             generation::let_go(&mut watch);
             for generation in &watch {

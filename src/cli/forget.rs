@@ -12,7 +12,8 @@ use crate::spool::Spool;
 /// what says which pass they were about and what was wrong with them, and keep their outcome, so that counts stay right. The baseline
 /// loses its entries. Copies of files that name one of the passes are deleted as a whole: rows of them can then no longer be tried again.
 /// Keys of adds stay without saying whose they are; they keep a file from adding twice. Inputs and reports on servers,
-/// backups and the pass itself are not deleted: the answer lists the files.
+/// backups and the pass itself are not deleted: the answer lists the files. A pass that is hosted here is deleted, with the phones that
+/// hold it; on those it stays as it is and is never updated again.
 ///
 /// Cannot work beside a running daemon: stop it first. Refused while a run that is not over names one of the passes.
 ///
@@ -73,6 +74,8 @@ fn write_answer(out: &mut impl Write, answer: &Answer) -> anyhow::Result<()> {
         ("runs that no longer name them in words", ledger.runs),
         ("baselines deleted", ledger.baselines),
         ("copies of files deleted", answer.copies),
+        ("passes hosted here deleted; on phones they stay as they are", answer.hosted_passes),
+        ("phones that held them forgotten", answer.registrations),
         ("keys of adds that no longer say whom they were about; the keys stay, so that nothing adds twice", ledger.keys),
     ] {
         counts.add_row([out::count(count), what.to_owned()]);

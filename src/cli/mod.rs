@@ -20,6 +20,7 @@ mod forget;
 mod man;
 mod once;
 mod out;
+mod package;
 mod pause;
 mod plan;
 mod preview;
@@ -118,6 +119,7 @@ enum Command {
     Verify(verify::Args),
     Backup(backup::Args),
     Forget(forget::Args),
+    Package(package::Args),
     Codes(codes::Args),
     Config(config::Args),
     /// Stand-in pass platform on this machine
@@ -190,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&global, &args),
         Command::Backup(args) => backup::run(&global, &args),
         Command::Forget(args) => forget::run(&global, &args),
+        Command::Package(args) => package::run(&global, &args),
         Command::Codes(args) => codes::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),

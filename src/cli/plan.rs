@@ -24,6 +24,7 @@ use crate::pipeline::correction::reserved_columns;
 use crate::pipeline::decode::{DecodeError, Dialect, Facts, literal_cells, read_record, split_cells};
 use crate::pipeline::diff::{Against, Diffed, diff};
 use crate::pipeline::guard::{self, Totals};
+use crate::pipeline::index::Choice;
 use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, pool, prepare};
 use crate::pipeline::sent::Sent;
@@ -72,12 +73,25 @@ struct Plan {
     guards: Vec<Verdict>,
     held: bool,
     moves: Moves,
+    /// How the passes of its rows are found, where that takes requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding: Option<Finding>,
     requests_per_second: f64,
     /// At least, if nothing else uses the account.
     seconds: u64,
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<ChangeLine>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    /// Rows whose pass must be found.
+    rows: u64,
+    /// Requests that ask for them.
+    asks: u64,
+    /// The whole list is read instead if the account has fewer passes than this; none where it never is.
+    list_below: Option<u64>,
 }
 
 /// What one row would do to one pass.
@@ -177,6 +191,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let guards = guard::judge(feed, &totals, &*ledger)?;
     let rows = counts(&diffed, validated.rejected);
     let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
+    let finding = finding(&*account, diffed.moves.finds);
     let text = std::fs::File::open(&text_path)?;
     let changes = first.in_order().into_iter().map(|row| {
         change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
@@ -193,6 +208,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         guards,
         requests_per_second: per_second,
         seconds: (diffed.moves.requests as f64 / per_second).ceil() as u64,
+        finding,
         moves: diffed.moves,
         warnings: warnings(notes, &columns, &validated.facts),
         changes: changes.collect::<anyhow::Result<_>>()?,
@@ -204,6 +220,13 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// How the passes of so many rows are found; none where nothing must be.
+fn finding(platform: &dyn platform::Platform, rows: u64) -> Option<Finding> {
+    let asks = rows.div_ceil(platform.limits().find_batch.max(1) as u64);
+    let list_below = Choice::of(platform, rows).map(|choice| choice.below);
+    (rows > 0).then_some(Finding { rows, asks, list_below })
 }
 
 fn is_data(labels: &[String]) -> Result<(), Failure> {
@@ -322,6 +345,14 @@ fn write_plan(out: &mut impl Write, plan: &Plan) -> anyhow::Result<()> {
         writeln!(out, "passferry validate {} --feed {} lists them", plan.file, plan.feed)?;
     }
     write_moves(out, &plan.moves)?;
+    if let Some(Finding { rows, asks, list_below: Some(below) }) = &plan.finding {
+        let (rows, asks, below) = (out::counted(*rows, "row"), out::counted(*asks, "request"), out::count(*below));
+        writeln!(
+            out,
+            "the passes of {rows} are found by reading the account's whole list once if it has fewer than {below} passes, and otherwise asked for \
+             with {asks}: that is learnt when the file is applied"
+        )?;
+    }
     if plan.moves.requests > 0 {
         let time = humantime::format_duration(Duration::from_secs(plan.seconds));
         writeln!(out, "at {} requests a second: {time} or more", plan.requests_per_second)?;

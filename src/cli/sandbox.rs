@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{Exit, context, out};
-use crate::sandbox::{AIRSHIP, Faults, GOOGLE_WALLET, PASSENTRY, PASSKIT, PLATFORMS, Sandbox, Settings, THEWALLETCREW, google_wallet};
+use crate::sandbox::{
+    AIRSHIP, Faults, GOOGLE_WALLET, PASSENTRY, PASSKIT, PLATFORMS, Sandbox, Settings, THEWALLETCREW, apple, google_wallet,
+};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -39,6 +41,12 @@ pub struct Args {
     /// Key file of Google Wallet's service account: used when it is there, written when it is not
     #[arg(long, value_name = "FILE")]
     google_key: Option<PathBuf>,
+    /// Stand in for Apple's push service too, at this address
+    #[arg(long, value_name = "ADDRESS", requires = "apple_keys")]
+    apns: Option<SocketAddr>,
+    /// Folder of test certificates for Apple passes: used when they are there, written when they are not
+    #[arg(long, value_name = "FOLDER")]
+    apple_keys: Option<PathBuf>,
     /// Show the address and the credentials of this platform alone
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(PLATFORMS))]
     platform: Option<String>,
@@ -70,16 +78,35 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let sandbox = Sandbox::start(settings.clone())?;
     let mut out = out::stdout();
     if args.platform.as_deref().is_none_or(|platform| platform == PASSKIT) {
-        writeln!(out, "sandbox platform at {} (program {}, key {})", sandbox.base_url(), args.program, args.key)?;
+        let (program, key, passkit) = (&args.program, &args.key, &settings.passkit);
+        let more = format!("campaign {}, production {}", passkit.campaign, passkit.production.id);
+        writeln!(out, "sandbox platform at {} (program {program}, key {key}; {more})", sandbox.base_url())?;
     }
     for platform in PLATFORMS.into_iter().filter(|platform| *platform != PASSKIT) {
         if args.platform.as_deref().is_none_or(|wanted| wanted == platform) {
             writeln!(out, "{platform} at {} ({})", sandbox.base_url_of(platform), credentials(platform, &settings, &sandbox))?;
         }
     }
+    let apns = apns(args)?;
+    if let (Some(apns), Some(folder)) = (&apns, &args.apple_keys) {
+        let known = apple::Settings::default();
+        let who = format!("pass type {}, team {}, key {}", known.topics.join(" "), known.team, known.key_id);
+        writeln!(out, "apns at {} ({who}; certificates in {})", apns.base_url(), folder.display())?;
+    }
     out.flush()?;
     while !stop.wait(Duration::from_hours(1)) {}
     Ok(Exit::Ok)
+}
+
+/// The push service, where one is asked for; certificates are made without it too.
+fn apns(args: &Args) -> anyhow::Result<Option<apple::Apns>> {
+    let Some(folder) = &args.apple_keys else { return Ok(None) };
+    let known = apple::Settings::default();
+    let pass_type = known.topics.first().map_or("", String::as_str);
+    let certificates = apple::Certificates::kept(folder, pass_type, &known.team)?;
+    let Some(listen) = args.apns else { return Ok(None) };
+    let settings = apple::Settings { listen, any_device: true, ..known };
+    apple::Apns::start(settings, &certificates).map(Some)
 }
 
 /// What opens a platform, in the words of its configuration.

@@ -159,7 +159,7 @@ fn alerts(config: &Config) -> Vec<String> {
     // Before the first start there is no reserve, and nobody misses it.
     let led_before = config.state.join("lock").exists();
     let room = Room::new(&config.state, config.reserve, config.space_factor).alert().filter(|_| led_before);
-    room.into_iter().chain(crate::clock::fault(std::time::SystemTime::now())).collect()
+    room.into_iter().chain(crate::clock::fault(std::time::SystemTime::now())).chain(crate::apple::host::alerts(config)).collect()
 }
 
 fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyhow::Result<()> {

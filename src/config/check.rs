@@ -52,6 +52,8 @@ fn schema_fields(text: &str) -> Result<Vec<String>, Vec<String>> {
 struct Check<'t> {
     document: Document<'t>,
     base: &'t Path,
+    /// The state directory.
+    state: PathBuf,
     faults: Vec<Fault>,
 }
 
@@ -59,7 +61,7 @@ struct Check<'t> {
 pub(super) fn config(text: &str, base: &Path) -> Result<meant::Config, Vec<Fault>> {
     let mut document = Document::parse(text)?;
     let (file, faults) = document.read::<written::Config>();
-    let mut check = Check { document, base, faults };
+    let mut check = Check { document, base, state: PathBuf::new(), faults };
     let meant = check.file(&file, text);
     let Check { mut faults, .. } = check;
     faults.sort_by_key(|fault| (fault.line, fault.column));
@@ -78,6 +80,7 @@ impl Check<'_> {
         } else if state.is_empty() {
             self.fault(&state_key, "is empty; write a folder, such as \"/var/lib/passferry\"".into());
         }
+        self.state = self.base.join(state);
         let drain = self.span(&Key::of(&["drain"]), file.drain.as_ref(), Duration::from_secs(30), Duration::ZERO);
         let space_factor = file.space_factor.unwrap_or(4.0);
         if !(0.0..=1000.0).contains(&space_factor) {
@@ -116,7 +119,7 @@ impl Check<'_> {
         self.overlaps(&feeds);
         self.one_account_twice(&platforms);
         meant::Config {
-            state: self.base.join(state),
+            state: self.state.clone(),
             sources,
             platforms,
             feeds,

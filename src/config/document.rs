@@ -223,7 +223,7 @@ fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
                 );
             }
             DeValue::String(text) if text.contains(['@', '?']) && account => hidden.push(value.span()),
-            _ if account && !value::harmless(here.last()) => hidden.push(value.span()),
+            _ if account && !super::keys::harmless(here.last()) => hidden.push(value.span()),
             DeValue::String(_) | DeValue::Array(_) if !account && value::sounds_secret(here.last()) => hidden.push(value.span()),
             _ => {}
         }
@@ -306,9 +306,6 @@ fn explain(key: &Key, error: &Error) -> String {
         return "is a folder, such as \"/var/lib/passferry\"; a database by address (state.url) is not available in this version".into();
     }
     if let Some(found) = text.strip_prefix("unknown variant `").and_then(|rest| rest.split('`').next()) {
-        if value::LATER.contains(&found) {
-            return format!("{} is not available in this version; write {}", quoted(found), value::choices(&known));
-        }
         let near = near(found, known.iter().copied()).map(|near| format!("did you mean {}? ", quoted(near))).unwrap_or_default();
         return format!("{} is not known here; {near}write {}", quoted(found), value::choices(&known));
     }

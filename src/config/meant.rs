@@ -1,5 +1,6 @@
 //! The configuration as meant: checked, defaults filled in, nothing left to look up. What the rest of the program reads.
 
+pub mod apple;
 mod dialect;
 pub mod http;
 mod platform;

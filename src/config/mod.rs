@@ -5,6 +5,7 @@
 mod check;
 mod document;
 mod fault;
+mod keys;
 pub mod meant;
 mod value;
 pub mod written;

@@ -4,6 +4,7 @@ use super::meant::{After, Complete, Login, OperationChoice, SourceKind, Wake};
 use super::*;
 use crate::row::Verb;
 
+mod apple;
 mod faults;
 mod http;
 mod sample;
@@ -74,7 +75,7 @@ fn a_small_file_gets_every_default() {
     assert_eq!(sftp.port, 22);
     let meant::PlatformKind::Passkit(passkit) = &feed.platform.kind else { panic!("another kind") };
     assert_eq!(passkit.base_url, "https://api.pub2.passkit.io");
-    assert!(passkit.bearer);
+    assert!(matches!(passkit.credential, meant::PasskitCredential::Pair { bearer: true, .. }));
 }
 
 #[test]
@@ -125,4 +126,31 @@ fn a_file_saved_on_windows_reads_the_same() {
     assert_eq!(config.feeds["points"].fingerprint, load_good(str::to_owned).unwrap().feeds["points"].fingerprint);
     let faults = load_good(|text| text.replace("p_*.csv", "a/b").replace('\n', "\r\n")).unwrap_err();
     assert!(faults.to_string().contains("21 | pattern = \"a/b\"\n"), "{faults:?}");
+}
+
+#[test]
+fn a_passkit_account_has_one_kind_of_passes_and_of_credentials() {
+    const PROGRAM: &str = "program = \"abc\"";
+    let faults = |to: &str| load_good(|text| text.replace(PROGRAM, to)).map_or_else(|faults| faults.to_string(), |_| "none".to_owned());
+    for (to, words) in [
+        ("", "production = \"ID\" for event tickets"),
+        ("program = \"a\"\ncampaign = \"b\"", "of one kind"),
+        ("program = \"a\"\noffer = \"b\"", "nothing that members have"),
+        ("campaign = \"a\"\nread_back = \"balance\"", "these passes have none"),
+        ("production = \"a b\"", "is not an identifier"),
+        ("program = \"a\"\ntoken = { env = \"T\" }", "stands beside token"),
+        ("program = \"a\"\ntoken_ends = \"2027-01-31\"", "there is none"),
+    ] {
+        let told = faults(to);
+        assert!(told.contains(words), "{to}: {told}");
+    }
+    let tokened = |end: &str| {
+        let credentials = "key = { env = \"K\" }\nsecret = { env = \"S\" }";
+        load_good(|text| text.replace(credentials, &format!("token = {{ env = \"T\" }}\ntoken_ends = \"{end}\"")))
+    };
+    assert!(tokened("2027-02-30").unwrap_err().to_string().contains("is not a day"));
+    let config = tokened("2027-02-28").unwrap();
+    let meant::PlatformKind::Passkit(passkit) = &config.feeds["points"].platform.kind else { panic!("another kind") };
+    assert!(matches!(passkit.credential, meant::PasskitCredential::Token { ends: Some(_), .. }));
+    assert_eq!(passkit.index_from, Some(2000));
 }

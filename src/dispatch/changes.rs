@@ -29,12 +29,6 @@ const RESULTS_MAX: usize = 10_000;
 /// Adds that wait for their platform to settle do not take room in the window, up to so many.
 const PARKED_MAX: usize = 10_000;
 
-/// Changes of one run on their way, and their results on the way back. Results come in the order in which changes end.
-pub struct Changes {
-    sender: Option<ChangeSender>,
-    receiver: ChangeReceiver,
-}
-
 /// The half that hands changes over. Dropping it lets the receiver end after the last result.
 pub struct ChangeSender {
     commands: Option<UnboundedSender<Command>>,
@@ -48,38 +42,11 @@ pub struct ChangeReceiver {
     results: Receiver<Came>,
 }
 
-impl Changes {
-    pub(super) fn new(commands: Option<UnboundedSender<Command>>, caller: Caller, window: usize) -> Changes {
-        let (results, received) = crossbeam_channel::unbounded();
-        let window = Arc::new(Window { outstanding: Mutex::new(0), parked: AtomicUsize::new(0), room: Condvar::new(), size: window });
-        Changes { sender: Some(ChangeSender { commands, results, window, caller }), receiver: ChangeReceiver { results: received } }
-    }
-
-    /// See [`ChangeSender::send`].
-    pub fn send(&self, change: Change, key: PassKey) {
-        if let Some(sender) = &self.sender {
-            sender.send(change, key);
-        }
-    }
-
-    /// No more changes will come.
-    pub fn close(&mut self) {
-        self.sender = None;
-    }
-
-    /// See [`ChangeReceiver::receive`]. Call [`Changes::close`] first, or it waits for changes that nobody sends.
-    pub fn receive(&self) -> Option<Came> {
-        self.receiver.receive()
-    }
-
-    pub fn try_receive(&self) -> Option<Came> {
-        self.receiver.try_receive()
-    }
-
-    /// Halves for two threads. The sender is none when it was closed.
-    pub fn split(self) -> (Option<ChangeSender>, ChangeReceiver) {
-        (self.sender, self.receiver)
-    }
+/// The two halves of a stream. Results come in the order in which changes end; `window` changes may be outstanding.
+pub(super) fn stream(commands: Option<UnboundedSender<Command>>, caller: Caller, window: usize) -> (ChangeSender, ChangeReceiver) {
+    let (results, received) = crossbeam_channel::unbounded();
+    let window = Arc::new(Window { outstanding: Mutex::new(0), parked: AtomicUsize::new(0), room: Condvar::new(), size: window });
+    (ChangeSender { commands, results, window, caller }, ChangeReceiver { results: received })
 }
 
 impl ChangeSender {
@@ -126,11 +93,6 @@ impl ChangeReceiver {
         // Whoever waits is woken for every single result, which costs more than the result. Let some gather.
         std::thread::sleep(GATHER.min(time));
         self.results.recv_timeout(time.saturating_sub(GATHER))
-    }
-
-    /// A result that is there already.
-    pub fn try_receive(&self) -> Option<Came> {
-        self.results.try_recv().ok()
     }
 }
 

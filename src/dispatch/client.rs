@@ -54,8 +54,7 @@ impl Client {
             .pool_max_idle_per_host(limits.in_flight)
             .tcp_nodelay(true)
             .tls_backend_native()
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .https_only(base.scheme() == "https");
+            .tls_version_min(reqwest::tls::Version::TLS_1_2);
         if is_loopback(&base) {
             // A proxy cannot reach this machine's own loopback.
             builder = builder.no_proxy();
@@ -158,7 +157,8 @@ fn lost(error: reqwest::Error) -> Lost {
     let mut cause = error.source();
     while let Some(inner) = cause {
         let text = inner.to_string();
-        if words.last().is_none_or(|last| !last.contains(&text)) {
+        // What the client library calls its own part in it tells nobody anything.
+        if text != "client error (Connect)" && words.last().is_none_or(|last| !last.contains(&text)) {
             words.push(text);
         }
         cause = inner.source();
@@ -167,5 +167,23 @@ fn lost(error: reqwest::Error) -> Lost {
         words.push(error.to_string());
     }
     let words = words.join(": ");
-    if connect { Lost::Unreachable(format!("cannot connect: {words}")) } else { Lost::Broken(format!("the connection was lost: {words}")) }
+    if connect {
+        let check = what_to_check(&words);
+        Lost::Unreachable(format!("cannot connect: {words}; {check}"))
+    } else {
+        Lost::Broken(format!("the connection was lost: {words}"))
+    }
+}
+
+/// The libraries below tell these apart by words alone.
+fn what_to_check(words: &str) -> &'static str {
+    if words.contains("certificate verify failed") {
+        "check this machine's clock and the address; where an authority of your own signs, name it by ca_file"
+    } else if words.contains("ssl") || words.contains("SSL") {
+        "the server speaks no TLS that we take (1.2 or later); check the port, and what stands between"
+    } else if words.contains("dns error") {
+        "check the host in the address, and this machine's name resolution"
+    } else {
+        "check the address and its port, the firewall, and the proxy if there is one"
+    }
 }

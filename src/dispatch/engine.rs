@@ -9,18 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::adds::AddFate;
 use super::batch::Gathered;
+use super::carrier::Carrier;
 use super::caught::{Panicked, caught};
 use super::changes::{Came, Ending};
-use super::client::{Client, Lost};
+use super::client::Lost;
 use super::gate::{Failed, Gate};
 use super::{Caller, Shared};
 use crate::outcome::{Code, Outcome};
+use crate::platform::oauth::NoToken;
 use crate::platform::{Account, Answer, ChangeResult, Conversation, Limits, OperationResult, RawAnswer, Request, Step, Verdict};
 use crate::row::{Addition, Change, PassKey};
 use crate::stop::Stop;
@@ -92,7 +94,7 @@ enum Attempt {
     },
     Slow(Option<Duration>),
     Unauthorized(String),
-    /// There are no credentials that could be used; nothing was sent.
+    /// There are no credentials that could be used, or the token endpoint refuses them; nothing was sent.
     Unsigned(String),
     Outage {
         reason: String,
@@ -102,7 +104,7 @@ enum Attempt {
 
 pub(super) struct Engine {
     account: Account,
-    client: Client,
+    carrier: Carrier,
     limits: Limits,
     gate: Rc<Gate>,
     shared: Arc<Shared>,
@@ -123,11 +125,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(name: String, account: Account, client: Client, limits: Limits, shared: Arc<Shared>) -> Rc<Engine> {
+    pub(super) fn new(name: String, account: Account, carrier: Carrier, limits: Limits, shared: Arc<Shared>) -> Rc<Engine> {
         let gate = Gate::new(name, &limits, shared.clone());
         Rc::new(Engine {
             account,
-            client,
+            carrier,
             limits,
             gate,
             shared,
@@ -380,8 +382,8 @@ impl Engine {
         reach.ok
     }
 
-    /// Sees to it that there is a token, where the account needs one. One asks for all. The error says in words why there is none.
-    async fn renew_token(&self, now: SystemTime) -> Result<(), String> {
+    /// Sees to it that there is a token, where the account needs one. One asks for all.
+    async fn renew_token(&self, now: SystemTime) -> Result<(), NoToken> {
         let Some(tokens) = self.account.tokens() else { return Ok(()) };
         if tokens.header(now).is_some() {
             return Ok(());
@@ -393,10 +395,12 @@ impl Engine {
         }
         let grant = tokens.grant();
         let asked = grant.headers().and_then(|headers| Ok((headers, grant.form(now)?)));
-        let (headers, form) = asked.map_err(|error| format!("no credentials to ask for a token with: {error}"))?;
-        match self.client.send_form(grant.address(), headers, form).await {
+        let (headers, form) = asked.map_err(|error| NoToken::Denied(format!("no credentials to ask for a token with: {error}")))?;
+        match self.carrier.send_form(grant.address(), headers, form).await {
             Ok(raw) => tokens.take(raw.status, &raw.body, now),
-            Err(Lost::Unreachable(reason) | Lost::Broken(reason)) => Err(format!("no answer from the token endpoint: {reason}")),
+            Err(Lost::Unreachable(reason) | Lost::Broken(reason)) => {
+                Err(NoToken::Unavailable(format!("no answer from the token endpoint: {reason}")))
+            }
         }
     }
 
@@ -406,16 +410,19 @@ impl Engine {
         if let Some(reason) = crate::clock::fault(now) {
             return Attempt::Outage { reason, unsure: false };
         }
-        if let Err(reason) = self.renew_token(now).await {
-            return Attempt::Outage { reason, unsure: false };
+        match self.renew_token(now).await {
+            Ok(()) => {}
+            Err(NoToken::Denied(reason)) => return Attempt::Unsigned(reason),
+            Err(NoToken::Unavailable(reason)) => return Attempt::Outage { reason, unsure: false },
         }
         // A token that was asked for a moment ago is younger than this try.
         if let Err(error) = self.account.authorize(&mut headers, SystemTime::now()) {
             return Attempt::Unsigned(format!("no credentials to sign with: {error}"));
         }
+        let token = self.account.tokens().and_then(|tokens| Some((tokens, headers.get(AUTHORIZATION)?.clone())));
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         patience.count();
-        let raw = match self.client.send(request, headers).await {
+        let raw = match self.carrier.send(request, headers).await {
             Ok(raw) => raw,
             Err(Lost::Unreachable(reason)) => return Attempt::Outage { reason, unsure: false },
             Err(Lost::Broken(reason)) => {
@@ -425,6 +432,9 @@ impl Engine {
         };
         let verdict = self.account.judge(request, &RawAnswer { status: raw.status, headers: &raw.headers, body: &raw.body });
         tracing::debug!(method = %request.method, status = raw.status, verdict = ?kind(&verdict), "answered");
+        if let (Verdict::Reauthorize { .. }, Some((tokens, refused))) = (&verdict, &token) {
+            tokens.forget(refused);
+        }
         match verdict {
             Verdict::Final => Attempt::Final(Answer::Http { status: raw.status, body: raw.body }),
             Verdict::Again { reason } => Attempt::Again { reason, unsure: true },

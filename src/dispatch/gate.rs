@@ -391,7 +391,8 @@ impl Gate {
         if weight > 1
             && let Some(period) = self.period
         {
-            state.not_before = state.not_before.max(Some(now + period.saturating_mul(weight - 1)));
+            // All of it: meanwhile the limiter grows back the one request that it let through.
+            state.not_before = state.not_before.max(Some(now + period.saturating_mul(weight)));
         }
         state.in_flight += 1;
         Some(Permit { gate: self.clone(), granted: now, probe: state.out.is_some() })
@@ -442,8 +443,8 @@ fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
 mod tests {
     use super::*;
 
-    fn gate(in_flight: usize) -> Rc<Gate> {
-        let limits = Limits {
+    fn limits(in_flight: usize) -> Limits {
+        Limits {
             per_second: 1e9,
             in_flight,
             find_batch: 1,
@@ -454,12 +455,26 @@ mod tests {
             backoff_max: Duration::from_secs(8),
             answer_bytes_max: 1,
             settling: Duration::ZERO,
-        };
-        Gate::new("test".to_owned(), &limits, Arc::default())
+        }
+    }
+
+    fn gate(in_flight: usize) -> Rc<Gate> {
+        Gate::new("test".to_owned(), &limits(in_flight), Arc::default())
     }
 
     fn permit(gate: &Rc<Gate>) -> Permit {
         gate.grant(Instant::now(), 1).expect("the gate is open")
+    }
+
+    /// D2, D3: an allowance is kept by requests that count as several, too.
+    #[test]
+    fn a_heavy_request_uses_up_the_allowance_of_all_that_it_counts_for() {
+        let limits = Limits { per_second: 20.0, ..limits(1) };
+        let gate = Gate::new("test".to_owned(), &limits, Arc::default());
+        let begun = Instant::now();
+        drop(gate.grant(begun, 5).expect("the gate is open"));
+        assert!(gate.grant(begun + Duration::from_millis(249), 1).is_none());
+        assert_eq!(gate.state.borrow().not_before, Some(begun + Duration::from_millis(250)));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! keeps the changes of one pass in order, repeats what may be repeated, and stands still while the platform is out.
 //!
 //! Callers see blocking calls. Behind them one thread runs everything: `engine` holds the conversations and the lanes, `gate` decides
-//! when a request may leave, `client` carries one try of it.
+//! when a request may leave, `client` carries one try of it, or the desk of passes hosted here ([`carrier`]).
 
 mod adds;
 mod batch;
+mod carrier;
 mod caught;
 mod changes;
 mod client;
@@ -28,15 +29,15 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::config::meant;
 use crate::outcome::Code;
-use crate::platform::{Account, Conversation, Finding, Limits, Page, Reach};
+use crate::platform::{Account, Conversation, Finding, IndexPage, Limits, Page, Reach};
 use crate::row::{PassKey, Target};
 use crate::stop::Stop;
+use carrier::Carrier;
 use caught::{Panicked, caught};
-use client::Client;
 use engine::{Command, Engine, Patience};
 
 pub use adds::AddFate;
-pub use changes::{Came, ChangeReceiver, ChangeSender, Changes};
+pub use changes::{Came, ChangeReceiver, ChangeSender};
 
 /// How the account is doing, for status lines and run states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl Dispatch {
 
     fn start_with(account: Account, settings: &meant::Platform, pause: Option<pause::Record>) -> anyhow::Result<Dispatch> {
         let limits = limits_of(&account.limits(), settings);
-        let client = Client::new(account.base_url(), &limits, settings.ca_file.as_deref())
+        let carrier = Carrier::open(&account, settings, &limits)
             .with_context(|| format!("platform {}: cannot set up its connection", settings.name))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending thread")?;
         let shared = Arc::new(Shared { pause, ..Shared::default() });
@@ -123,7 +124,7 @@ impl Dispatch {
                 let (account, limits, shared, name) = (account.clone(), limits.clone(), shared.clone(), settings.name.clone());
                 move || {
                     let tasks = tokio::task::LocalSet::new();
-                    tasks.block_on(&runtime, async move { Engine::new(name, account, client, limits, shared).serve(receiver).await });
+                    tasks.block_on(&runtime, async move { Engine::new(name, account, carrier, limits, shared).serve(receiver).await });
                 }
             })
             .context("cannot start the sending thread")?;
@@ -138,16 +139,6 @@ impl Dispatch {
     /// The account for one run: what the run sends is counted apart from what others send at the same time.
     pub fn for_run(&self, stop: &Stop) -> ForRun<'_> {
         ForRun { dispatch: self, caller: Caller { stop: stop.clone(), requests: Arc::default() } }
-    }
-
-    /// See [`ForRun::find`].
-    pub fn find(&self, targets: Vec<Target>, stop: &Stop) -> Vec<Finding> {
-        self.for_run(stop).find(targets)
-    }
-
-    /// See [`ForRun::changes`].
-    pub fn changes(&self, stop: &Stop) -> Changes {
-        self.for_run(stop).changes()
     }
 
     /// What was in doubt of a pass is settled: its adds go on.
@@ -277,11 +268,32 @@ impl ForRun<'_> {
         );
     }
 
-    /// The stream of the run's changes.
-    pub fn changes(&self) -> Changes {
+    /// How many passes the account has; none where that cannot be learnt.
+    pub fn size(&self) -> Option<u64> {
+        self.ask(|account| Some(account.index()?.size())).flatten()
+    }
+
+    /// One page of the account's list of passes, as findings. Blocks through outages, as [`ForRun::find`] does.
+    pub fn index_page(&self, offset: u64) -> IndexPage {
+        self.ask(move |account| Some(account.index()?.read(offset)))
+            .unwrap_or_else(|| IndexPage { fault: Some("passferry itself failed; its log says where".to_owned()), ..IndexPage::default() })
+    }
+
+    /// Holds a conversation for the run. None when there is none to hold, or passferry itself failed in it.
+    fn ask<T: Send + 'static>(&self, begin: impl FnOnce(&Account) -> Option<Box<dyn Conversation<T>>> + Send + 'static) -> Option<T> {
+        let (result, received) = crossbeam_channel::bounded(1);
+        let account = self.dispatch.account.clone();
+        let talk = begin(&account)?;
+        let done = move |end: Result<T, Panicked>| drop(end.map(|end| result.send(end)));
+        self.dispatch.converse(move || talk, Patience::Endless(self.caller.clone()), done);
+        received.recv().ok()
+    }
+
+    /// The stream of the run's changes: where they are handed over, and where their results come from. One thread for each.
+    pub fn changes(&self) -> (ChangeSender, ChangeReceiver) {
         let limits = &self.dispatch.limits;
         let window = limits.in_flight.saturating_mul(4).saturating_mul(limits.change_batch).max(WINDOW_MIN);
-        Changes::new(self.dispatch.commands.clone(), self.caller.clone(), window)
+        changes::stream(self.dispatch.commands.clone(), self.caller.clone(), window)
     }
 
     pub fn health(&self) -> Health {

@@ -30,6 +30,9 @@ pub struct Answer {
     pub ledger: Forgotten,
     /// Copies of files that were deleted.
     pub copies: u64,
+    /// Passes hosted here that were deleted, and registrations of phones with them.
+    pub hosted_passes: u64,
+    pub registrations: u64,
     /// Files on servers that name, or may name, one of the passes. They are not ours to delete.
     pub elsewhere: Vec<Left>,
 }
@@ -99,6 +102,8 @@ pub fn forget(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool,
     for copy in &copies {
         delete(&copy.path)?;
     }
+    let hosted = super::hosted::forget(config, identifiers)?;
+    (answer.hosted_passes, answer.registrations) = (hosted.passes, hosted.registrations);
     answer.ledger = ledger.forget(fence, &passes, &texts)?;
     for copy in old_format_copies(&config.state)? {
         delete(&copy)?;

@@ -2,9 +2,11 @@
 //!
 //! [`verify`] looks at ledger, spool and reports and says what does not fit. [`retention`] deletes personal data whose time is over, and
 //! what a killed process left. [`forget`] deletes what is known of a person. [`unknown`] finds reports of ours that the ledger knows
-//! nothing of: it was lost, or is an old copy, and rows that add may have been applied before.
+//! nothing of: it was lost, or is an old copy, and rows that add may have been applied before. [`hosted`] does all this for the stores of passes
+//! that are hosted here.
 
 pub mod forget;
+pub mod hosted;
 pub mod retention;
 pub mod unknown;
 pub mod verify;

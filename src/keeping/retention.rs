@@ -80,6 +80,7 @@ pub fn sweep(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool, 
         }
     }
     while ledger.remove_keys(fence, super::ago(config.key_retention), ROWS)? == ROWS {}
+    super::hosted::remove_keys(config)?;
     if swept.runs > 0 {
         info!(runs = swept.runs, "personal data was deleted: its retention time is over");
     }

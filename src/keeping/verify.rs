@@ -44,6 +44,7 @@ fn look(config: &Config, ledger: &dyn Ledger, leads: bool) -> anyhow::Result<(Au
         let what = format!("is {} and its feed {} is not in the configuration: nothing happens to it", run.state, run.feed);
         findings.push(of_run("feed-gone", run, what, "put the feed back, or restart passferry, which ends the run"));
     }
+    findings.extend(super::hosted::verify(config));
     let folder = config.state.join("spool");
     if folder.exists() {
         in_spool(&audit, &Spool::open(&config.state)?, leads, &mut findings)?;

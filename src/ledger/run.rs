@@ -362,6 +362,8 @@ pub struct Moves {
     pub adds: BTreeMap<String, u64>,
     /// Requests that would be sent, at most.
     pub requests: u64,
+    /// Rows whose pass must be found first.
+    pub finds: u64,
     /// Samples for the person who decides: at most 20.
     pub samples: Vec<MoveSample>,
 }

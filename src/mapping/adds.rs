@@ -6,7 +6,8 @@ use std::sync::Arc;
 use minijinja::Environment;
 use rust_decimal::Decimal;
 
-use super::{FieldSource, MappedField, Mapping, template_source};
+use super::template::template_source;
+use super::{FieldSource, MappedField, Mapping};
 use crate::config::meant::{Feed, FieldMapping, Identity, NotifyKind};
 use crate::outcome::{Code, Problem};
 use crate::platform::{Account, FieldKind};
@@ -175,8 +176,8 @@ impl Mapping {
             return Vec::new();
         };
         let mut loads = Vec::new();
-        // A redemption takes no amount; an earn of nothing is nothing.
-        if let Some(kind) = kind.filter(|&kind| kind == AddKind::Redeem || !amounts.is_empty()) {
+        // A redemption and a validation take no amount; an earn of nothing is nothing.
+        if let Some(kind) = kind.filter(|&kind| matches!(kind, AddKind::Redeem | AddKind::Validate) || !amounts.is_empty()) {
             loads.push((kind, Load::Amounts(amounts)));
         }
         if let Some(notify) = &rules.notify {

@@ -6,28 +6,34 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::decode::{Dialect, literal_cells, read_record, split_cells};
+use super::decode::Dialect;
+use super::index::Index;
 use super::resolve::{Resolved, resolve};
 use super::validate::Rules;
 use crate::config::meant::Feed;
-use crate::dispatch::{AddFate, Came, ChangeSender, ForRun, Health};
-use crate::ledger::{Ended, Fence, KeyEnd, KeyNote, Ledger, Mark, OperationNote, Row, RowDetail, RowEnd, Run, State};
-use crate::mapping::{Mapping, Place};
+use crate::dispatch::{ChangeSender, ForRun, Health};
+use crate::ledger::{Ended, Fence, Ledger, Row, RowDetail, RowEnd, Run, State};
+use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem};
 use crate::platform::Account;
-use crate::row::{AddKey, AddKind, Addition, Change, PassKey, Verb};
+use crate::row::{AddKind, Addition, Change, PassKey, Verb};
+use crate::spool::Spool;
 use crate::stop::Stop;
 
 use adds::{Line, Notifications};
+use todo::{Todo, todo_of};
+use waiting::{Open, Waiting, commit, finish, note_seen, too_many_unresolved};
 use way::OnItsWay;
 
 mod adds;
 mod stale;
+mod todo;
+mod waiting;
 mod way;
 
 /// Rows read, mapped and resolved together.
@@ -41,8 +47,6 @@ const TICK: Duration = Duration::from_millis(50);
 const AGAIN_MAX: u32 = 100;
 /// How long rows wait at a time for an earlier run of the account.
 const EARLIER_WAIT: Duration = Duration::from_secs(10);
-/// Rows after which a high share of missing passes stops the run: more likely the wrong programme than wrong rows.
-const UNRESOLVED_SAMPLE: u64 = 200;
 
 /// All that applying a run needs.
 pub struct Work<'a> {
@@ -58,6 +62,7 @@ pub struct Work<'a> {
     pub text: &'a File,
     pub dialect: &'a Dialect,
     pub pool: &'a rayon::ThreadPool,
+    pub spool: &'a Spool,
     pub today: u16,
     /// When the file was seen: notifications grow old from then on.
     pub seen_at: chrono::DateTime<chrono::Utc>,
@@ -97,27 +102,6 @@ pub trait Watch {
     fn health(&self, health: &Health);
 }
 
-/// What is left to do for one row, read again from its text.
-struct Todo {
-    row: u64,
-    line: u64,
-    pass: Option<PassKey>,
-    change: Option<Change>,
-    adds: Vec<Addition>,
-    marks: Vec<(u8, Mark)>,
-    notes: Vec<OperationNote>,
-    /// Adds that are not to be sent yet.
-    left: u8,
-    /// When its state was true, for a row that waited for an earlier run.
-    waited: Option<i64>,
-    /// The line of the row that this one corrects.
-    corrected: Option<u64>,
-    /// Among them is one whose time comes when those before it have ended.
-    follows: bool,
-    /// The state before could not be read: how the row ended by that.
-    unread: Option<(Outcome, Code, String)>,
-}
-
 /// Shared by the thread that feeds and the one that collects.
 struct Shared {
     on_their_way: Mutex<HashMap<u64, OnItsWay>>,
@@ -135,60 +119,8 @@ struct Shared {
     seed_failed: Mutex<Option<String>>,
     /// An earlier run that was waited for in vain.
     behind: Mutex<Option<String>>,
-}
-
-/// Counts rows between being handed over and being written down. Whoever waits for none is told of the last at once.
-#[derive(Default)]
-struct Open {
-    rows: Mutex<usize>,
-    none: Condvar,
-    awaited: AtomicBool,
-}
-
-impl Open {
-    fn more(&self, rows: usize) {
-        *lock(&self.rows) += rows;
-    }
-
-    fn fewer(&self, rows: usize) {
-        let mut open = lock(&self.rows);
-        *open = open.saturating_sub(rows);
-        if *open == 0 {
-            self.none.notify_all();
-        }
-    }
-
-    /// False when it is time to stop.
-    fn wait_for_none(&self, stop: &Stop) -> bool {
-        self.awaited.store(true, Ordering::Relaxed);
-        let mut open = lock(&self.rows);
-        while *open > 0 && !stop.is_draining() {
-            open = self.none.wait_timeout(open, TICK).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        self.awaited.store(false, Ordering::Relaxed);
-        !stop.is_draining()
-    }
-}
-
-/// What waits to be committed.
-#[derive(Default)]
-struct Waiting {
-    ends: Vec<RowEnd>,
-    keys: Vec<KeyEnd>,
-    /// Rows that came back, whether they ended or not.
-    rows: usize,
-}
-
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.keys.is_empty() && self.rows == 0
-    }
-
-    /// Takes in rows that ended without a request.
-    fn take(&mut self, ended: &mut Vec<RowEnd>) {
-        self.rows += ended.len();
-        self.ends.append(ended);
-    }
+    /// The account's list of passes, where the run has so many to find that reading it costs less.
+    index: OnceLock<Option<Index>>,
 }
 
 pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
@@ -202,9 +134,9 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         window_shut: AtomicBool::new(false),
         seed_failed: Mutex::default(),
         behind: Mutex::default(),
+        index: OnceLock::new(),
     };
-    let (sender, receiver) = work.dispatch.changes().split();
-    let sender = sender.ok_or_else(|| anyhow::anyhow!("the stream of changes is closed"))?;
+    let (sender, receiver) = work.dispatch.changes();
     std::thread::scope(|scope| {
         let feeder = std::thread::Builder::new().name("apply".into()).spawn_scoped(scope, || feed(work, &shared, sender))?;
         let mut waiting = Waiting::default();
@@ -264,6 +196,7 @@ fn feed(work: &Work<'_>, shared: &Shared, sender: ChangeSender) -> anyhow::Resul
         work.feed.notify.iter().flat_map(|notify| &notify.seeds).map(|seed| work.mapping.pass_key(seed)).collect();
     let first = if seeds.is_empty() { Notifications::All } else { Notifications::Seeds(seeds) };
     let seeded = matches!(first, Notifications::Seeds(_));
+    let _ = shared.index.set(Index::read(work)?);
     rounds(work, shared, &sender, &first)?;
     if seeded && all_back(work, shared) && lock(&shared.seed_failed).is_none() {
         rounds(work, shared, &sender, &Notifications::All)?;
@@ -377,7 +310,7 @@ fn has_its_turn(row: &Row, shared: &Shared, notifications: &Notifications) -> bo
     if waits && matches!(notifications, Notifications::None) {
         shared.window_shut.store(true, Ordering::Relaxed);
     }
-    let only_notifies = row.mask == 0 && row.adds == bit && matches!(row.verb, Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem);
+    let only_notifies = row.mask == 0 && row.adds == bit && (row.verb == Verb::Update || row.verb.add().is_some());
     let on_its_way = lock(&shared.on_their_way).contains_key(&row.number);
     !(on_its_way || waits && only_notifies)
 }
@@ -388,7 +321,8 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
     let changes = todos.iter_mut().filter(|todo| todo.unread.is_none()).filter_map(|todo| todo.change.take()).collect();
     let mut ready: HashMap<u64, Vec<Change>> = HashMap::new();
     let mut ended: HashMap<u64, Option<(Outcome, Problem)>> = HashMap::new();
-    for resolved in resolve(changes, work.account, work.dispatch, work.feed.several, column) {
+    let index = shared.index.get().and_then(Option::as_ref);
+    for resolved in resolve(changes, work.account, work.dispatch, index, work.feed.several, column)? {
         match resolved {
             Resolved::NotAttempted { row } => drop(ended.insert(row, None)),
             Resolved::Ended { row, outcome, problem } => drop(ended.insert(row, Some((outcome, problem)))),
@@ -467,168 +401,6 @@ fn send_group(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, mut todos
         }
     }
     Ok(())
-}
-
-/// Reads a row's text again and maps it. It was valid when the run was checked, under the same schema and mapping.
-fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications) -> anyhow::Result<Todo> {
-    let raw = read_record(work.text, row.offset, row.length)?;
-    let mut cells = Vec::new();
-    split_cells(&raw, work.dialect, &mut cells);
-    let mut literal = Vec::new();
-    if work.rules.schema.tells_apart() {
-        literal_cells(&raw, work.dialect, &mut literal);
-    }
-    let mut problems = Vec::new();
-    let key = work.rules.correction.map(|correction| correction.key(&cells));
-    let corrected = work.rules.correction.and_then(|correction| correction.line(&cells));
-    if let Some(correction) = work.rules.correction {
-        problems.extend(correction.take(&mut cells).err());
-        correction.take_indexes(&mut literal);
-    }
-    work.rules.schema.strip(work.rules.columns, &mut cells);
-    let mut values = Vec::new();
-    work.rules.schema.read(work.rules.columns, &cells, &literal, &mut values, &mut problems);
-    let place = Place { file: work.rules.file, record: row.record, key: key.as_deref() };
-    let update = work.mapping.update(work.rules.columns, &cells, &values, &place, &mut problems);
-    let Some(mut update) = update else {
-        anyhow::bail!("line {} was valid when the run was checked and is not now: the spool or the program changed", row.line);
-    };
-    let marks = update
-        .wanted
-        .iter()
-        .map(|wanted| (wanted.field, Mark::of(wanted.value.as_ref(), work.mapping.fields()[wanted.field as usize].personal)))
-        .collect();
-    let reference = format!("{}:{}", work.run, row.line);
-    let waited = update.stamp.filter(|_| row.deferred);
-    let (mut left, mut follows) = (0, false);
-    let mut adds: Vec<Addition> = Vec::new();
-    for add in std::mem::take(&mut update.adds) {
-        let bit = add.key.kind.bit();
-        if row.adds & bit == 0 {
-            continue;
-        }
-        if add.key.kind == AddKind::Notify && !notifications.allow(row.pass) {
-            left |= bit;
-        } else if !adds.is_empty() {
-            // Of a row's adds one is written down at a time, so that a kill leaves at most one of which nothing is known.
-            left |= bit;
-            follows = true;
-        } else {
-            adds.push(work.mapping.addition(row.number, reference.clone(), update.target.clone(), add));
-        }
-    }
-    Ok(Todo {
-        row: row.number,
-        line: row.line,
-        pass: row.pass,
-        change: work.mapping.change(row.number, reference, update, row.mask),
-        adds,
-        marks,
-        notes: row.detail.operations.clone(),
-        left,
-        waited,
-        corrected,
-        follows,
-        unread: None,
-    })
-}
-
-/// Takes in what came back. The row has ended when all of it came back, unless something stays to be done.
-fn finish(work: &Work<'_>, shared: &Shared, came: Came, waiting: &mut Waiting) {
-    let mut on_their_way = lock(&shared.on_their_way);
-    let row = match &came {
-        Came::Change(row, _) | Came::Add(row, ..) => *row,
-    };
-    let Some(way) = on_their_way.get_mut(&row) else { return };
-    way.missing -= 1;
-    match came {
-        Came::Change(_, result) => way.results.extend(result.operations),
-        Came::Add(_, key, fate) => {
-            note_seed(work, shared, way.pass, key, &fate);
-            // Written down at once: what is known of an add must not wait for the rest of its row.
-            waiting.keys.extend(way.take(key, fate));
-        }
-    }
-    if way.missing > 0 {
-        return;
-    }
-    let Some(way) = on_their_way.remove(&row) else { return };
-    drop(on_their_way);
-    waiting.rows += 1;
-    if let Some(end) = way.end(row, work) {
-        note_seen(shared, end.outcome == Ended::As(Outcome::Unresolved));
-        waiting.ends.push(end);
-    }
-}
-
-/// Whoever notifies many tries it on a few first.
-fn note_seed(work: &Work<'_>, shared: &Shared, pass: Option<PassKey>, key: AddKey, fate: &AddFate) {
-    let heeded = work.heed_seeds && key.kind == AddKind::Notify;
-    let Some(notify) = work.feed.notify.as_ref().filter(|notify| heeded && !notify.seeds.is_empty()) else { return };
-    let (AddFate::Refused { message: failed, .. } | AddFate::InDoubt { message: failed }) = fate else { return };
-    if pass.is_some_and(|pass| notify.seeds.iter().any(|seed| work.mapping.pass_key(seed) == pass)) {
-        *lock(&shared.seed_failed) = Some(format!("the notification of a seed failed: {failed}"));
-    }
-}
-
-fn commit(work: &Work<'_>, watch: &dyn Watch, shared: &Shared, waiting: &mut Waiting) -> anyhow::Result<()> {
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    if !(waiting.ends.is_empty() && waiting.keys.is_empty()) {
-        work.ledger.end_rows(work.fence, work.run, &work.feed.platform.name, &waiting.ends, &waiting.keys)?;
-    }
-    shared.open.fewer(std::mem::take(&mut waiting.rows));
-    watch.rows_done(waiting.ends.iter().filter(|end| matches!(end.outcome, Ended::As(_))).count() as u64);
-    waiting.ends.clear();
-    waiting.keys.clear();
-    Ok(())
-}
-
-fn note_seen(shared: &Shared, unresolved: bool) {
-    let mut seen = lock(&shared.seen);
-    if seen.0 < UNRESOLVED_SAMPLE {
-        seen.0 += 1;
-        seen.1 += u64::from(unresolved);
-    }
-}
-
-fn too_many_unresolved(work: &Work<'_>, shared: &Shared) -> Option<String> {
-    let limit = work.feed.guard.unresolved.filter(|_| work.watch_unresolved)?;
-    let (rows, unresolved) = *lock(&shared.seen);
-    (rows >= UNRESOLVED_SAMPLE && unresolved as f64 > limit * rows as f64).then(|| {
-        format!(
-            "{unresolved} of the first {rows} rows have no pass at the platform (limit {}): is it the right programme and environment?",
-            super::guard::percent(limit)
-        )
-    })
-}
-
-/// The end of a row with adds that may have been sent and will not be looked for any more.
-pub fn in_doubt(row: Row, keys: &[&KeyNote], evidence: &str) -> RowEnd {
-    let mut operations = row.detail.operations;
-    operations.retain(|note| !keys.iter().any(|key| note.operation == key.key.kind.as_str()));
-    let note = |operation: &str, outcome, code, message: &str| OperationNote {
-        operation: operation.to_owned(),
-        outcome,
-        code: Some(code),
-        message: message.to_owned(),
-    };
-    operations.extend(keys.iter().map(|key| note(key.key.kind.as_str(), Outcome::InDoubt, Code::AddInDoubt, evidence)));
-    // A notification waits for the rest of its row, and may not have been written down.
-    let told = operations.iter().any(|note| note.operation == AddKind::Notify.as_str());
-    if row.outcome.is_none() && row.adds & AddKind::Notify.bit() != 0 && !told {
-        operations.push(note(AddKind::Notify.as_str(), Outcome::NotAttempted, Code::RunStopped, "the run ended before it was sent"));
-    }
-    RowEnd {
-        number: row.number,
-        outcome: Ended::As(Outcome::InDoubt),
-        detail: RowDetail { problems: Vec::new(), operations },
-        pass: row.pass,
-        known: Vec::new(),
-        unknown: Vec::new(),
-        forget: true,
-    }
 }
 
 /// A problem that ends rows which never got their turn.

@@ -1,29 +1,31 @@
 //! The whole file, before anything is sent: decode, validate, diff and guard put together for one run.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::correction::{Correction, reserved_columns};
-use super::decode::{DecodeError, Dialect, LineEnds, Reader, read_record, split_cells};
+use super::decode::{DecodeError, LineEnds, Reader};
 use super::diff::{Against, Meet, diff};
 use super::guard::{self, Totals};
+use super::hand::Known;
 use super::pending::PendingPasses;
-use super::report::RowSource;
 use super::road::{Prepared, Road, Station};
 use super::sent::Sent;
-use super::spill::PARTITIONS;
-use super::validate::{Duplicated, Entry, Rejected, Rules, ValidateError, Validated, validate};
-use super::{apply::not_attempted, kept_back, open_text, sequence};
-use crate::config::meant::{Content, Feed, Mode};
+use super::validate::{Duplicated, Rejected, Rules, ValidateError, Validated, validate};
+use super::{apply::not_attempted, kept_back, sequence};
+use crate::config::meant::{Feed, Mode};
 use crate::keeping::{ago, unknown};
 use crate::ledger::run::{Fault, FileFacts, Verdict};
-use crate::ledger::{Ended, Row, RowDetail, RowEnd, Run, RunFilter, RunKind, State};
-use crate::outcome::{Code, Outcome, Tally};
-use crate::row::{PassKey, Verb};
-use crate::schema::{Columns, HeaderFault};
+use crate::ledger::{Row, Run, RunKind, State};
+use crate::outcome::{Outcome, Tally};
+use crate::row::PassKey;
+
+use corrected::{changed_since, corrected_after, is_forgotten, note_originals, recognise_correction};
+use supersede::supersede_older;
+
+mod corrected;
+mod supersede;
 
 /// How a check ended. The run is in the ledger in the state that belongs to it, except for a bad file.
 pub enum Checked {
@@ -205,19 +207,6 @@ pub fn words_behind(other: &Run) -> String {
     format!("waits for run {} ({}), which is checked again", other.id, other.shown_name())
 }
 
-/// Were the rows of a correction or a retry first delivered so long ago that their keys may have been removed?
-fn is_forgotten(road: &Road, run: &Run) -> anyhow::Result<bool> {
-    if run.kind == RunKind::File {
-        return Ok(false);
-    }
-    let mut first = run.clone();
-    while let Some(parent) = first.parent.as_deref().filter(|_| first.kind != RunKind::File) {
-        let Some(parent) = road.ledger.run(parent)? else { break };
-        first = parent;
-    }
-    Ok(first.detail.seen_at < ago(road.config.key_retention))
-}
-
 fn bad(error: DecodeError) -> anyhow::Result<Checked> {
     match error {
         DecodeError::Fault(fault) => Ok(Checked::Bad(Fault {
@@ -229,133 +218,6 @@ fn bad(error: DecodeError) -> anyhow::Result<Checked> {
             suggestion: fault.suggestion,
         })),
         DecodeError::Io(error) => Err(error.into()),
-    }
-}
-
-/// What is known of a run's file once its header was read.
-struct Known {
-    /// As it is for this file.
-    feed: Arc<Feed>,
-    prepared: Arc<Prepared>,
-    columns: Columns,
-    correction: Option<Correction>,
-    labels: Vec<String>,
-    /// SHA-256 of the file as delivered, in hex.
-    file: String,
-}
-
-impl Known {
-    fn of(road: &Road, run: &Run) -> anyhow::Result<Result<Known, Fault>> {
-        let (feed, prepared) = match road.prepared(run)? {
-            Ok(both) => both,
-            Err(faults) => return Ok(Err(header_fault(&faults))),
-        };
-        let all = &run.detail.labels;
-        let correction = match run.kind {
-            RunKind::Correction => Correction::new(all, run.parent.clone().unwrap_or_default()),
-            // The rows of a retry stand in its parent's file, which may be a correction.
-            RunKind::Retry => match road.ledger.run(&road.spool_owner(run))? {
-                Some(owner) if owner.kind == RunKind::Correction => Correction::new(all, owner.parent.unwrap_or_default()),
-                _ => None,
-            },
-            RunKind::File => None,
-        };
-        let mut correction = correction;
-        let added = match &mut correction {
-            Some(correction) => road.ledger.run(&correction.parent)?.map(|parent| correction.leave_out_added(all, &parent.detail.labels)),
-            None => None,
-        };
-        let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(all));
-        let header = run.detail.dialect.as_ref().is_none_or(|dialect| dialect.header);
-        let columns = match prepared.schema.columns(header.then_some(&labels)) {
-            Ok(mut columns) => {
-                columns.warnings.extend(added.flatten());
-                columns
-            }
-            Err(faults) => return Ok(Err(header_fault(&faults))),
-        };
-        let labels = if header { labels } else { prepared.schema.fields().iter().map(|field| field.name.clone()).collect() };
-        let owner = road.spool_owner(run);
-        let file = if owner == run.id { run.sha256.clone() } else { road.ledger.run(&owner)?.and_then(|owner| owner.sha256) };
-        Ok(Ok(Known { feed, prepared, columns, correction, labels, file: file.unwrap_or_default() }))
-    }
-}
-
-fn header_fault(faults: &[HeaderFault]) -> Fault {
-    let first = faults.first();
-    Fault {
-        code: first.map_or(Code::UnmatchedHeader, |fault| fault.code),
-        line: Some(1),
-        column: None,
-        offset: None,
-        message: faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; "),
-        suggestion: first.map(|fault| fault.code.explain().cure.to_owned()),
-    }
-}
-
-/// A checked run's file, ready to read rows of again.
-pub struct FileInHand {
-    known: Known,
-    pub dialect: Dialect,
-    pub text: File,
-    personal: Vec<bool>,
-    line_end: &'static str,
-    byte_order_mark: bool,
-}
-
-impl FileInHand {
-    pub fn open(road: &Road, run: &Run) -> anyhow::Result<Result<FileInHand, Fault>> {
-        let known = match Known::of(road, run)? {
-            Ok(known) => known,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        let dialect = run.detail.dialect.clone().unwrap_or_default();
-        let facts = run.detail.facts.clone().unwrap_or_default();
-        let fields = known.prepared.schema.fields();
-        let personal = known.columns.field_of_column.iter().map(|field| field.is_none_or(|field| fields[field].personal)).collect();
-        Ok(Ok(FileInHand {
-            dialect: Dialect::of(&dialect),
-            text: open_text(road, run)?,
-            personal,
-            line_end: match facts.line_ends.as_str() {
-                "crlf" => "\r\n",
-                "cr" => "\r",
-                _ => "\n",
-            },
-            byte_order_mark: facts.byte_order_mark,
-            known,
-        }))
-    }
-
-    pub fn prepared(&self) -> &Prepared {
-        &self.known.prepared
-    }
-
-    pub fn rules(&self) -> Rules<'_> {
-        Rules {
-            schema: &self.known.prepared.schema,
-            columns: &self.known.columns,
-            mapping: Some(&self.known.prepared.mapping),
-            correction: self.known.correction.as_ref(),
-            file: &self.known.file,
-            picked: None,
-        }
-    }
-
-    pub fn rows(&self) -> RowSource<'_> {
-        RowSource {
-            text: &self.text,
-            dialect: &self.dialect,
-            labels: &self.known.labels,
-            personal: &self.personal,
-            correction: self.known.correction.as_ref(),
-            mapping: &self.known.prepared.mapping,
-            columns: &self.known.columns,
-            schema: &self.known.prepared.schema,
-            file: &self.known.file,
-            byte_order_mark: self.byte_order_mark,
-            line_end: self.line_end,
-        }
     }
 }
 
@@ -383,99 +245,6 @@ fn line_ends(ends: &LineEnds) -> &'static str {
         (false, false, false) => "none",
         _ => "mixed",
     }
-}
-
-/// A file with our reserved columns is a correction of the run that its first record names. Returns a fault when that cannot be.
-fn recognise_correction(road: &Road, run: &mut Run, owner: &str, feed: &Feed) -> anyhow::Result<Option<Fault>> {
-    if reserved_columns(&run.detail.labels).is_none() || run.kind == RunKind::Retry {
-        return Ok(None);
-    }
-    let fault = |message: String| Fault {
-        code: Code::CorrectionUnknown,
-        line: Some(2),
-        column: None,
-        offset: None,
-        message,
-        suggestion: Some(Code::CorrectionUnknown.explain().cure.to_owned()),
-    };
-    let Some(named) = first_run_cell(road, run, owner, feed) else { return Ok(None) };
-    let Some(parent) = road.ledger.run(&named)? else {
-        return Ok(Some(fault(format!("_run names {named:?}, and no such run is known here"))));
-    };
-    if parent.source != run.source || road.feed(&parent.feed).is_err() {
-        return Ok(Some(fault(format!("run {named} belongs to feed {}, which does not take files from here", parent.feed))));
-    }
-    run.kind = RunKind::Correction;
-    run.feed = parent.feed;
-    run.account = parent.account;
-    run.parent = Some(named);
-    road.save(run)?;
-    Ok(None)
-}
-
-/// Tells the correction which identifiers its rows had, as far as a spreadsheet could have damaged them.
-fn note_originals(road: &Road, correction: &mut Correction) -> anyhow::Result<()> {
-    let Some(parent) = road.ledger.run(&correction.parent)? else { return Ok(()) };
-    if parent.detail.removed.is_some() {
-        // Its labels may be gone as well, without which nothing of it can be read.
-        anyhow::bail!("{}", super::told_lost(&parent.id, Some(&parent)));
-    }
-    let Ok(hand) = FileInHand::open(road, &parent)? else { return Ok(()) };
-    let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person()).collect();
-    let mapping = &hand.prepared().mapping;
-    road.ledger.rows(&parent.id, &wanted, &mut |row| {
-        let raw = read_record(&hand.text, row.offset, row.length)?;
-        let mut cells = Vec::new();
-        split_cells(&raw, &hand.dialect, &mut cells);
-        if let Some(earlier) = hand.known.correction.as_ref() {
-            let _ = earlier.take(&mut cells);
-        }
-        hand.known.prepared.schema.strip(&hand.known.columns, &mut cells);
-        if let Some(target) = mapping.target(&hand.known.columns, &cells) {
-            correction.note_original(row.record, target.text());
-        }
-        Ok(())
-    })
-}
-
-/// `_run` of the first record.
-fn first_run_cell(road: &Road, run: &Run, owner: &str, feed: &Feed) -> Option<String> {
-    let column = run.detail.labels.iter().position(|label| label.trim() == "_run")?;
-    // What is wrong with the file, the real reading says.
-    // Another reader writes the decoded text meanwhile, so this one has a place of its own.
-    let scratch = tempfile::tempdir_in(road.spool.folder()).ok()?;
-    let mut reader = Reader::open(&road.spool.data(owner), &scratch.path().join("text"), &feed.dialect, &feed.limits).ok()?;
-    let chunk = reader.next_chunk().ok()??;
-    let mut cells = Vec::new();
-    let record = chunk.records().next()?;
-    record.cells(&mut cells);
-    cells.get(column).map(|cell| cell.trim().to_owned())
-}
-
-/// For a correction or a retry: the run that it continues.
-fn corrected_after(road: &Road, run: &Run) -> anyhow::Result<Option<Run>> {
-    match (&run.parent, run.kind) {
-        (Some(parent), RunKind::Correction | RunKind::Retry) => Ok(road.ledger.run(parent)?),
-        _ => Ok(None),
-    }
-}
-
-/// Was the pass changed by a run that began after this one, or is it about to be? What cannot be looked up counts as changed.
-fn changed_since(road: &Road, account: &str, pass: PassKey, since: &Run, own: &str) -> bool {
-    let Ok(touches) = road.ledger.touches(account, pass, 20) else { return true };
-    touches.iter().any(|touch| {
-        // A row takes the worst of its operations' outcomes: one whose add was refused may have set something all the same.
-        let changed = |outcome: Outcome| matches!(outcome, Outcome::Applied | Outcome::Created);
-        let counts = touch.row.outcome.is_none_or(changed) || touch.row.detail.operations.iter().any(|note| changed(note.outcome));
-        let later =
-            || road.ledger.run(&touch.run).map_or(true, |run| run.is_some_and(|run| is_later(&run, since, touch.row.outcome.is_none())));
-        counts && touch.run != since.id && touch.run != own && later()
-    })
-}
-
-/// Rows without an outcome speak only where they are on their way.
-fn is_later(run: &Run, since: &Run, pending: bool) -> bool {
-    run.detail.order > since.detail.order && (!pending || run.is_placed())
 }
 
 /// Rows that the feed's mode keeps back.
@@ -540,62 +309,4 @@ impl Rejects<'_> {
         }
         Ok(())
     }
-}
-
-/// A newer snapshot takes the place of older ones that still wait for a decision, row by row: what it names is superseded, what it does
-/// not name was not attempted and comes back in the older file's report.
-fn supersede_older(road: &Road, run: &Run, feed: &Feed, validated: &Validated) -> anyhow::Result<()> {
-    if feed.content != Content::Snapshot || run.kind != RunKind::File {
-        return Ok(());
-    }
-    let held = road.ledger.runs(&RunFilter { feed: Some(feed.name.clone()), states: vec![State::Held], limit: None })?;
-    let older: Vec<Run> = held
-        .into_iter()
-        .filter(|older| older.id != run.id && older.detail.order < run.detail.order && older.kind == RunKind::File)
-        .collect();
-    if older.is_empty() {
-        return Ok(());
-    }
-    let mut named = PendingPasses::default();
-    for partition in 0..PARTITIONS {
-        for entry in Entry::read_all(&validated.entries.load(partition)?) {
-            named.insert(entry.pass, Verb::Void, std::iter::empty());
-        }
-    }
-    for mut older in older {
-        let left_out = Replaced {
-            unnamed: not_attempted(Code::RunStopped, "a newer file took this one's place and does not name this pass"),
-            adding: not_attempted(Code::RunStopped, &format!("run {} took this one's place, and does not do what this row adds", run.id)),
-        };
-        let mut from = 0;
-        loop {
-            let rows = road.ledger.pending_rows(&older.id, from, ROWS as u64)?;
-            let Some(last) = rows.last() else { break };
-            from = last.number + 1;
-            let ends: Vec<RowEnd> = rows.iter().map(|row| replaced(row, &named, &left_out)).collect();
-            road.ledger.end_rows(road.fence, &older.id, &older.account, &ends, &[])?;
-        }
-        older.detail.cause = Some(format!("superseded by run {}", run.id));
-        older.detail.end = Some(State::Superseded);
-        older.state = State::Reporting;
-        road.save(&older)?;
-    }
-    Ok(())
-}
-
-/// Why rows of a file that a newer one replaced come back in its report.
-struct Replaced {
-    unnamed: RowDetail,
-    adding: RowDetail,
-}
-
-/// What a row sets is superseded by what a newer one says of its pass; nothing supersedes what it adds.
-fn replaced(row: &Row, named: &PendingPasses, left_out: &Replaced) -> RowEnd {
-    let is_named = row.pass.is_some_and(|pass| named.conflicts(pass, Verb::Void, std::iter::empty()));
-    let (outcome, detail) = match (is_named, row.adds) {
-        (false, _) => (Outcome::NotAttempted, left_out.unnamed.clone()),
-        (true, 0) => (Outcome::Superseded, RowDetail::default()),
-        (true, _) => (Outcome::NotAttempted, left_out.adding.clone()),
-    };
-    RowEnd { number: row.number, outcome: Ended::As(outcome), detail, pass: None, known: Vec::new(), unknown: Vec::new(), forget: false }
 }

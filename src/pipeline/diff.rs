@@ -12,18 +12,22 @@ use super::sent::Sent;
 use super::spill::PARTITIONS;
 use super::validate::{Duplicated, Entry, Validated};
 use crate::config::meant::Duplicates;
-use crate::ledger::run::{MoveSample, Moves};
-use crate::ledger::{FieldState, KeyNote, KeyState, Known, Ledger, Mark, OperationNote, Row, RowDetail, Stamp};
+use crate::ledger::run::Moves;
+use crate::ledger::{FieldState, KeyNote, Known, Ledger, OperationNote, Row, RowDetail, Stamp};
 use crate::mapping::Mapping;
 use crate::outcome::{Code, Outcome, Problem, Tally};
-use crate::row::{AddKey, AddKind, Change, FieldChange, PassKey, Target, Verb, Withheld};
-use crate::schema::value::Value;
+use crate::row::{AddKey, AddKind, PassKey, Verb, Withheld};
+
+use adds::Adds;
+use moves::{Requests, SAMPLES, note_moves};
+
+mod adds;
+mod moves;
+
+pub use adds::waits_for;
 
 /// Rows that leave the diff are numbered from here on; rejected ones, numbered by record, stay below.
 pub const FIRST_NUMBER: u64 = 1 << 40;
-
-/// Evidence for the person who decides about a held file.
-const SAMPLES: usize = 20;
 
 /// What a file is compared with.
 pub struct Against<'a> {
@@ -116,6 +120,7 @@ pub fn diff(
         }
     }
     diffed.moves.requests = requests.total(against.mapping);
+    diffed.moves.finds = requests.finds();
     Ok(diffed)
 }
 
@@ -301,7 +306,7 @@ fn compare_pass(
             adds.notes.extend(stale_notes(entry, against.mapping));
         }
         let fields_done = match entry.verb {
-            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => mask == 0,
+            Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => mask == 0,
             Verb::Upsert => mask == 0 && trusted.is_some(),
             Verb::Expire | Verb::Void => false,
         };
@@ -339,81 +344,6 @@ fn compare_pass(
 
 fn stamp_of(entry: &Entry, against: &Against<'_>) -> Option<Stamp> {
     Some(Stamp { clock: against.clock?, at: entry.stamp? })
-}
-
-/// What the ledger's keys say of a row's adds.
-#[derive(Default)]
-struct Adds {
-    /// Those to be sent, by [`crate::row::AddKind::bit`].
-    left: u8,
-    /// What is known already of the others.
-    notes: Vec<OperationNote>,
-    /// Keys to be kept from now on.
-    met: Vec<AddKey>,
-}
-
-impl Adds {
-    /// `seen` holds the keys of this pass's earlier records, each with its digest and line.
-    fn of(
-        entry: &Entry,
-        noted: &HashMap<AddKey, KeyNote>,
-        seen: &mut HashMap<AddKey, (u64, u64)>,
-        against: &Against<'_>,
-    ) -> Result<Adds, Problem> {
-        let mut adds = Adds::default();
-        let conflict = |place: String| {
-            Problem::new(Code::KeyConflict, None, format!("{place} has the same transaction with another amount, pass or text"))
-        };
-        for &(key, print) in &entry.adds {
-            let mut end = |outcome, code, message: String| {
-                adds.notes.push(OperationNote { operation: key.kind.to_string(), outcome, code, message });
-            };
-            if let Some(&(first, line)) = seen.get(&key) {
-                if first != print {
-                    return Err(conflict(format!("line {line}")));
-                }
-                end(Outcome::Duplicate, None, format!("the same transaction is in line {line}"));
-                continue;
-            }
-            seen.insert(key, (print, entry.line));
-            match noted.get(&key) {
-                // What this run did itself is found again when the row's turn comes.
-                Some(note) if note.run == against.run && note.line == entry.line => adds.left |= key.kind.bit(),
-                Some(note) if note.state != KeyState::NotApplied && note.print != print => {
-                    return Err(conflict(format!("run {} line {}", note.run, note.line)));
-                }
-                Some(note) if against.declines && note.is_declined() => {
-                    end(Outcome::Withheld, None, format!("settled as not applied: run {} line {}", note.run, note.line));
-                }
-                Some(note) if note.state == KeyState::Applied => {
-                    end(Outcome::Duplicate, None, format!("applied by run {} line {}", note.run, note.line));
-                    if against.meet.is_some_and(|meet| note.met.unwrap_or(note.at) < meet.before) {
-                        adds.met.push(key);
-                    }
-                }
-                Some(note) if note.state == KeyState::InDoubt => {
-                    end(Outcome::NotAttempted, Some(Code::AddInDoubt), waits_for(note));
-                }
-                None if against.forgotten => {
-                    let message = "the row was first delivered longer ago than keys of adds are kept (key_retention)".to_owned();
-                    end(Outcome::Refused, Some(Code::KeyForgotten), message);
-                }
-                _ => adds.left |= key.kind.bit(),
-            }
-        }
-        Ok(adds)
-    }
-
-    /// How a row ends whose adds are all known; none when it has none that say anything.
-    fn outcome(&self) -> Option<Outcome> {
-        let outcomes = self.notes.iter().map(|note| note.outcome).filter(|outcome| *outcome != Outcome::Withheld);
-        outcomes.max_by_key(|outcome| outcome.severity())
-    }
-}
-
-/// Words for a row that comes after an add in doubt.
-pub fn waits_for(note: &KeyNote) -> String {
-    format!("run {} line {} is in doubt: passferry settle {} decides", note.run, note.line, note.key)
 }
 
 /// What a row that adds does not set any more, because a later run changed the pass.
@@ -485,7 +415,7 @@ impl Later {
         let fields = entry.mask() & !self.fields == 0;
         self.verbs.contains(&Verb::Void)
             || match entry.verb {
-                Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem => fields && !self.verbs.is_empty(),
+                Verb::Update | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => fields && !self.verbs.is_empty(),
                 Verb::Upsert | Verb::Expire => fields && self.verbs.contains(&entry.verb),
                 Verb::Void => false,
             }
@@ -512,42 +442,6 @@ fn state_of<'k>(baseline: Option<&'k Known>, field: u8, against: &Against<'_>) -
     baseline?.fields.iter().find(|state| state.field == id)
 }
 
-fn note_moves(entry: &Entry, baseline: Option<&Known>, mask: u64, adds: u8, against: &Against<'_>, moves: &mut Moves) {
-    moves.passes += 1;
-    for (key, _) in entry.adds.iter().filter(|(key, _)| adds & key.kind.bit() != 0) {
-        *moves.adds.entry(key.kind.to_string()).or_default() += 1;
-    }
-    match entry.verb {
-        Verb::Expire | Verb::Void => moves.ended += 1,
-        Verb::Upsert if baseline.is_none() => moves.perhaps_created += 1,
-        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {}
-    }
-    let (mut zeroed, mut cleared, mut balance) = (false, false, false);
-    for &(field, mark) in entry.wanted.iter().filter(|(field, _)| mask & (1 << field) != 0) {
-        let mapped = &against.mapping.fields()[field as usize];
-        let before = state_of(baseline, field, against).map(|state| state.mark);
-        if mapped.rule.balance {
-            balance = true;
-            // An existing pass whose balance we do not know may hold something.
-            let held_something = before.map_or(entry.verb == Verb::Update, |mark| !mark.is_nothing());
-            zeroed |= mark.is_nothing() && held_something;
-        } else {
-            cleared |= mark.is_empty() && before.is_some_and(|mark| !mark.is_empty());
-        }
-        if moves.samples.len() < SAMPLES && !mapped.personal {
-            moves.samples.push(MoveSample {
-                line: entry.line,
-                field: mapped.name.to_string(),
-                from: before.map_or_else(|| "unknown".to_owned(), Mark::show),
-                to: if mark.is_empty() { "nothing".to_owned() } else { mark.show() },
-            });
-        }
-    }
-    moves.zeroed += u64::from(zeroed);
-    moves.cleared += u64::from(cleared);
-    moves.balances += u64::from(balance);
-}
-
 fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
     Row {
         number: 0,
@@ -566,50 +460,11 @@ fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
     }
 }
 
-/// What rows cost in requests, asked of the platform once for each combination of verb and fields.
-#[derive(Default)]
-struct Requests {
-    known: HashMap<(Verb, u64), (u32, bool)>,
-    writes: u64,
-    finds: u64,
-}
-
-impl Requests {
-    fn count(&mut self, mapping: &Mapping, row: &Row) {
-        // An add is one request, and a notification reads the pass before.
-        self.writes += u64::from(row.adds & 1) + u64::from(row.adds & 2);
-        let verb = if row.verb.add().is_some() { Verb::Update } else { row.verb };
-        if verb == Verb::Update && row.mask == 0 {
-            return;
-        }
-        let (writes, finds) = *self.known.entry((verb, row.mask)).or_insert_with(|| {
-            let some = Some(Value::Integer(1));
-            let fields = (0..mapping.fields().len())
-                .filter(|field| row.mask & (1 << field) != 0)
-                .map(|field| FieldChange { field: field as u8, name: mapping.fields()[field].name.clone(), value: some.clone() })
-                .collect();
-            mapping.requests(&Change {
-                row: 0,
-                target: Target::External(String::new()),
-                verb,
-                fields,
-                found: None,
-                reference: String::new(),
-            })
-        });
-        self.writes += u64::from(writes);
-        self.finds += u64::from(finds);
-    }
-
-    /// Finds go in lists.
-    fn total(&self, mapping: &Mapping) -> u64 {
-        self.writes + self.finds.div_ceil(mapping.find_batch())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Mark;
+    use crate::schema::value::Value;
 
     fn entry(record: u64, verb: Verb, fields: &[u8]) -> Entry {
         let mark = Mark::of(Some(&Value::Integer(1)), false);

@@ -1,5 +1,6 @@
 //! Resolve: finds the pass of each row that is left, in bulk where the platform can, a group of rows at a time.
 
+use super::index::Index;
 use crate::config::meant::Several;
 use crate::dispatch::ForRun;
 use crate::outcome::{Code, Outcome, Problem};
@@ -21,8 +22,15 @@ pub enum Resolved {
     },
 }
 
-/// Resolves a group. `column` is where the identifier stands, for the report.
-pub fn resolve(changes: Vec<Change>, account: &Account, dispatch: &ForRun<'_>, several: Several, column: Option<usize>) -> Vec<Resolved> {
+/// Resolves a group. `column` is where the identifier stands, for the report. What the index of the run does not know is asked for.
+pub fn resolve(
+    changes: Vec<Change>,
+    account: &Account,
+    dispatch: &ForRun<'_>,
+    index: Option<&Index>,
+    several: Several,
+    column: Option<usize>,
+) -> anyhow::Result<Vec<Resolved>> {
     let (to_find, targets): (Vec<usize>, Vec<Target>) = changes
         .iter()
         .enumerate()
@@ -30,19 +38,29 @@ pub fn resolve(changes: Vec<Change>, account: &Account, dispatch: &ForRun<'_>, s
         .map(|(index, change)| (index, change.target.clone()))
         .unzip();
     let mut findings: Vec<Option<Finding>> = changes.iter().map(|_| None).collect();
-    if !targets.is_empty() {
-        for (index, finding) in to_find.into_iter().zip(dispatch.find(targets)) {
-            findings[index] = Some(finding);
+    let known = index.map(|index| index.find(&targets)).transpose()?.unwrap_or_else(|| vec![None; targets.len()]);
+    let (mut unknown, mut to_ask) = (Vec::new(), Vec::new());
+    for ((place, target), found) in to_find.into_iter().zip(targets).zip(known) {
+        if found.is_none() {
+            unknown.push(place);
+            to_ask.push(target);
+        }
+        findings[place] = found.map(Finding::Found);
+    }
+    if !to_ask.is_empty() {
+        for (place, finding) in unknown.into_iter().zip(dispatch.find(to_ask)) {
+            findings[place] = Some(finding);
         }
     }
-    changes
+    let resolved = changes
         .into_iter()
         .zip(findings)
         .map(|(change, finding)| match finding {
             None => Resolved::Ready(vec![change]),
             Some(finding) => judge(change, finding, dispatch, several, column),
         })
-        .collect()
+        .collect();
+    Ok(resolved)
 }
 
 fn judge(change: Change, finding: Finding, dispatch: &ForRun<'_>, several: Several, column: Option<usize>) -> Resolved {

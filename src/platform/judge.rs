@@ -106,14 +106,18 @@ pub(super) fn is_web_page(answer: &RawAnswer<'_>) -> bool {
     declared || answer.body.trim_ascii_start().starts_with(b"<")
 }
 
-/// The platform's words, from any of the shapes that platforms use: `message`, `error` as a text, or `error.message` (PassKit contract 3.2).
+/// The platform's words, from any of the shapes that platforms use: `message`, `error` as a text, or `error.message` (PassKit contract 3.2);
+/// `detail`, else `title` (RFC 9457); `description`.
 pub(super) fn message(body: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let text =
         |value: Option<&serde_json::Value>| value.and_then(serde_json::Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let found = json.as_ref().and_then(|json| {
         let error = json.get("error");
-        text(json.get("message")).or_else(|| text(error)).or_else(|| text(error.and_then(|error| error.get("message"))))
+        text(json.get("message"))
+            .or_else(|| text(error))
+            .or_else(|| text(error.and_then(|error| error.get("message"))))
+            .or_else(|| ["detail", "title", "description"].iter().find_map(|name| text(json.get(*name))))
     });
     clean(&found.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(2000)]).into_owned()))
 }
@@ -220,12 +224,15 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_in_all_four_shapes() {
+    fn words_are_found_in_every_shape() {
         for body in [
             r#"{"error":"too old"}"#,
             r#"{"error":"x","code":3,"message":"too old","details":[]}"#,
             r#"{"code":5,"message":"too old","details":[]}"#,
             r#"{"error":{"code":5,"message":"too old","details":[]}}"#,
+            r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"too old"}"#,
+            r#"{"title":"too old","status":400}"#,
+            r#"{"code":404,"description":"too old"}"#,
             "too\nold",
         ] {
             assert_eq!(message(body.as_bytes()), "too old");

@@ -4,12 +4,15 @@
 //! A piece of work is a [`Conversation`]: it names a request, is given the answer, and names the next or says how it ended.
 
 mod address;
+pub mod apple_wallet;
 pub mod google_wallet;
 pub mod http;
 mod judge;
+mod numbers;
 pub mod oauth;
 pub mod passkit;
 mod strict;
+mod talk;
 pub mod thewalletcrew;
 
 use std::sync::Arc;
@@ -20,12 +23,14 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::config::meant::PlatformKind;
+use crate::config::meant::apple::AppleWallet;
 use crate::outcome::{Code, Outcome};
 use crate::row::{Addition, Change, Found, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
 
 pub(crate) use judge::for_log;
+pub(crate) use oauth::base64url;
 
 /// Airship Wallet as a description that [`http`] reads.
 pub const AIRSHIP: &str = include_str!("http/described/airship.toml");
@@ -273,6 +278,11 @@ pub trait Platform: Send + Sync {
     /// Scheme, host and port that requests go to; never followed elsewhere.
     fn base_url(&self) -> &str;
 
+    /// The account whose desk answers its requests in this process; none where they go to [`Platform::base_url`].
+    fn local(&self) -> Option<Arc<AppleWallet>> {
+        None
+    }
+
     fn limits(&self) -> Limits;
 
     fn verbs(&self) -> &[Verb];
@@ -299,8 +309,8 @@ pub trait Platform: Send + Sync {
     /// Adds credentials to a request. Called at each try, so that tokens are fresh.
     fn authorize(&self, headers: &mut reqwest::header::HeaderMap, now: SystemTime) -> Result<(), SecretError>;
 
-    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh and `authorize` puts it into
-    /// the headers.
+    /// The token that must be asked for before anything is sent. Where there is one, dispatch keeps it fresh, drops it when it is refused,
+    /// and `authorize` puts it into the headers.
     fn tokens(&self) -> Option<&oauth::Tokens> {
         None
     }
@@ -358,6 +368,38 @@ pub trait Platform: Send + Sync {
 
     /// Reads all passes, page by page, for `baseline seed`: each call gives the next page's conversation.
     fn pages(&self, offset: u64) -> Box<dyn Conversation<Page>>;
+
+    /// How a run that has many passes to find may read all of the account's passes instead of asking for its own. None where no list of
+    /// the platform's tells what [`Platform::find`] does.
+    fn index(&self) -> Option<&dyn Indexed> {
+        None
+    }
+}
+
+/// A platform whose list of passes can stand for finding them one by one.
+pub trait Indexed {
+    /// A run that has fewer passes to find asks for them.
+    fn least(&self) -> u64;
+
+    /// Passes of one page, at most.
+    fn page(&self) -> u64;
+
+    /// How many passes there are; none where that cannot be learnt.
+    fn size(&self) -> Box<dyn Conversation<Option<u64>>>;
+
+    /// One page of the list.
+    fn read(&self, offset: u64) -> Box<dyn Conversation<IndexPage>>;
+}
+
+/// A page of passes as [`Platform::find`] would have found them, each with the customer's own identifier where it has one. Those of which the
+/// list does not tell enough are left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IndexPage {
+    pub passes: Vec<(Option<String>, Found)>,
+    /// Where the next page starts; none after the last.
+    pub next: Option<u64>,
+    /// Why the listing broke off, if it did.
+    pub fault: Option<String>,
 }
 
 /// Conversations about several changes, one after another.
@@ -425,6 +467,7 @@ pub fn of_kind(kind: &PlatformKind) -> Account {
         PlatformKind::Passkit(passkit) => Arc::new(passkit::Passkit::new(passkit)),
         PlatformKind::GoogleWallet(google) => Arc::new(google_wallet::GoogleWallet::new(google)),
         PlatformKind::TheWalletCrew(crew) => Arc::new(thewalletcrew::TheWalletCrew::new(crew)),
+        PlatformKind::AppleWallet(apple) => Arc::new(apple_wallet::AppleWallet::new(apple)),
     }
 }
 

@@ -13,8 +13,8 @@ use crate::secret::SecretError;
 const RENEWED_BEFORE: Duration = Duration::from_mins(1);
 /// How long a token is good whose answer does not say (RFC 6749, 5.1: `expires_in` is only recommended).
 const LASTS: Duration = Duration::from_mins(5);
-/// Refusals within this time of one that was answered by asking again are of the same token.
-const TOGETHER: Duration = Duration::from_secs(1);
+/// Errors that say "later" rather than no (RFC 6749, 4.1.2.1; Google's clients take the first for one as well).
+const LATER: [&str; 3] = ["internal_failure", "server_error", "temporarily_unavailable"];
 
 /// How a platform is asked for a token.
 pub trait Grant: Send + Sync {
@@ -26,18 +26,24 @@ pub trait Grant: Send + Sync {
 
     /// The form to send (RFC 6749, 4.4.2), encoded. Secrets are read anew at each call.
     fn form(&self, now: SystemTime) -> Result<String, SecretError>;
+
+    /// What to check when the endpoint refuses, for people.
+    fn credentials(&self) -> &'static str;
+}
+
+/// Why there is no token, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoToken {
+    /// The endpoint refuses the credentials, or there are none that could be shown to it.
+    Denied(String),
+    /// It may give one later, or something else answers in its place.
+    Unavailable(String),
 }
 
 /// The token of an account.
 pub struct Tokens {
     grant: Box<dyn Grant>,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    token: Option<Token>,
-    forgotten: Option<SystemTime>,
+    kept: Mutex<Option<Token>>,
 }
 
 struct Token {
@@ -57,16 +63,29 @@ impl Tokens {
 
     /// The `Authorization` header; none while there is no token that is still good.
     pub fn header(&self, now: SystemTime) -> Option<HeaderValue> {
-        let kept = self.lock();
         // A clock that was set back makes a token look younger than it is.
-        kept.token.as_ref().filter(|token| now < token.renew && now >= token.asked).map(|token| token.header.clone())
+        self.lock().as_ref().filter(|token| now < token.renew && now >= token.asked).map(|token| token.header.clone())
     }
 
-    /// Takes what the endpoint answered to a request that was sent at `asked`. The error says in words why there is no token.
-    pub fn take(&self, status: u16, body: &[u8], asked: SystemTime) -> Result<(), String> {
-        if status != 200 {
-            return Err(format!("the token endpoint refuses us (status {status}: {})", words(body)));
+    /// Takes what the endpoint answered to a request that was sent at `asked`.
+    pub fn take(&self, status: u16, body: &[u8], asked: SystemTime) -> Result<(), NoToken> {
+        if status == 200 {
+            return self.keep(body, asked).map_err(NoToken::Unavailable);
         }
+        let words = words(body);
+        let later =
+            strict::object(body).is_some_and(|answer| LATER.iter().any(|word| answer.get("error").is_some_and(|error| error == word)));
+        Err(match status {
+            400..=499 if !later && !matches!(status, 404 | 407 | 408 | 425 | 429) => {
+                let check = self.grant.credentials();
+                NoToken::Denied(format!("the token endpoint refuses us (status {status}: {words}); check {check}"))
+            }
+            404 => NoToken::Unavailable(format!("no token endpoint is there (status 404: {words}); check token_url")),
+            _ => NoToken::Unavailable(format!("the token endpoint gives no token for now (status {status}: {words})")),
+        })
+    }
+
+    fn keep(&self, body: &[u8], asked: SystemTime) -> Result<(), String> {
         let answer = strict::object(body).ok_or("the token endpoint's answer is no JSON object")?;
         let token = answer.get("access_token").and_then(serde_json::Value::as_str).filter(|token| !token.is_empty());
         let token = token.ok_or("the token endpoint's answer has no access_token")?;
@@ -79,19 +98,19 @@ impl Tokens {
         header.set_sensitive(true);
         let lasts = answer.get("expires_in").and_then(seconds).unwrap_or(LASTS);
         let renew = asked + lasts.saturating_sub(RENEWED_BEFORE.min(lasts / 4));
-        self.lock().token = Some(Token { header, asked, renew });
+        *self.lock() = Some(Token { header, asked, renew });
         Ok(())
     }
 
-    /// The platform refused the token: the next request asks for another. Once for all refusals that come together.
-    pub fn forget(&self, now: SystemTime) {
+    /// The platform refused this token: the next request asks for another. One that was asked for meanwhile stays.
+    pub fn forget(&self, refused: &HeaderValue) {
         let mut kept = self.lock();
-        if kept.forgotten.is_none_or(|last| now.duration_since(last).is_ok_and(|since| since >= TOGETHER)) {
-            *kept = Kept { token: None, forgotten: Some(now) };
+        if kept.as_ref().is_some_and(|token| token.header == *refused) {
+            *kept = None;
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Token>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,6 +125,11 @@ fn seconds(value: &serde_json::Value) -> Option<Duration> {
 fn words(body: &[u8]) -> String {
     let told = strict::object(body).and_then(|answer| answer.get("error_description")?.as_str().map(clean));
     told.unwrap_or_else(|| message(body))
+}
+
+/// Parts of a signed token (RFC 7515, section 2).
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    openssl::base64::encode_block(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 #[cfg(test)]
@@ -126,13 +150,17 @@ mod tests {
         fn form(&self, _: SystemTime) -> Result<String, SecretError> {
             Ok(String::new())
         }
+
+        fn credentials(&self) -> &'static str {
+            "the papers"
+        }
     }
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
     }
 
-    fn taken(body: &str) -> Result<Tokens, String> {
+    fn taken(body: &str) -> Result<Tokens, NoToken> {
         let tokens = Tokens::new(Box::new(Nobody));
         tokens.take(200, body.as_bytes(), at(0)).map(|()| tokens)
     }
@@ -159,21 +187,38 @@ mod tests {
             (r#"{"access_token":"a\u000ab"}"#, "no header may hold"),
         ] {
             let told = taken(body).err().unwrap();
-            assert!(told.contains(words), "{body}: {told}");
+            assert!(matches!(&told, NoToken::Unavailable(told) if told.contains(words)), "{body}: {told:?}");
         }
-        let refused = Tokens::new(Box::new(Nobody)).take(400, br#"{"error":"invalid_grant","error_description":"clock is wrong"}"#, at(0));
-        assert_eq!(refused.unwrap_err(), "the token endpoint refuses us (status 400: clock is wrong)");
     }
 
     #[test]
-    fn a_refused_token_is_dropped_once_for_all_refusals_that_come_together() {
+    fn a_no_to_the_credentials_is_told_apart_from_a_later() {
+        let refused = |status, body: &str| Tokens::new(Box::new(Nobody)).take(status, body.as_bytes(), at(0)).unwrap_err();
+        let grant = r#"{"error":"invalid_grant","error_description":"clock is wrong"}"#;
+        let words = "the token endpoint refuses us (status 400: clock is wrong); check the papers";
+        assert_eq!(refused(400, grant), NoToken::Denied(words.to_owned()));
+        for status in [401, 403] {
+            assert!(matches!(refused(status, "{}"), NoToken::Denied(_)), "{status}");
+        }
+        for (status, body) in
+            [(500, "{}"), (429, "{}"), (404, "{}"), (302, ""), (503, grant), (400, r#"{"error":"temporarily_unavailable"}"#)]
+        {
+            assert!(matches!(refused(status, body), NoToken::Unavailable(_)), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_refused_token_is_dropped_and_the_one_after_it_stays() {
         let tokens = taken(r#"{"access_token":"a","expires_in":3600}"#).unwrap();
-        tokens.forget(at(10));
+        let first = tokens.header(at(10)).unwrap();
+        tokens.forget(&first);
         assert_eq!(tokens.header(at(10)), None);
         tokens.take(200, br#"{"access_token":"b","expires_in":3600}"#, at(10)).unwrap();
-        tokens.forget(at(10));
-        assert_eq!(tokens.header(at(10)).unwrap(), "Bearer b");
-        tokens.forget(at(12));
-        assert_eq!(tokens.header(at(12)), None);
+        // An answer to a request that was sent with the first.
+        tokens.forget(&first);
+        let second = tokens.header(at(10)).unwrap();
+        assert_eq!(second, "Bearer b");
+        tokens.forget(&second);
+        assert_eq!(tokens.header(at(10)), None, "however soon it follows");
     }
 }

@@ -209,7 +209,7 @@ impl StandIn for Project {
         let header = request.header("authorization").unwrap_or_default();
         let user =
             || oauth::basic(header).is_some_and(|(key, secret)| key == self.settings.app_key && secret == self.settings.master_secret);
-        let good = header.strip_prefix("Bearer ").map_or_else(user, |token| self.tokens.take(token, visit.clock));
+        let good = request.bearer().map_or_else(user, |token| self.tokens.take(token, visit.clock));
         if !good {
             return Err(Failure::new(401, "the credentials are not valid"));
         }
@@ -303,7 +303,7 @@ impl StandIn for Project {
     }
 
     fn all(&self) -> Vec<Value> {
-        self.lock().passes.iter().map(|(_, pass)| pass.clone()).collect()
+        self.lock().passes.all()
     }
 
     fn count(&self) -> u64 {

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::log::Stats;
-use super::stand_in::StandIn;
 use super::{Faults, Issue, Shared};
 
 pub(super) fn router() -> Router<Arc<Shared>> {
@@ -94,7 +93,7 @@ async fn issue(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
 }
 
 async fn member(State(shared): State<Arc<Shared>>, Path(external_id): Path<String>) -> Response {
-    match shared.passkit.pass(&external_id) {
+    match shared.passkit.member(&external_id) {
         Some(member) => Json(member).into_response(),
         None => (StatusCode::NOT_FOUND, format!("no member has the external ID {external_id:?}\n")).into_response(),
     }
@@ -177,6 +176,6 @@ struct Summary {
 }
 
 async fn stats(State(shared): State<Arc<Shared>>) -> Json<Summary> {
-    let members = shared.passkit.count();
+    let members = shared.passkit.members();
     Json(Summary { members, requests: shared.log.stats() })
 }

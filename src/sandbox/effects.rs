@@ -6,12 +6,18 @@ use serde::Serialize;
 
 pub const EARN: &str = "/members/member/points/earn";
 pub const BURN: &str = "/members/member/points/burn";
+pub const REDEEM_COUPON: &str = "/coupon/singleUse/coupon/redeem";
+pub const REDEEM_TICKET: &str = "/eventTickets/ticket/redeem";
+pub const VALIDATE_TICKET: &str = "/eventTickets/ticket/validate";
 /// Stands for the route of another writer's changes.
 pub const BY_ANOTHER: &str = "another writer";
 /// Routes of which a second time is wrong.
 const ADDS: &[&str] = &[
     EARN,
     BURN,
+    REDEEM_COUPON,
+    REDEEM_TICKET,
+    VALIDATE_TICKET,
     super::google_wallet::ADD_MESSAGE,
     super::thewalletcrew::CREATE,
     super::airship::LOCATIONS,

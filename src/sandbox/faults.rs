@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::passkit::ErrorShape;
+use super::passkit::{ErrorShape, LongLived};
 use super::trouble::{About, Rule, Trouble};
 
 /// How long a request stays refused once it met [`Trouble::Unavailable`] (contract section 3.1).
@@ -38,7 +38,7 @@ pub struct Faults {
     pub keep_deleted: bool,
     /// The tier allows balances below zero.
     pub overdraw: bool,
-    /// `person` in an update replaces the stored one instead of being merged into it (section 2.1: unknown which).
+    /// `person`, and a ticket's `seatInfo`, in an update replaces the stored one instead of being merged into it (section 2.1: unknown which).
     pub replace_person: bool,
     /// How long reads and lists of members show what stood there before a write; the write's own answer shows it at once.
     pub members_lag_ms: u64,
@@ -54,6 +54,12 @@ pub struct Faults {
     pub no_balances: bool,
     /// No page of a list holds more rows, whatever its `limit` says (contract section 3.3: no maximum is documented).
     pub page_max: Option<usize>,
+    /// Updates of coupons and tickets take over falsy values too (section 2.1: their default is unknown).
+    pub put_fields: bool,
+    /// Status of a second redemption instead of 400; 200 redeems again (sections 5 and 6: unknown which).
+    pub second_redeem: Option<u16>,
+    /// Long-lived tokens are refused.
+    pub long_lived_token: LongLived,
     pub google_wallet: super::google_wallet::Knobs,
     pub thewalletcrew: super::thewalletcrew::Knobs,
     pub airship: super::airship::Knobs,

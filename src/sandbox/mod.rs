@@ -6,17 +6,19 @@
 
 pub mod airship;
 mod answer;
+pub mod apple;
 mod bearer;
 mod control;
 mod door;
 mod effects;
 mod faults;
 pub mod google_wallet;
+mod jose;
 mod listener;
 mod log;
 mod oauth;
 pub mod passentry;
-mod passkit;
+pub mod passkit;
 mod shelf;
 mod stand_in;
 mod stream;
@@ -40,7 +42,7 @@ pub use effects::{BURN, BY_ANOTHER, EARN, Effect};
 pub use faults::{Faults, FaultsHandle, Latency, Outage, RetryAfter, Throttle, UNAVAILABLE_FOR};
 pub use log::{Entry, RequestLog, Stats};
 pub use oauth::TokenKnobs;
-pub use passkit::{Alert, ErrorShape, Issue};
+pub use passkit::{Alert, ErrorShape, Issue, LongLived};
 use stand_in::StandIn;
 pub use trouble::{Rule, Trouble};
 
@@ -54,6 +56,9 @@ pub const PASSENTRY: &str = "passentry";
 pub const TILLS: &str = "tills";
 /// All of them.
 pub const PLATFORMS: [&str; 6] = [PASSKIT, GOOGLE_WALLET, THEWALLETCREW, AIRSHIP, PASSENTRY, TILLS];
+
+/// Where PassKit's other region is: one that takes the account's tokens and has nothing of it.
+const ELSEWHERE: &str = "elsewhere";
 
 /// How long a change may stay in memory alone.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
@@ -79,6 +84,7 @@ pub struct Settings {
     pub log_bodies: bool,
     pub faults: Faults,
     pub region: Region,
+    pub passkit: passkit::Settings,
     pub google_wallet: google_wallet::Settings,
     pub thewalletcrew: thewalletcrew::Settings,
     pub airship: airship::Settings,
@@ -99,6 +105,7 @@ impl Default for Settings {
             log_bodies: true,
             faults: Faults::default(),
             region: Region::Right,
+            passkit: passkit::Settings::default(),
             google_wallet: google_wallet::Settings::default(),
             thewalletcrew: thewalletcrew::Settings::default(),
             airship: airship::Settings::default(),
@@ -169,13 +176,13 @@ impl Sandbox {
     /// token.
     pub fn start(settings: Settings) -> anyhow::Result<Sandbox> {
         anyhow::ensure!(settings.listen.ip().is_loopback(), "the sandbox listens on loopback only, not on {}", settings.listen);
-        let passkit = Arc::new(passkit::Account::open(&settings)?);
         let log = RequestLog::open(settings.log.as_deref(), settings.log_bodies)?;
         let listen = settings.listen;
         let listener = std::net::TcpListener::bind(listen).with_context(|| format!("the sandbox cannot listen on {listen}"))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let cellar = shelf::Cellar::open(settings.database.as_deref())?;
+        let passkit = Arc::new(passkit::Account::open(&settings, &cellar)?);
         let base_url = |platform: &str| format!("http://{address}/{platform}");
         let google_wallet = google_wallet::Issuer::open(&settings.google_wallet, &cellar, &base_url(GOOGLE_WALLET))?;
         let google_wallet = Arc::new(google_wallet);
@@ -186,6 +193,7 @@ impl Sandbox {
         let shared = Arc::new(Shared {
             root: Arc::clone(&passkit) as Arc<dyn StandIn>,
             others: vec![
+                (ELSEWHERE, Arc::new(passkit::Elsewhere(Arc::clone(&passkit)))),
                 (GOOGLE_WALLET, Arc::clone(&google_wallet) as Arc<dyn StandIn>),
                 (THEWALLETCREW, Arc::new(thewalletcrew)),
                 (AIRSHIP, Arc::new(airship)),
@@ -225,6 +233,11 @@ impl Sandbox {
         if platform == PASSKIT { self.base_url() } else { format!("{}/{platform}", self.base_url()) }
     }
 
+    /// Address of PassKit's other region, in which the account does not live (contract section 1).
+    pub fn other_region_url(&self) -> String {
+        format!("{}/{ELSEWHERE}", self.base_url())
+    }
+
     /// Puts passes on a platform, each in the form that its own calls show it, and answers how many are new.
     pub fn seed(&self, platform: &str, passes: impl IntoIterator<Item = serde_json::Value>) -> anyhow::Result<u64> {
         let stand_in = self.shared.named(platform).with_context(|| format!("the sandbox has no platform {platform:?}"))?;
@@ -253,12 +266,22 @@ impl Sandbox {
 
     /// A member as a read would answer it.
     pub fn member(&self, external_id: &str) -> Option<serde_json::Value> {
-        self.shared.passkit.pass(external_id)
+        self.shared.passkit.member(external_id)
+    }
+
+    /// A coupon as a read would answer it.
+    pub fn coupon(&self, external_id: &str) -> Option<serde_json::Value> {
+        self.shared.passkit.coupon(external_id)
+    }
+
+    /// A ticket as a read would answer it.
+    pub fn ticket(&self, number: &str) -> Option<serde_json::Value> {
+        self.shared.passkit.ticket(number)
     }
 
     /// How many members there are, without deleted ones.
     pub fn members(&self) -> u64 {
-        self.shared.passkit.count()
+        self.shared.passkit.members()
     }
 
     /// The `externalId`s of a member's events, oldest first: what was sent as `externalEventId`.
@@ -281,6 +304,11 @@ impl Sandbox {
         self.shared.all().for_each(|stand_in| stand_in.revoke_tokens());
     }
 
+    /// Another long-lived token of PassKit's; those before stay good.
+    pub fn long_lived_token(&self) -> String {
+        self.shared.passkit.long_lived_token()
+    }
+
     /// Takes another API secret, at once: requests signed with the one before are refused.
     pub fn rotate_secret(&self, secret: &str) -> anyhow::Result<()> {
         self.shared.passkit.rotate_secret(secret)
@@ -296,7 +324,8 @@ impl Sandbox {
         self.effects().into_iter().filter(|effect| effect.is_add() && (effect.times > 1 || effect.event.is_empty())).collect()
     }
 
-    /// The values that one text of a member's `metaData` changed to by updates, oldest first; only the newest 100 000 of all members.
+    /// The values that one text of a pass's `metaData` changed to by updates of PassKit's, oldest first; only the newest 100 000 of each
+    /// kind of pass.
     pub fn alerts(&self, external_id: &str, key: &str) -> Vec<String> {
         let alerts = self.shared.passkit.alerts();
         alerts.into_iter().filter(|alert| alert.external_id == external_id && alert.key == key).map(|alert| alert.value).collect()

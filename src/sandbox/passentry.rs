@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use super::door::Visit;
 use super::effects::{Effect, Effects};
 use super::faults::Faults;
 use super::shelf::{Cellar, Shelf};
-use super::stand_in::{Called, Kind, Meddling, Pass, Request, StandIn, percent_decoded};
+use super::stand_in::{Called, Kind, Meddling, Pass, Request, StandIn, percent_decoded, uuid};
 
 /// Who the stand-in is.
 #[derive(Clone, Debug)]
@@ -87,8 +86,7 @@ impl StandIn for Account {
     }
 
     fn admit(&self, visit: &Visit<'_>) -> Result<(), Failure> {
-        let token = visit.request.header("authorization").and_then(|header| header.strip_prefix("Bearer "));
-        if token == Some(&self.settings.key) { Ok(()) } else { Err(Failure::new(401, "Unauthorized")) }
+        if visit.request.bearer() == Some(&self.settings.key) { Ok(()) } else { Err(Failure::new(401, "Unauthorized")) }
     }
 
     fn answer(&self, visit: &Visit<'_>) -> Result<Reply, Failure> {
@@ -185,10 +183,7 @@ impl StandIn for Account {
                 for (name, value) in pass.as_object().into_iter().flatten() {
                     attributes[name] = value.clone();
                 }
-                let bits: u128 = rand::rng().random();
-                let hex = format!("{bits:032x}");
-                let id = format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]);
-                state.passes.put(external_id, json!({"id": id, "type": "pass", "attributes": attributes}));
+                state.passes.put(external_id, json!({"id": uuid(), "type": "pass", "attributes": attributes}));
                 new += 1;
             }
         }
@@ -202,7 +197,7 @@ impl StandIn for Account {
     }
 
     fn all(&self) -> Vec<Value> {
-        self.lock().passes.iter().map(|(_, pass)| pass.clone()).collect()
+        self.lock().passes.all()
     }
 
     fn count(&self) -> u64 {

@@ -64,6 +64,11 @@ impl Shelf {
         self.documents.iter()
     }
 
+    /// Every document, by key.
+    pub fn all(&self) -> Vec<Value> {
+        self.documents.values().cloned().collect()
+    }
+
     pub fn len(&self) -> usize {
         self.documents.len()
     }

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use rand::RngExt;
 use serde_json::Value;
 
 use super::answer::{Failure, Reply};
@@ -88,6 +89,11 @@ impl Request {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The token of an `Authorization: Bearer` header (RFC 6750 section 2.1).
+    pub fn bearer(&self) -> Option<&str> {
+        self.header("authorization")?.strip_prefix("Bearer ")
+    }
+
     /// Whether it carries something that is no business of a log.
     pub fn has_credentials(&self) -> bool {
         ["authorization", "proxy-authorization", "cookie", "x-api-key"].iter().any(|name| self.headers.contains_key(*name))
@@ -145,6 +151,14 @@ pub(super) enum Meddling<'a> {
 /// Seconds since 1970 on a clock.
 pub(super) fn seconds(clock: SystemTime) -> i64 {
     clock.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+}
+
+/// A random UUID in small letters (RFC 9562 section 5.4).
+pub(super) fn uuid() -> String {
+    let random: u128 = rand::rng().random();
+    let bits = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let text = format!("{bits:032x}");
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
 /// Percent-decodes one segment; none when it is not UTF-8 or badly encoded.

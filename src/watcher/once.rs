@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{ends_everything, look, matchers, recover, thread, unbroken, work_off};
+use crate::apple::host::{hosted, push_once};
 use crate::config::meant::Source;
 use crate::dispatch::Health;
 use crate::keeping::retention;
@@ -79,6 +80,8 @@ pub fn once(road: &Arc<Road>, stop: &Stop, patience: Duration) -> anyhow::Result
         sweep.later.extend(one.later);
         sweep.trouble = sweep.trouble.max(one.trouble);
     }
+    // Rows are applied whether phones hear of it or not; what they have not heard is owed to them.
+    sweep.later.extend(push_once(&hosted(&road.config), stop));
     retention::daily(&road.config, &*road.ledger, road.fence, &road.spool, stop);
     road.places.conflict().map_or(Ok(sweep), |conflict| Err(conflict.into()))
 }

@@ -166,6 +166,7 @@ fuzz! {
     every_configuration_is_usable_or_says_where_it_is_wrong: "config", 800;
     no_name_of_a_server_leads_outside: "names", 10000;
     no_answer_counts_as_applied_without_proof: "answers", 4000;
+    no_answer_of_any_platform_counts_as_applied_without_proof: "platforms", 4000;
     every_correction_comes_back_as_it_was_written: "corrections", 2000;
     every_template_says_the_same_of_a_row_whatever_stands_beside_it: "templates", 2000;
 }

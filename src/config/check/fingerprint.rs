@@ -53,6 +53,9 @@ fn parts(feed: &Feed) -> Vec<String> {
     if let PlatformKind::Http(http) = &feed.platform.kind {
         parts.extend(["described", &http.meaning].map(str::to_owned));
     }
+    if let PlatformKind::AppleWallet(apple) = &feed.platform.kind {
+        parts.extend(["design".to_owned(), format!("{:?}", apple.design.fields)]);
+    }
     // Behind all else, and only where they are: a feed without them keeps the fingerprint it had before they existed.
     if let Some(adds) = &feed.adds {
         let column = if let Identity::Transaction(column) = &adds.identity { column } else { "" };

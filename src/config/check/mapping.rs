@@ -91,7 +91,7 @@ impl Check<'_> {
         if entries.len() > FIELDS_MAX {
             self.fault(&here, format!("maps {} pass fields; write at most {FIELDS_MAX}", entries.len()));
         }
-        let ends = |word: &str| word == "expire" || word == "void" || word == "redeem";
+        let ends = |word: &str| matches!(word, "expire" | "void" | "redeem" | "validate");
         let does_something = matches!(&feed.operation, Some(TextOr::Text(word)) if ends(word)) || feed.notify.is_some();
         if entries.is_empty() && !does_something && !self.document.pruned_within(&here) {
             self.fault(&here, "maps nothing, so no file would change a pass; write \"PASS FIELD\" = \"COLUMN\"".into());
@@ -129,12 +129,16 @@ impl Check<'_> {
         }
         for needed in needed_to_create(&platform.kind) {
             if !fields.iter().any(|(name, _)| *name == needed) {
-                // PassKit's tier may be the account's instead of the row's.
-                let or = if matches!(platform.kind, PlatformKind::Passkit(_)) {
-                    format!(", or write tier = \"ID\" in [platform.{}]", platform.name)
-                } else {
-                    String::new()
+                // What PassKit needs may be the account's instead of the row's.
+                let setting = match (&platform.kind, needed.as_str()) {
+                    (PlatformKind::Passkit(_), "tierId") => Some("tier"),
+                    (PlatformKind::Passkit(_), "offerId") => Some("offer"),
+                    (PlatformKind::Passkit(_), "eventId") => Some("event"),
+                    (PlatformKind::Passkit(_), "ticketTypeId") => Some("ticket_type"),
+                    _ => None,
                 };
+                let or =
+                    setting.map(|setting| format!(", or write {setting} = \"ID\" in [platform.{}]", platform.name)).unwrap_or_default();
                 let message = format!("issues passes, which need a {needed}; map it in fields{or}");
                 self.fault(&key.child("operation"), message);
             }

@@ -1,14 +1,17 @@
 //! Platform accounts.
 
 mod airship;
+mod apple;
 mod google;
 mod http;
 mod passkit;
 mod thewalletcrew;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Check, Key};
+use crate::config::keys::{COMMON, OWN, Own};
 use crate::config::meant::{Environment, Platform, PlatformKind};
 use crate::config::value::{self, choices};
 use crate::config::written;
@@ -34,36 +37,13 @@ fn is_this_machine(url: &url::Url) -> bool {
     }
 }
 
-/// Keys that every kind has.
-const COMMON: [&str; 9] = ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url"];
-
-/// The keys of each kind beside those.
-const OWN: [(written::PlatformKind, &str, &[&str]); 5] = [
-    (written::PlatformKind::Passkit, "passkit", &["region", "key", "secret", "program", "tier", "bearer", "read_back", "sole_writer"]),
-    (
-        written::PlatformKind::Http,
-        "http",
-        &[
-            "account", "auth", "headers", "fields", "find", "update", "create", "expire", "void", "earn", "burn", "redeem", "notify",
-            "batch", "answers", "probe",
-        ],
-    ),
-    (
-        written::PlatformKind::Airship,
-        "airship",
-        &["region", "template", "auth", "headers", "fields", "find", "update", "create", "notify", "answers", "probe"],
-    ),
-    (written::PlatformKind::GoogleWallet, "google_wallet", google::KEYS),
-    (written::PlatformKind::TheWalletCrew, "thewalletcrew", &thewalletcrew::KEYS),
-];
-
 impl Check<'_> {
     /// A key that another kind of platform has would be passed over in silence.
     fn keys_of_others(&mut self, key: &Key, kind: written::PlatformKind) {
-        let own: &[&str] = OWN.iter().find(|(of, ..)| *of == kind).map_or(&[], |(.., keys)| keys);
         for name in self.document.names_in(key) {
-            let others: Vec<&str> = OWN.iter().filter(|(.., keys)| keys.contains(&&*name)).map(|(_, other, _)| *other).collect();
-            if !others.is_empty() && !own.contains(&&*name) && !COMMON.contains(&&*name) {
+            let (own, others): (Vec<&Own>, Vec<&Own>) = OWN.iter().filter(|own| own.has(&name)).partition(|own| own.kind == kind);
+            let others: Vec<&str> = others.into_iter().map(|own| own.name).collect();
+            if !others.is_empty() && own.is_empty() && !COMMON.contains(&&*name) {
                 let message = format!("is a key of platforms of kind {}; remove it, or write another kind", choices(&others));
                 self.fault(&key.child(&name), message);
             }
@@ -105,6 +85,7 @@ impl Check<'_> {
             written::PlatformKind::Passkit => PlatformKind::Passkit(self.passkit(key, platform)?),
             written::PlatformKind::GoogleWallet => PlatformKind::GoogleWallet(self.google(key, platform)?),
             written::PlatformKind::TheWalletCrew => PlatformKind::TheWalletCrew(self.the_wallet_crew(key, platform)?),
+            written::PlatformKind::AppleWallet => PlatformKind::AppleWallet(Arc::new(self.apple_wallet(key, name, platform)?)),
         };
         Some(Platform {
             name: name.to_owned(),

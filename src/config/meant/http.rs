@@ -20,6 +20,8 @@ pub struct Http {
     pub base_url: String,
     /// Which of several accounts at one address; empty where there is one.
     pub account: String,
+    /// Characters of an identifier, at most.
+    pub id_max: Option<usize>,
     /// All that says how a change reaches the platform, as written: a change of it is a change of each feed's meaning.
     pub meaning: String,
     pub auth: Auth,
@@ -72,6 +74,8 @@ pub struct Field {
     pub at: Pointer,
     /// Characters of a text, at most.
     pub length_max: Option<usize>,
+    /// Items of a list of JSON, at most.
+    pub items_max: Option<usize>,
     pub least: Option<Decimal>,
     pub most: Option<Decimal>,
     /// Digits behind the point, at most.
@@ -197,10 +201,19 @@ pub struct LookUp {
     pub line: Line,
     /// Where the list of events stands; none where the answer is one event.
     pub list: Option<Pointer>,
+    pub next: Option<Next>,
     /// Where our key stands in an event.
     pub key: Pointer,
     /// That there is no such event proves that the add was not applied.
     pub absence_proves: bool,
+}
+
+/// Where an answer names the next page of its list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Next {
+    pub at: Pointer,
+    /// The parameter that takes what stands there; none where it is an address.
+    pub parameter: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -212,6 +225,7 @@ pub struct Find {
     pub body: Option<Body>,
     /// Where the list of passes stands; none where the answer holds one pass.
     pub list: Option<Pointer>,
+    pub next: Option<Next>,
     /// Where the pass stands, in the answer or in an item of the list.
     pub pass: Pointer,
     /// In the pass.
@@ -261,6 +275,8 @@ pub struct Probe {
     pub line: Line,
     /// Where the answer names the account, for people.
     pub name: Option<Pointer>,
+    /// It is about a pass that nobody has: that there is none proves the credentials.
+    pub not_found: bool,
 }
 
 /// What an answer means.

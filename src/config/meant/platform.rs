@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::apple::AppleWallet;
 use super::http::Http;
 use crate::secret::Secret;
 
@@ -39,6 +40,7 @@ pub enum PlatformKind {
     Passkit(Passkit),
     GoogleWallet(GoogleWallet),
     TheWalletCrew(TheWalletCrew),
+    AppleWallet(Arc<AppleWallet>),
 }
 
 impl PlatformKind {
@@ -47,28 +49,77 @@ impl PlatformKind {
     pub fn identity(&self) -> [&str; 3] {
         match self {
             PlatformKind::Http(http) => [http.kind, &http.base_url, &http.account],
-            PlatformKind::Passkit(passkit) => ["passkit", &passkit.base_url, &passkit.program],
+            PlatformKind::Passkit(passkit) => ["passkit", &passkit.base_url, passkit.passes.class()],
             PlatformKind::GoogleWallet(google) => ["google_wallet", &google.base_url, &google.account],
             PlatformKind::TheWalletCrew(crew) => ["thewalletcrew", &crew.base_url, &crew.tenant],
+            PlatformKind::AppleWallet(apple) => ["apple_wallet", &apple.pass_type, &apple.team],
         }
     }
 }
 
-/// `contracts/passkit.md`, sections 1 and 2. The built-in sandbox is reached by giving its address as `base_url`.
+/// `contracts/passkit.md`, sections 1, 2, 4, 5 and 6. The built-in sandbox is reached by giving its address as `base_url`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passkit {
     /// Address of the REST API: `https://api.pub1.passkit.io`, `https://api.pub2.passkit.io`, or `base_url`.
     pub base_url: String,
-    pub key: Secret,
-    pub secret: Secret,
-    pub program: String,
-    /// Tier given to passes that `upsert` issues when the feed maps no tier.
-    pub tier: Option<String>,
-    /// `Authorization: Bearer <jwt>` (default) or the bare token.
-    pub bearer: bool,
+    pub credential: PasskitCredential,
+    pub passes: PasskitPasses,
     pub read_back: ReadBack,
-    /// Nobody else writes to passes of this program.
+    /// Nobody else writes to these passes.
     pub sole_writer: bool,
+    /// Passes to find from which on a run may read the account's whole list instead; none where it never does.
+    pub index_from: Option<u64>,
+}
+
+/// What opens a PassKit account (section 1).
+#[derive(Clone, Debug, PartialEq)]
+pub enum PasskitCredential {
+    /// Requests are signed.
+    Pair {
+        key: Secret,
+        secret: Secret,
+        /// `Authorization: Bearer <jwt>` (default) or the bare token.
+        bearer: bool,
+    },
+    /// Section 1.2: opaque and permanent, so that its end is what its owner says.
+    Token { token: Secret, ends: Option<chrono::NaiveDate> },
+}
+
+/// What the passes of a PassKit account are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PasskitPasses {
+    /// Section 4.
+    Members {
+        program: String,
+        /// Tier given to passes that `upsert` issues when the feed maps no tier.
+        tier: Option<String>,
+    },
+    /// Section 5.
+    Coupons {
+        campaign: String,
+        /// Offer of coupons that `upsert` issues when the feed maps none.
+        offer: Option<String>,
+    },
+    /// Section 6.
+    Tickets {
+        production: String,
+        /// Event and type of tickets that `upsert` issues when the feed maps none.
+        event: Option<String>,
+        ticket_type: Option<String>,
+        /// A validation beyond the last of so many redeems the ticket.
+        validations: Option<u32>,
+    },
+}
+
+impl PasskitPasses {
+    /// The program, campaign or production.
+    pub fn class(&self) -> &str {
+        match self {
+            PasskitPasses::Members { program: class, .. }
+            | PasskitPasses::Coupons { campaign: class, .. }
+            | PasskitPasses::Tickets { production: class, .. } => class,
+        }
+    }
 }
 
 /// What may be believed of an add whose answer was lost. PassKit does not say whether it keeps our identifiers of events (contract 4.2, M7).

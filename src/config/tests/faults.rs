@@ -43,7 +43,7 @@ tires = 3
 in_flight = 0
 
 [platform.wallet]
-kind = "apple_wallet"
+kind = "samsung_wallet"
 
 [feed.points]
 source = "inn"

@@ -2,6 +2,9 @@
 
 use super::*;
 
+const AUTH: &str = "{ bearer = { env = \"K\" } }";
+const HEADERS: &str = "{ \"Api-Version\" = \"2\" }";
+
 const CLUB: &str = r#"
 [platform.loyalty]
 kind = "http"
@@ -70,73 +73,56 @@ fn a_described_platform_is_read() {
     assert!(http.update.is_some() && http.earn.is_some() && http.batch.is_some() && http.create.is_none());
 }
 
-#[test]
-fn faults_of_a_description_name_what_to_write() {
-    one("base_url = \"https://api.example.com\"\n", "", "platform.loyalty.base_url is missing");
-    one(
-        "\"PATCH /passes/{{ pass_id }}\"",
-        "\"PATCH passes\"",
-        "platform.loyalty.update.request \"PATCH passes\" has an address that does not begin",
-    );
-    one(
-        "{{ pass_id }}",
-        "{{ passid }}",
-        "platform.loyalty.update.request has {{ passid }}, which this request does not have; did you mean \"pass_id\"?",
-    );
-    one(
-        "\"PATCH /passes/{{ pass_id }}\"",
-        "\"GET /passes/{{ pass_id }}\"",
-        "platform.loyalty.update.request is a GET, which changes nothing",
-    );
-    one("'{ \"note\": \"{{ reference }}\" }'", "'{ \"note\": {{ reference }} }'", "platform.loyalty.update.body is not JSON");
-    one("'{ \"note\": \"{{ reference }}\" }'", "'[1]'", "platform.loyalty.update.body is no JSON object");
-    one("body = '{ \"note\"", "whole = \"pass\"\nbody = '{ \"note\"", "platform.loyalty.update.whole \"pass\" is no place in JSON");
-    one("body = '{ \"note\"", "negative = true\nbody = '{ \"note\"", "platform.loyalty.update.negative belongs to earn and burn");
-    one(
+/// What is written instead of what, and how the one fault begins, behind `platform.loyalty.`.
+const FAULTS: &[(&str, &str, &str)] = &[
+    ("base_url = \"https://api.example.com\"\n", "", "base_url is missing"),
+    ("\"PATCH /passes/{{ pass_id }}\"", "\"PATCH passes\"", "update.request \"PATCH passes\" has an address that does not begin"),
+    ("{{ pass_id }}", "{{ passid }}", "update.request has {{ passid }}, which this request does not have; did you mean \"pass_id\"?"),
+    ("\"PATCH /passes/{{ pass_id }}\"", "\"GET /passes/{{ pass_id }}\"", "update.request is a GET, which changes nothing"),
+    ("'{ \"note\": \"{{ reference }}\" }'", "'{ \"note\": {{ reference }} }'", "update.body is not JSON"),
+    ("'{ \"note\": \"{{ reference }}\" }'", "'[1]'", "update.body is no JSON object"),
+    ("body = '{ \"note\"", "whole = \"pass\"\nbody = '{ \"note\"", "update.whole \"pass\" is no place in JSON"),
+    ("body = '{ \"note\"", "negative = true\nbody = '{ \"note\"", "update.negative belongs to earn and burn"),
+    (
         "pass_id = \"/id\"\n",
         "pass_id = \"$.id\"\n",
-        "platform.loyalty.find.pass_id \"$.id\" is no place in JSON: it does not begin with \"/\"; write \"/id\"",
-    );
-    one("\"GET /passes/{{ external_id }}\"", "\"PUT /passes/{{ external_id }}\"", "platform.loyalty.find.request changes something");
-    one("\"GET /passes/{{ external_id }}\"", "\"GET /passes\"", "platform.loyalty.find.request asks for no pass in particular");
-    one(
-        "headers = { \"Idempotency-Key\" = \"{{ key }}\" }\n",
-        "",
-        "platform.loyalty.earn.key_lifetime says that the platform knows a request again",
-    );
-    one("\"24h\"", "\"5s\"", "platform.loyalty.earn.key_lifetime \"5s\" is too short");
-    one(", balance = true", "", "platform.loyalty.earn moves a balance, and no field is one");
-    one(
-        "kind = \"integer\"",
-        "kind = \"integer\", length_max = 3",
-        "platform.loyalty.fields.points.length_max belongs to fields of kind text or json",
-    );
-    one("kind = \"integer\"", "kind = \"integer\", least = 2, most = 1", "platform.loyalty.fields.points.least is above most");
-    one("kind = \"integer\"", "kind = \"integer\", at = \"/metaData\"", "platform.loyalty.fields.\"metaData.label\".at stands at");
-    one("\"news\" = ", "\"x.*\" = { at = \"/x\" }\n\"news\" = ", "platform.loyalty.fields.\"x.*\".at is the same place for every field");
-    one("length_max = 20", "cleared = \"nil\"", "platform.loyalty.fields.\"metaData.label\".cleared \"nil\" is not JSON");
-    one(
-        "length_max = 20",
-        "kind = \"date\", format = \"%Q\"",
-        "platform.loyalty.fields.\"metaData.label\".format \"%Q\" is no form of a date",
-    );
-    one("not_found = 404", "not_found = \"4xx\"", "platform.loyalty.answers.not_found \"4xx\" has no statuses");
-    one("not_found = 404", "retry = 302", "platform.loyalty.answers.retry \"302\" has a status whose meaning is fixed");
-    one("not_found = 404", "not_found = 404\nrefused = \"400..404\"", "platform.loyalty.answers");
-    one("item_id = \"/id\"\n", "", "platform.loyalty.batch.item_id is missing");
-    one(
-        "headers = { \"Api-Version\" = \"2\" }",
-        "headers = { \"X-Api-Key\" = \"hunter2\" }",
-        "platform.loyalty.headers.X-Api-Key looks like a secret",
-    );
-    one("headers = { \"Api-Version\" = \"2\" }", "tier = \"x\"", "platform.loyalty.tier is a key of platforms of kind \"passkit\"");
-    one("{ bearer = { env = \"K\" } }", "{ bearer = { env = \"K\" }, user = \"u\" }", "platform.loyalty.auth needs the keys of one way");
-    one("{ bearer = { env = \"K\" } }", "{ user = \"u\" }", "platform.loyalty.auth.password is missing");
-    one(
-        "{ bearer = { env = \"K\" } }",
+        "find.pass_id \"$.id\" is no place in JSON: it does not begin with \"/\"; write \"/id\"",
+    ),
+    ("\"GET /passes/{{ external_id }}\"", "\"PUT /passes/{{ external_id }}\"", "find.request changes something"),
+    ("\"GET /passes/{{ external_id }}\"", "\"GET /passes\"", "find.request asks for no pass in particular"),
+    ("headers = { \"Idempotency-Key\" = \"{{ key }}\" }\n", "", "earn.key_lifetime says that the platform knows a request again"),
+    ("\"24h\"", "\"5s\"", "earn.key_lifetime \"5s\" is too short"),
+    (", balance = true", "", "earn moves a balance, and no field is one"),
+    ("kind = \"integer\"", "kind = \"integer\", length_max = 3", "fields.points.length_max belongs to fields of kind text or json"),
+    ("kind = \"integer\"", "kind = \"integer\", least = 2, most = 1", "fields.points.least is above most"),
+    ("kind = \"integer\"", "kind = \"integer\", at = \"/metaData\"", "fields.\"metaData.label\".at stands at"),
+    ("\"news\" = ", "\"x.*\" = { at = \"/x\" }\n\"news\" = ", "fields.\"x.*\".at is the same place for every field"),
+    ("length_max = 20", "cleared = \"nil\"", "fields.\"metaData.label\".cleared \"nil\" is not JSON"),
+    ("length_max = 20", "kind = \"date\", format = \"%Q\"", "fields.\"metaData.label\".format \"%Q\" is no form of a date"),
+    ("not_found = 404", "not_found = \"4xx\"", "answers.not_found \"4xx\" has no statuses"),
+    ("not_found = 404", "retry = 302", "answers.retry \"302\" has a status whose meaning is fixed"),
+    ("not_found = 404", "not_found = 404\nrefused = \"400..404\"", "answers"),
+    ("item_id = \"/id\"\n", "", "batch.item_id is missing"),
+    ("headers = { \"Api-Version\" = \"2\" }", "headers = { \"X-Api-Key\" = \"hunter2\" }", "headers.X-Api-Key looks like a secret"),
+    ("headers = { \"Api-Version\" = \"2\" }", "tier = \"x\"", "tier is a key of platforms of kind \"passkit\""),
+    (AUTH, "{ bearer = { env = \"K\" }, user = \"u\" }", "auth needs the keys of one way"),
+    (AUTH, "{ user = \"u\" }", "auth.password is missing"),
+    (
+        AUTH,
         "{ token_url = \"http://login.example.com\", client_id = \"i\", client_secret = { env = \"S\" } }",
-        "platform.loyalty.auth.token_url would send credentials in clear",
-    );
+        "auth.token_url would send credentials in clear",
+    ),
+    ("length_max = 20", "items_max = 3", "fields.\"metaData.label\".items_max belongs to fields of kind json"),
+    ("pass_id = \"/id\"\n", "pass_id = \"/id\"\nnext = { at = \"/next\" }\n", "find.next belongs to a list"),
+    ("pass_id = \"/id\"\n", "pass_id = \"/id\"\nlist = \"/l\"\nnext = {}\n", "find.next.at is missing"),
+    ("headers = {", "id_max = 0\nheaders = {", "id_max is 0"),
+];
+
+#[test]
+fn faults_of_a_description_name_what_to_write() {
+    for (from, to, begins) in FAULTS {
+        one(from, to, &format!("platform.loyalty.{begins}"));
+    }
 }
 
 /// A feed that asks what the description does not offer is told when the file is read, not when a row comes.
@@ -163,20 +149,21 @@ fn a_feed_that_asks_for_more_is_told() {
 
 #[test]
 fn no_secret_of_a_description_is_shown() {
-    for (from, to) in [
-        ("{ bearer = { env = \"K\" } }", "{ bearer = \"hunter2\" }"),
-        ("{ bearer = { env = \"K\" } }", "{ bearer = { value = \"hunter2\" } }"),
-        ("{ bearer = { env = \"K\" } }", "{ bearer = { env = \"hunter2-is-no-name!\" } }"),
-        ("{ bearer = { env = \"K\" } }", "{ user = \"u\", password = \"hunter2\" }"),
-        ("{ bearer = { env = \"K\" } }", "{ token = \"hunter2\" }"),
-        ("{ bearer = { env = \"K\" } }", "{ token_url = \"https://l.example/t\", client_id = \"i\", client_secret = \"hunter2\" }"),
-        ("{ \"Api-Version\" = \"2\" }", "{ \"Authorization\" = \"Bearer hunter2\" }"),
-        ("{ \"Api-Version\" = \"2\" }", "{ \"X-Api-Key\" = \"hunter2\" }"),
-    ] {
+    let auth = [
+        "{ bearer = \"hunter2\" }",
+        "{ bearer = { value = \"hunter2\" } }",
+        "{ bearer = { env = \"hunter2-is-no-name!\" } }",
+        "{ user = \"u\", password = \"hunter2\" }",
+        "{ token = \"hunter2\" }",
+        "{ token_url = \"https://l.example/t\", client_id = \"i\", client_secret = \"hunter2\" }",
+    ];
+    let headers = ["{ \"Authorization\" = \"Bearer hunter2\" }", "{ \"X-Api-Key\" = \"hunter2\" }"];
+    let each = auth.into_iter().map(|to| (AUTH, to)).chain(headers.into_iter().map(|to| (HEADERS, to)));
+    for (from, to) in each {
         let faults = load_described(from, to).unwrap_err().to_string();
         assert!(!faults.contains("hunter2"), "{to}: {faults}");
     }
-    let told = load_described("{ bearer = { env = \"K\" } }", "{ bearer = \"hunter2\" }").unwrap_err().to_string();
+    let told = load_described(AUTH, auth[0]).unwrap_err().to_string();
     assert!(told.contains("write bearer = { env = \"LOYALTY_BEARER\" }"), "{told}");
 }
 

@@ -35,7 +35,7 @@ pub struct Feed {
     pub pass: Option<Table<Pass>>,
     /// What to do when one external ID has several passes. Default `"refuse"`.
     pub several: Option<Several>,
-    /// `"update"`, `"upsert"`, `"expire"`, `"void"`, `"earn"`, `"burn"` or `"redeem"`, or the column that says so for each row. Default `"update"`.
+    /// `"update"`, `"upsert"`, `"expire"`, `"void"`, `"earn"`, `"burn"`, `"redeem"` or `"validate"`, or the column that says so for each row. Default `"update"`.
     pub operation: Option<TextOr<OperationColumn>>,
     /// What is sent: nothing, the canary's rows, everything. Default `"live"`.
     pub mode: Option<Mode>,
@@ -68,7 +68,7 @@ pub struct Feed {
     /// Pass field = column, or a template over columns (a text with `{{ … }}`). At most 64.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
-    /// What makes a row that adds (earn, burn, redeem, notify) the same row wherever it turns up again. Needed where rows can add.
+    /// What makes a row that adds (earn, burn, redeem, validate, notify) the same row wherever it turns up again. Needed where rows can add.
     pub add: Option<Table<Adds>>,
     /// Fields that need the holder's consent.
     pub consent: Option<Table<Consent>>,

@@ -55,6 +55,9 @@ pub struct HttpField {
     /// Most characters of a text. Default: any number.
     #[schemars(range(min = 1))]
     pub length_max: Option<u32>,
+    /// Most items of a list, of kind `json`. Default: any number.
+    #[schemars(range(min = 1))]
+    pub items_max: Option<u32>,
     /// Smallest number the platform takes. Default: any.
     pub least: Option<Bound>,
     /// Largest number the platform takes. Default: any.
@@ -140,6 +143,8 @@ pub struct HttpLook {
     pub request: Option<String>,
     /// Where the list of events stands. Default: the answer is one event.
     pub list: Option<String>,
+    /// Where the answer names the next page of the list. Default: the list comes whole.
+    pub next: Option<Table<HttpNext>>,
     /// Where an event has our key.
     #[schemars(required)]
     pub key: Option<String>,
@@ -155,6 +160,17 @@ pub enum HttpAbsence {
     Unknown,
     /// The add was not applied, and is sent again. Only where the list is complete and never late.
     NotApplied,
+}
+
+/// How the next page of a list is asked for.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpNext {
+    /// Where the answer names it; the last page has nothing there.
+    #[schemars(required)]
+    pub at: Option<String>,
+    /// What stands there is a mark, and goes into this parameter of the address. Default: it is the address of the next page.
+    pub parameter: Option<String>,
 }
 
 /// How a pass is found.
@@ -173,6 +189,8 @@ pub struct HttpFind {
     pub body: Option<String>,
     /// Where the list of passes stands in the answer. Default: the answer is one pass.
     pub list: Option<String>,
+    /// Where the answer names the next page of the list. Default: the list comes whole.
+    pub next: Option<Table<HttpNext>>,
     /// Where the pass stands, in the answer or in an item of the list. Default: the whole.
     pub pass: Option<String>,
     /// Where the platform's identifier stands in the pass.
@@ -292,4 +310,6 @@ pub struct HttpProbe {
     pub request: Option<String>,
     /// Where the answer names the account, for people. Default: nowhere.
     pub name: Option<String>,
+    /// The request is about a pass that nobody has, so that `not_found` proves the credentials as well. Default false.
+    pub not_found: Option<bool>,
 }

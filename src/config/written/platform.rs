@@ -31,18 +31,36 @@ pub struct Platform {
     /// How long the platform may still apply a request after its answer was lost: only then an add that was lost is looked for.
     /// At least the platform's own request limit. Default: the platform's own.
     pub settling: Option<Span>,
-    /// Address of the API, where it is not the platform's usual one: the sandbox, a proxy. `http://` only on this machine.
+    /// Address of the API, where it is not the platform's usual one: the sandbox, a proxy. `http://` only on this machine. Of
+    /// `apple_wallet`: the address that pushes go to.
     pub base_url: Option<String>,
 
     // passkit
     /// Region of the account (kinds `passkit`, `airship`). This or `base_url` is needed.
     pub region: Option<Region>,
-    /// API key.
+    /// API key; of `apple_wallet` the certificate's private key (PEM).
     pub key: Option<Table<SecretPlace>>,
     /// API secret.
     pub secret: Option<Table<SecretPlace>>,
+    /// A long-lived token, instead of key and secret.
+    pub token: Option<Table<SecretPlace>>,
+    /// The last day on which you mean to use the token; `check --reach` tells of it from 30 days before. PassKit names none.
+    pub token_ends: Option<String>,
     /// Identifier of the program whose members the passes are.
     pub program: Option<String>,
+    /// Identifier of the campaign whose single-use coupons the passes are.
+    pub campaign: Option<String>,
+    /// Identifier of the production whose event tickets the passes are.
+    pub production: Option<String>,
+    /// Offer of coupons that `upsert` issues when the feed maps none.
+    pub offer: Option<String>,
+    /// Event of tickets that `upsert` issues when the feed maps none.
+    pub event: Option<String>,
+    /// Type of tickets that `upsert` issues when the feed maps none.
+    pub ticket_type: Option<String>,
+    /// How often a ticket can be validated: PassKit redeems it with the last time. Default: it is never redeemed by that.
+    #[schemars(range(min = 1))]
+    pub validations: Option<u32>,
     /// Tier of passes that `upsert` issues when the feed maps none.
     pub tier: Option<String>,
     /// Send `Authorization: Bearer TOKEN` (true) or the bare token (false). Default true.
@@ -51,6 +69,8 @@ pub struct Platform {
     pub read_back: Option<ReadBack>,
     /// Nobody but passferry changes balances and fields of this program's passes. Needed for `read_back = "balance"`. Default false.
     pub sole_writer: Option<bool>,
+    /// Passes to find from which on the whole list of passes is read once, if that takes fewer requests than asking. 0: never. Default 2000.
+    pub index_from: Option<u64>,
 
     // google_wallet
     /// Identifier of the issuer, from the Google Pay & Wallet Console.
@@ -65,8 +85,8 @@ pub struct Platform {
     pub object_ids: Option<ObjectIds>,
     /// What stands in front of each external ID in the identifier of its object. Default: nothing.
     pub id_prefix: Option<String>,
-    /// Characters that the identifier of an object may have, issuer included. Default 255.
-    #[schemars(range(min = 30))]
+    /// Characters that an identifier may have; Google's with the issuer. Default: 255 at Google, any number elsewhere.
+    #[schemars(range(min = 1))]
     pub id_max: Option<u16>,
     /// Language (BCP 47) of texts that a pass keeps by language. Default `"en-US"`.
     pub language: Option<String>,
@@ -84,7 +104,7 @@ pub struct Platform {
     pub notify_max: Option<u16>,
     /// What becomes of an alert beyond that. Default `"text"`.
     pub over_quota: Option<OverQuota>,
-    /// Header of messages that have none: those of one line.
+    /// Header of messages that have none: those of one line. Of `apple_wallet` the label of a message's field that a pass does not have yet.
     pub message_header: Option<String>,
     /// What becomes of a message for a pass that holds 10 already. Default `"send"`.
     pub messages_full: Option<MessagesFull>,
@@ -99,7 +119,8 @@ pub struct Platform {
     /// Name of the external identifier that a feed's `pass = { external_id = … }` holds, such as `"y2.customerId"`. Without it passes are
     /// named by The Wallet Crew's own id.
     pub identifier: Option<String>,
-    /// The type of this account's passes: given to those that `upsert` issues, and asked for when a pass is looked for.
+    /// The type of this account's passes: given to those that `upsert` issues, and asked for when a pass is looked for. Of `apple_wallet`
+    /// the pass type identifier, which is needed.
     pub pass_type: Option<String>,
     /// Name the pass type in updates too. Default false.
     pub type_in_updates: Option<bool>,
@@ -156,8 +177,51 @@ pub struct Platform {
     pub probe: Option<Table<HttpProbe>>,
 
     // airship
-    /// Identifier of the template whose passes these are.
+    /// Identifier of the template whose passes these are. Of `apple_wallet` the folder that passes are made from, which is needed.
     pub template: Option<String>,
+
+    // apple_wallet
+    /// Team identifier of the Apple developer account. Needed.
+    pub team: Option<String>,
+    /// Certificate of the pass type: PEM, or `.p12` with its key. Needed.
+    pub certificate: Option<String>,
+    /// What the private key, or the `.p12`, is locked with. Default: nothing.
+    pub passphrase: Option<Table<SecretPlace>>,
+    /// Apple's intermediate certificate (WWDR), PEM or DER. Needed.
+    pub intermediate: Option<String>,
+    /// The certificate must name the pass type and the team. Default true.
+    pub check_subject: Option<bool>,
+    /// Where phones reach the service, as passes tell them; `/v1/…` is added to it. Needed.
+    pub public_url: Option<String>,
+    /// Address and port that `run` serves phones at; a proxy in front does TLS. Default: no service.
+    pub listen: Option<String>,
+    /// What serial number a pass that is issued gets. Default `"external_id"`.
+    pub serials: Option<Serials>,
+    /// Key (`.p8`) that proves who pushes. Default: the certificate does.
+    pub push_key: Option<Table<SecretPlace>>,
+    /// Identifier of that key, 10 characters.
+    pub push_key_id: Option<String>,
+    /// `apns-push-type` of pushes. Default `"background"`.
+    pub push_type: Option<String>,
+    /// `apns-priority` of pushes. Default 5.
+    #[schemars(range(min = 1, max = 10))]
+    pub push_priority: Option<u8>,
+    /// Body of pushes. Default `"{}"`.
+    pub push_body: Option<String>,
+    /// Least time between two pushes to one phone. Default `"2s"`.
+    pub push_every: Option<Span>,
+    /// Time before a push that Apple could not take is tried again. Default `"15m"`.
+    pub push_retry: Option<Span>,
+}
+
+/// What serial number a pass that is issued gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Serials {
+    /// The customer's identifier, which then stands in addresses.
+    ExternalId,
+    /// One that says nothing.
+    Random,
 }
 
 /// What kind of passes they are.
@@ -276,6 +340,8 @@ pub enum PlatformKind {
     GoogleWallet,
     #[serde(rename = "thewalletcrew")]
     TheWalletCrew,
+    /// Passes that passferry hosts itself.
+    AppleWallet,
 }
 
 /// Regions of PassKit (`pub1`, `pub2`) and Airship (`eu`, `us`).

@@ -16,8 +16,7 @@ use stub::{Reply, Rig, Seen, Stub, points, rig, rig_at};
 
 /// Sends one change a name and gives the results by row.
 fn apply(dispatch: &Dispatch, stop: &Stop, names: &[String]) -> HashMap<u64, ChangeResult> {
-    let (sender, receiver) = dispatch.changes(stop).split();
-    let sender = sender.unwrap();
+    let (sender, receiver) = dispatch.for_run(stop).changes();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for (row, name) in names.iter().enumerate() {
@@ -80,14 +79,13 @@ fn two_streams_of_an_account_share_the_lanes() {
     });
     let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let stop = Stop::new();
-    let (mut first, mut second) = (dispatch.changes(&stop), dispatch.changes(&stop));
+    let (first, second) = (dispatch.for_run(&stop).changes(), dispatch.for_run(&stop).changes());
     for row in 0..20 {
         let (change, key) = points(row, "C");
-        if row % 2 == 0 { &first } else { &second }.send(change, key);
+        if row % 2 == 0 { &first.0 } else { &second.0 }.send(change, key);
     }
-    first.close();
-    second.close();
-    assert_eq!(std::iter::from_fn(|| first.receive()).count() + std::iter::from_fn(|| second.receive()).count(), 20);
+    drop((first.0, second.0));
+    assert_eq!(std::iter::from_fn(|| first.1.receive()).count() + std::iter::from_fn(|| second.1.receive()).count(), 20);
     let order: Vec<_> = stub.seen().iter().map(|seen| seen.body["points"].as_i64().unwrap()).collect();
     assert_eq!(order, (1..=20).collect::<Vec<_>>());
     assert!(stub.seen().iter().all(|seen| seen.at_once == 1));
@@ -117,15 +115,15 @@ fn a_pause_of_ten_years_is_an_outage_and_leaves_the_rows_undone() {
     let stub = Stub::start(|_| Reply::Answer(429, "retry-after: 315360000\r\n".to_owned(), "{}".to_owned()));
     let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let stop = Stop::new();
-    let changes = dispatch.changes(&stop);
+    let (sender, receiver) = dispatch.for_run(&stop).changes();
     for (row, name) in names(10).iter().enumerate() {
         let (change, key) = points(row as u64, name);
-        changes.send(change, key);
+        sender.send(change, key);
     }
     wait_until(|| matches!(dispatch.health(), Health::Out { reason, .. } if reason.contains("years")));
     stop.drain();
     for _ in 0..10 {
-        let (_, result) = changed(changes.receive().unwrap());
+        let (_, result) = changed(receiver.receive().unwrap());
         assert_eq!((result.operations[0].outcome, result.operations[0].code), (Outcome::NotAttempted, Some(Code::RunStopped)));
     }
     assert!(stub.seen().len() <= 8);
@@ -302,7 +300,7 @@ fn a_panic_while_passes_are_found_fails_what_panicked_alone() {
     let stub = Stub::start(Reply::done);
     let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |_| {});
     let targets = vec![Target::External("C-1".to_owned()), Target::External(stub::PANICS.to_owned())];
-    let findings = dispatch.find(targets, &Stop::new());
+    let findings = dispatch.for_run(&Stop::new()).find(targets);
     assert!(!matches!(findings[0], Finding::Failed { code: Code::InternalError, .. }), "{findings:?}");
     assert!(matches!(findings[1], Finding::Failed { code: Code::InternalError, .. }), "{findings:?}");
 }
@@ -404,14 +402,14 @@ fn findings_come_in_the_order_asked_from_batches_in_parallel() {
     });
     let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.find_batch = 10);
     let targets: Vec<_> = names(95).into_iter().map(Target::External).collect();
-    let findings = dispatch.find(targets, &Stop::new());
+    let findings = dispatch.for_run(&Stop::new()).find(targets);
     for (index, finding) in findings.iter().enumerate() {
         assert!(matches!(finding, Finding::Found(found) if found.pass_id == format!("id-C-{index}")), "{index}: {finding:?}");
     }
     assert_eq!(stub.seen().len(), 10);
     let stop = Stop::new();
     stop.drain();
-    assert_eq!(dispatch.find(vec![Target::External("x".to_owned())], &stop), [Finding::NotAttempted]);
+    assert_eq!(dispatch.for_run(&stop).find(vec![Target::External("x".to_owned())]), [Finding::NotAttempted]);
 }
 
 #[test]
@@ -439,14 +437,14 @@ fn changes_of_different_passes_travel_together_and_those_of_one_pass_in_turn() {
     let stub = Stub::start(Reply::done);
     let Rig { dispatch, secret: _secret, batches } = rig(stub.address, |limits| limits.change_batch = 10);
     let stop = Stop::new();
-    let mut changes = dispatch.changes(&stop);
+    let (sender, receiver) = dispatch.for_run(&stop).changes();
     for row in 0..40 {
         let (change, key) = points(row, &format!("C-{}", row % 20));
-        changes.send(change, key);
+        sender.send(change, key);
     }
-    changes.close();
+    drop(sender);
     let mut came: Vec<u64> = Vec::new();
-    while let Some(Came::Change(row, result)) = changes.receive() {
+    while let Some(Came::Change(row, result)) = receiver.receive() {
         assert_eq!(result.operations[0].outcome, Outcome::Applied, "{result:?}");
         came.push(row);
     }
@@ -464,14 +462,14 @@ fn a_panic_in_a_batch_ends_its_rows_and_no_others() {
     let stub = Stub::start(Reply::done);
     let Rig { dispatch, secret: _secret, .. } = rig(stub.address, |limits| limits.change_batch = 4);
     let stop = Stop::new();
-    let mut changes = dispatch.changes(&stop);
+    let (sender, receiver) = dispatch.for_run(&stop).changes();
     for row in 0..8 {
         let (change, key) = points(row, &if row == 1 { stub::PANICS.to_owned() } else { format!("C-{row}") });
-        changes.send(change, key);
+        sender.send(change, key);
     }
-    changes.close();
+    drop(sender);
     let mut outcomes = std::collections::BTreeMap::new();
-    while let Some(Came::Change(row, result)) = changes.receive() {
+    while let Some(Came::Change(row, result)) = receiver.receive() {
         outcomes.insert(row, result.operations[0].code);
     }
     assert_eq!(outcomes.len(), 8);

@@ -235,13 +235,11 @@ pub fn rig_at(base_url: String, adjust: impl FnOnce(&mut Limits)) -> Rig {
     let place = || Secret::new(SecretPlace::File(secret.path().to_owned()));
     let passkit = meant::Passkit {
         base_url,
-        key: place(),
-        secret: place(),
-        program: "prog".to_owned(),
-        tier: None,
-        bearer: false,
+        credential: meant::PasskitCredential::Pair { key: place(), secret: place(), bearer: false },
+        passes: meant::PasskitPasses::Members { program: "prog".to_owned(), tier: None },
         read_back: meant::ReadBack::Events,
         sole_writer: false,
+        index_from: None,
     };
     let mut limits = Limits {
         per_second: 1e6,

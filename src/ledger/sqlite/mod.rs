@@ -29,6 +29,8 @@ use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey};
 use crate::space::{Reserve, Trouble};
 
+pub(crate) use keeping::copy as copy_database;
+
 pub struct Sqlite {
     path: PathBuf,
     /// Room for what must be written down when the disk is full.

@@ -77,6 +77,7 @@ impl Give {
             AddKind::Notify if self.scope.messages_full == MessagesFull::Send => self.give(),
             AddKind::Notify => self.ask(Call::Read, self.scope.get(&self.id, &["messages"])),
             AddKind::Redeem => self.ask(Call::Read, self.scope.get(&self.id, &["state"])),
+            AddKind::Validate => refused(Outcome::Refused, Code::UpdateRejected, "Google Wallet keeps no note of a pass being shown"),
             AddKind::Earn | AddKind::Burn => {
                 refused(Outcome::Refused, Code::UpdateRejected, "Google Wallet keeps balances as they are set; nothing is added to them")
             }

@@ -67,7 +67,7 @@ fn parts_of(scope: &Scope, change: &Change) -> Vec<Part> {
         |change: &crate::row::FieldChange| Field::parse(scope.class, &change.name).ok().map(|field| Part { field, change: change.clone() });
     let parts = change.fields.iter().filter_map(parse);
     match change.verb {
-        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => parts.collect(),
+        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => parts.collect(),
         // A pass that ends or goes changes nothing else.
         Verb::Expire => parts.filter(|part| part.field.name() == END && part.change.value.is_some()).collect(),
         Verb::Void => Vec::new(),

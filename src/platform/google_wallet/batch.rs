@@ -60,6 +60,9 @@ impl<T> Together<T> {
 
     fn hear(&mut self, answer: Answer) {
         let sent = std::mem::take(&mut self.sent);
+        if let Answer::Stopped { sent: maybe } = answer {
+            return self.stop(&sent, maybe);
+        }
         if let [only] = sent[..] {
             self.tell(only, Some(answer));
             return;
@@ -82,10 +85,15 @@ impl<T> Together<T> {
                 }
             }
             Answer::Exhausted { message, .. } | Answer::Lost { message } => self.unknown(&sent, &message),
-            Answer::Stopped { sent: maybe } => {
-                for index in sent {
-                    self.tell(index, Some(Answer::Stopped { sent: maybe }));
-                }
+            Answer::Stopped { .. } => {}
+        }
+    }
+
+    /// Nothing is sent any more: not for these, and not for those that would have followed.
+    fn stop(&mut self, sent: &[usize], maybe: bool) {
+        for index in 0..self.talks.len() {
+            if self.talks[index].request.is_some() {
+                self.tell(index, Some(Answer::Stopped { sent: maybe && sent.contains(&index) }));
             }
         }
     }

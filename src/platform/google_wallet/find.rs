@@ -9,7 +9,8 @@ use super::apply::READS;
 use super::values::is_word;
 use super::{Scope, bodies, fields, judge, values, wire};
 use crate::outcome::Code;
-use crate::platform::judge::{clean, message, quoted};
+use crate::platform::judge::{clean, message};
+use crate::platform::talk::{broken_off, listed, reached};
 use crate::platform::{Answer, Conversation, Finding, Page, PassState, Reach, Step, strict};
 use crate::row::{Found, Target};
 
@@ -116,19 +117,11 @@ impl Probe {
 
 impl Conversation<Reach> for Probe {
     fn next(&mut self, answer: Option<Answer>) -> Step<Reach> {
-        match answer {
+        match answer.map(|answer| reached(&self.scope.base_url, answer)) {
             None => {}
-            Some(Answer::Http { status: 200..=299 | 404, .. }) if self.asked == 1 && self.scope.class_id.is_some() => {}
-            Some(Answer::Http { status, body }) => return Step::Done(self.end(status, &body)),
-            Some(Answer::Exhausted { message, denied, .. }) => {
-                return Step::Done(Reach { ok: false, denied, message: format!("{}: {message}", self.scope.base_url) });
-            }
-            Some(Answer::Lost { message }) => {
-                return Step::Done(Reach { ok: false, denied: false, message: format!("{}: {message}", self.scope.base_url) });
-            }
-            Some(Answer::Stopped { .. }) => {
-                return Step::Done(Reach { ok: false, denied: false, message: "stopped before an answer came".to_owned() });
-            }
+            Some(Ok((200..=299 | 404, _))) if self.asked == 1 && self.scope.class_id.is_some() => {}
+            Some(Ok((status, body))) => return Step::Done(self.end(status, &body)),
+            Some(Err(reach)) => return Step::Done(reach),
         }
         self.asked += 1;
         Step::Send(match &self.scope.class_id {
@@ -186,27 +179,24 @@ impl Listing {
 
 impl Conversation<Page> for Listing {
     fn next(&mut self, answer: Option<Answer>) -> Step<Page> {
-        let fault = |fault: String| Step::Done(Page { fault: Some(clean(&fault)), ..Page::default() });
+        let fault = |fault: String| Step::Done(broken_off(clean(&fault)));
         let Some(class_id) = &self.scope.class_id else {
             return fault("Google lists passes by their class: set the platform's class_id".to_owned());
         };
         if self.page > 0 && self.token.is_none() {
             return fault("the listing was begun by another start of passferry; begin anew".to_owned());
         }
-        match answer {
-            None => {}
-            Some(Answer::Http { status: 200..=299, body }) => match self.read(&body) {
-                Ok(page) => return Step::Done(page),
-                Err(reason) => {
+        if let Some(answer) = answer {
+            match listed(answer).map(|body| self.read(&body)) {
+                Ok(Ok(page)) => return Step::Done(page),
+                Ok(Err(reason)) => {
                     self.unread += 1;
                     if self.unread == READS {
                         return fault(reason);
                     }
                 }
-            },
-            Some(Answer::Http { status, body }) => return fault(format!("the listing is refused ({status}): {}", quoted(&body))),
-            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => return fault(message),
-            Some(Answer::Stopped { .. }) => return fault("stopped before an answer came".to_owned()),
+                Err(reason) => return fault(reason),
+            }
         }
         Step::Send(self.scope.list(class_id, PAGE, self.token.as_deref()))
     }

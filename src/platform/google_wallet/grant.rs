@@ -8,7 +8,7 @@ use openssl::pkey::PKey;
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value as Json, json};
 
-use crate::platform::oauth::Grant;
+use crate::platform::oauth::{Grant, base64url};
 use crate::secret::{Secret, SecretError};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/wallet_object.issuer";
@@ -66,6 +66,10 @@ impl Grant for ServiceAccount {
         let assertion = assertion.map_err(|words: String| SecretError::Unfit { place: self.key.place.to_string(), words })?;
         Ok(format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}"))
     }
+
+    fn credentials(&self) -> &'static str {
+        "the service account's key file, which may have been revoked, and this machine's clock"
+    }
 }
 
 /// What is needed of a key file (contract 2.1).
@@ -119,10 +123,6 @@ fn is_safe(address: &str) -> bool {
         };
         url.username().is_empty() && url.password().is_none() && (url.scheme() == "https" || (url.scheme() == "http" && loopback))
     })
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    openssl::base64::encode_block(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 #[cfg(test)]

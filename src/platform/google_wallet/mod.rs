@@ -189,11 +189,7 @@ impl Platform for GoogleWallet {
     }
 
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
-        let now = SystemTime::now();
-        if answer.status == 401 {
-            self.tokens.forget(now);
-        }
-        judge::judge(&self.scope, request, answer, now)
+        judge::judge(&self.scope, request, answer, SystemTime::now())
     }
 
     /// The identifier of an object is known without asking, and what must be read is read just before it is written.
@@ -237,7 +233,7 @@ impl Platform for GoogleWallet {
     }
 
     fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>> {
-        let lacking = self.scope.read_back == ReadBack::Nothing || matches!(add.key.kind, AddKind::Earn | AddKind::Burn);
+        let lacking = self.scope.read_back == ReadBack::Nothing || !matches!(add.key.kind, AddKind::Redeem | AddKind::Notify);
         (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone())) as Box<dyn Conversation<Proof>>)
     }
 

@@ -8,6 +8,7 @@ use super::fields::{Field, Leaf};
 use super::ids::is_identifier;
 use crate::outcome::Code;
 use crate::platform::ValueFault;
+use crate::platform::numbers::check_float;
 use crate::schema::value::Value;
 use crate::schema::{strict_date, strict_datetime};
 
@@ -26,7 +27,7 @@ pub(super) fn check(field: &Field, value: &Value<'_>) -> Result<(), ValueFault> 
             None if matches!(value, Value::Big(_)) => fault(Code::ValueTooLarge, "a whole number lies between -2147483648 and 2147483647"),
             None => fault(Code::MappingError, "this field takes a whole number; nothing is rounded"),
         },
-        Leaf::Float => check_float(&value.canonical()),
+        Leaf::Float => check_float::<f64>("Google", &value.canonical()),
         Leaf::Money => micros(value).map(drop),
         Leaf::Flag => match value {
             Value::Boolean(_) => Ok(()),
@@ -149,25 +150,6 @@ fn micros(value: &Value<'_>) -> Result<i64, ValueFault> {
         return Err(ValueFault { code: Code::ValueInexact, message });
     }
     i64::try_from(micros).map_err(|_| too_large())
-}
-
-/// A 64-bit float must print as the number that was given.
-fn check_float(text: &str) -> Result<(), ValueFault> {
-    let Ok(stored) = text.parse::<f64>() else {
-        return Err(ValueFault { code: Code::MappingError, message: "this field takes a number".to_owned() });
-    };
-    if !stored.is_finite() {
-        return Err(ValueFault { code: Code::ValueTooLarge, message: "the number is too large for Google".to_owned() });
-    }
-    let shown = stored.to_string();
-    let same = match (text.parse::<Decimal>(), shown.parse::<Decimal>()) {
-        (Ok(wanted), Ok(kept)) => wanted == kept,
-        _ => text == shown,
-    };
-    if same {
-        return Ok(());
-    }
-    Err(ValueFault { code: Code::ValueInexact, message: format!("Google would store {shown}: it keeps about sixteen significant digits") })
 }
 
 /// The value as Google takes it, at the field's place. It was checked.

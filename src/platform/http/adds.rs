@@ -33,6 +33,7 @@ impl Http {
             AddKind::Burn => self.burn.as_ref(),
             AddKind::Redeem => self.redeem.as_ref(),
             AddKind::Notify => self.notify.as_ref(),
+            AddKind::Validate => None,
         }
     }
 
@@ -86,7 +87,9 @@ impl Http {
         let how = self.adding(add.key.kind)?;
         match (self.key_ends(add), &how.read_back) {
             (Some(end), _) => Some(Box::new(Repeat { http: self.clone(), add: add.clone(), end, tries: 0 })),
-            (None, Some(look)) => Some(Box::new(Look { http: self.clone(), add: add.clone(), how: look.clone(), unread: 0 })),
+            (None, Some(look)) => {
+                Some(Box::new(Look { http: self.clone(), add: add.clone(), how: look.clone(), page: None, asked: Vec::new(), unread: 0 }))
+            }
             (None, None) => None,
         }
     }
@@ -216,11 +219,18 @@ struct Look {
     http: Arc<Http>,
     add: Addition,
     how: LookUp,
+    /// The page that is asked for, behind the first.
+    page: Option<Request>,
+    /// Pages that were read.
+    asked: Vec<String>,
     unread: u32,
 }
 
 impl Look {
     fn request(&self) -> Result<Request, String> {
+        if let Some(page) = &self.page {
+            return Ok(page.clone());
+        }
         let pass_id = self.add.before.as_ref().and_then(|before| before.get("pass_id")).and_then(Json::as_str);
         let mut words = of_pass(&self.add.target, pass_id);
         words.set("reference", &self.add.reference);
@@ -247,7 +257,7 @@ impl Look {
         let json = strict::read(body);
         let judged = self.http.answers.judge(status, json.as_ref());
         match judged.class {
-            Class::NotFound | Class::Gone => return self.absent("the platform knows nothing of it"),
+            Class::NotFound | Class::Gone if self.asked.is_empty() => return self.absent("the platform knows nothing of it"),
             Class::Applied => {}
             _ => return Step::Done(Proof::Unknown(clean(&format!("the look is refused ({status}): {}", self.http.answers.quoted(body))))),
         }
@@ -266,7 +276,19 @@ impl Look {
         if events.into_iter().any(ours) {
             return Step::Done(Proof::Applied("the platform has an event with this key".to_owned()));
         }
-        self.absent("no event of the platform has this key")
+        let page = match (&json, self.request()) {
+            (Some(json), Ok(request)) => self.http.page_after(self.how.next.as_ref(), &request, &mut self.asked, json),
+            _ => Ok(None),
+        };
+        match page {
+            Ok(None) => self.absent("no event of the platform has this key"),
+            Ok(Some(request)) => {
+                self.page = Some(request);
+                self.unread = 0;
+                self.send()
+            }
+            Err(message) => Step::Done(Proof::Unknown(message)),
+        }
     }
 
     fn uuid(&self) -> String {

@@ -82,6 +82,10 @@ impl Grant for ClientCredentials {
         }
         Ok(form.finish())
     }
+
+    fn credentials(&self) -> &'static str {
+        "auth: client_id, client_secret and scope, and that token_url is the account's (its region)"
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::find::READS;
 use super::words::{hex, of_pass, set_key};
 use crate::config::meant::http::{Batch, Class, Http};
 use crate::outcome::{Code, Outcome};
-use crate::platform::{Answer, ChangeResult, Conversation, Request, Step, strict};
+use crate::platform::{Answer, ChangeResult, Conversation, RawAnswer, Request, Step, strict};
 use crate::row::{Change, Verb};
 
 /// Before items are sent again that the platform wants later.
@@ -25,10 +25,46 @@ struct Group {
     pause: bool,
 }
 
+/// What an answer to a batch says of every item alike, which is then no matter of the items.
+pub(super) enum Said {
+    Later,
+    SlowDown,
+    Unauthorized,
+}
+
 impl Http {
+    /// What the answer to a batch says of all its items; none where it says something else of one, or is no such answer (failure model, D4).
+    pub(super) fn said_of_all(&self, request: &Request, answer: &RawAnswer<'_>) -> Option<Said> {
+        let batch = self.batch.as_ref().filter(|batch| batch.line.method == request.method)?;
+        let json = strict::read(answer.body)?;
+        let results = batch.results.get(&json)?.as_array().filter(|results| !results.is_empty())?;
+        let mut classes = results.iter().map(|result| {
+            batch.result_id.text(result)?;
+            let status = batch.status_of(result, answer.status)?;
+            Some((status == 401, self.answers.judge(status, Some(result)).class))
+        });
+        let first = classes.next()??;
+        if classes.any(|other| other != Some(first)) {
+            return None;
+        }
+        match first {
+            (true, _) => Some(Said::Unauthorized),
+            (_, Class::Retry) => Some(Said::Later),
+            (_, Class::SlowDown) => Some(Said::SlowDown),
+            _ => None,
+        }
+    }
+
     /// May this change travel in a batch?
     fn batched(&self, change: &Change) -> bool {
         change.verb == Verb::Update && self.batch.is_some()
+    }
+}
+
+impl Batch {
+    /// The status of a result, where it has one of its own; none where it should have and has none.
+    fn status_of(&self, result: &Json, whole: u16) -> Option<u16> {
+        self.status.as_ref().map_or(Some(whole), |place| place.text(result)?.parse().ok())
     }
 }
 
@@ -124,6 +160,7 @@ impl Batched {
         let (status, body) = match answer {
             Answer::Http { status, body } => (status, body),
             Answer::Exhausted { .. } if group.items.len() > 1 => return self.halve(&group),
+            Answer::Stopped { .. } => return self.stop(&group, &answer),
             other => return self.end_all(&group.items, &without_answer(&other)),
         };
         let json = strict::read(&body);
@@ -167,8 +204,7 @@ impl Batched {
             match by_id.get(&id).map(Vec::as_slice) {
                 None => left.push((index, unproven("the answer has no result for this item"), false)),
                 Some([result]) => {
-                    let own = batch.status.as_ref().map(|place| place.text(result).and_then(|text| text.parse().ok()));
-                    let Some(status) = own.unwrap_or(Some(status)) else {
+                    let Some(status) = batch.status_of(result, status) else {
                         left.push((index, unproven("the result of this item has no status"), false));
                         continue;
                     };
@@ -178,6 +214,8 @@ impl Batched {
                             left.push((index, unproven("the result does not say whether it was applied"), false));
                         }
                         Class::Applied => self.end(index, (Outcome::Applied, None, String::new())),
+                        // The token ended while the others were carried out.
+                        _ if status == 401 => left.push((index, refusal(Class::Retry, self.http.answers.message_of(result)), true)),
                         class @ (Class::Retry | Class::SlowDown | Class::Conflict) => {
                             left.push((index, refusal(class, self.http.answers.message_of(result)), true));
                         }
@@ -197,6 +235,21 @@ impl Batched {
         } else if !left.is_empty() {
             let pause = left.iter().any(|(.., pause)| *pause);
             self.groups.push_front(Group { items: left.into_iter().map(|(index, ..)| index).collect(), tries: group.tries + 1, pause });
+        }
+    }
+
+    /// Nothing is sent any more: not for this group, and not for the others.
+    fn stop(&mut self, group: &Group, answer: &Answer) {
+        self.end_all(&group.items, &without_answer(answer));
+        for group in std::mem::take(&mut self.groups) {
+            self.end_all(&group.items, &without_answer(&Answer::Stopped { sent: false }));
+        }
+        for (index, mut talk) in std::mem::take(&mut self.alone) {
+            // It names a request first, and ends when that is not sent.
+            talk.next(None);
+            if let Step::Done(result) = talk.next(Some(Answer::Stopped { sent: false })) {
+                self.ends[index] = Some(result);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::fields::FIELDS;
-use super::find::{PASS, READS};
+use super::find::{Looking, PASS, READS};
 use super::template::Words;
 use super::words::{Placed, hex, of_pass, set_key};
 use crate::config::meant::http::{Call, Class, Http};
@@ -100,7 +100,7 @@ impl Work {
         match self.change.verb {
             Verb::Void => "void",
             Verb::Expire => "expire",
-            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => FIELDS,
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => FIELDS,
         }
     }
 }
@@ -145,6 +145,8 @@ pub(super) struct Apply {
     exists: bool,
     /// The pass was read again in this conversation.
     read: bool,
+    /// How far that has come.
+    looking: Option<Looking>,
 }
 
 impl Apply {
@@ -158,10 +160,10 @@ impl Apply {
             Verb::Upsert if work.pass_id.is_none() && work.http.create.is_some() && (looked || work.change.fields.is_empty()) => {
                 Ask::Create
             }
-            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => Ask::Update,
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => Ask::Update,
         };
         let todo = VecDeque::from([first]);
-        Apply { work: Some(work), todo, current: None, pause: None, conflicts: 0, unread: 0, exists: false, read: false }
+        Apply { work: Some(work), todo, current: None, pause: None, conflicts: 0, unread: 0, exists: false, read: false, looking: None }
     }
 
     fn done(&mut self, operation: Option<&'static str>, end: End) -> Step<ChangeResult> {
@@ -174,11 +176,14 @@ impl Apply {
         }
     }
 
-    fn request(work: &Work, ask: Ask) -> Result<Request, String> {
+    fn request(work: &Work, ask: Ask, looking: &mut Option<Looking>) -> Result<Request, String> {
         let http = &work.http;
         let missing = |what: &str| format!("the platform's settings do not say how to {what} a pass");
         match ask {
-            Ask::Read => http.find.as_ref().ok_or_else(|| missing("find")).and_then(|find| http.find_request(find, &work.change.target)),
+            Ask::Read => {
+                let known = looking.take().map_or_else(|| Looking::new(http, &work.change.target), Ok)?;
+                Ok(looking.insert(known).request())
+            }
             Ask::Update => {
                 let update = http.update.as_ref().ok_or_else(|| missing("change"))?;
                 let under = match (&update.whole, &work.found) {
@@ -216,8 +221,11 @@ impl Apply {
         };
         let work = self.work.as_mut()?;
         if ask == Ask::Read {
-            let find = work.http.find.as_ref()?;
-            let found = work.http.finding(find, &work.change.target, status, &body);
+            let Some(found) = self.looking.as_mut()?.hear(status, &body) else {
+                self.todo.push_front(Ask::Read);
+                return None;
+            };
+            self.looking = None;
             return self.hear_found(found);
         }
         let json = if work.http.answers.read_bodies() { strict::read(&body) } else { None };
@@ -317,10 +325,10 @@ impl Apply {
         None
     }
 
-    fn hear_found(&mut self, found: Option<Finding>) -> Option<Step<ChangeResult>> {
+    fn hear_found(&mut self, found: Finding) -> Option<Step<ChangeResult>> {
         let work = self.work.as_mut()?;
         let end = match found {
-            Some(Finding::Found(mut found)) => {
+            Finding::Found(mut found) => {
                 self.read = true;
                 work.pass_id = Some(found.pass_id);
                 work.found = Some(found.state[PASS].take()).filter(|_| work.http.needs_state());
@@ -328,11 +336,11 @@ impl Apply {
                 self.todo.push_front(Ask::Update);
                 return None;
             }
-            Some(Finding::Absent) if work.change.verb == Verb::Upsert && work.http.create.is_some() && !self.exists => {
+            Finding::Absent if work.change.verb == Verb::Upsert && work.http.create.is_some() && !self.exists => {
                 self.todo.push_front(Ask::Create);
                 return None;
             }
-            Some(Finding::Absent) if self.exists => {
+            Finding::Absent if self.exists => {
                 // What was written may not be visible yet (failure model, D22).
                 if let Some(pause) = PAUSES.get(self.conflicts) {
                     self.conflicts += 1;
@@ -343,24 +351,16 @@ impl Apply {
                 let message = "the platform says that the pass exists when it is issued, and that it does not when it is read";
                 (Outcome::Refused, Some(Code::Conflict), message.to_owned())
             }
-            Some(Finding::Absent) if work.change.found.is_some() => {
+            Finding::Absent if work.change.found.is_some() => {
                 (Outcome::Unresolved, Some(Code::PassGone), "the pass was there a moment ago and is not any more".to_owned())
             }
-            Some(Finding::Absent) => (Outcome::Unresolved, Some(Code::PassNotFound), String::new()),
-            Some(Finding::Several(passes)) => {
+            Finding::Absent => (Outcome::Unresolved, Some(Code::PassNotFound), String::new()),
+            Finding::Several(passes) => {
                 let message = format!("{} passes carry this identifier: {}", passes.len(), passes.join(", "));
                 (Outcome::Unresolved, Some(Code::PassAmbiguous), message)
             }
-            Some(Finding::Failed { code, message }) => (Outcome::Refused, Some(code), message),
-            Some(Finding::NotAttempted) => (Outcome::NotAttempted, Some(Code::RunStopped), String::new()),
-            None => {
-                self.unread += 1;
-                if self.unread < READS {
-                    self.todo.push_front(Ask::Read);
-                    return None;
-                }
-                (Outcome::Refused, Some(Code::AnswerUnreadable), "the answer is not the pass asked for".to_owned())
-            }
+            Finding::Failed { code, message } => (Outcome::Refused, Some(code), message),
+            Finding::NotAttempted => (Outcome::NotAttempted, Some(Code::RunStopped), String::new()),
         };
         Some(self.done(None, end))
     }
@@ -378,7 +378,7 @@ impl Conversation<ChangeResult> for Apply {
         if ask == Ask::Update && work.change.fields.is_empty() && work.change.verb == Verb::Upsert && work.pass_id.is_some() {
             return self.done(Some("create"), (Outcome::Unchanged, None, String::new()));
         }
-        match Apply::request(work, ask) {
+        match Apply::request(work, ask, &mut self.looking) {
             Ok(request) => {
                 self.current = Some(ask);
                 match self.pause.take() {

@@ -64,10 +64,16 @@ impl Field {
             }
             (Kind::Json, _) => {
                 let text = value.canonical();
-                match (strict::read(text.as_bytes()), self.length_max) {
-                    (None, _) => fault(Code::MappingError, "this field takes JSON".to_owned()),
-                    (_, Some(most)) if text.chars().count() > most => {
+                let Some(json) = strict::read(text.as_bytes()) else {
+                    return fault(Code::MappingError, "this field takes JSON".to_owned());
+                };
+                let items = json.as_array().map_or(0, Vec::len);
+                match (self.length_max, self.items_max) {
+                    (Some(most), _) if text.chars().count() > most => {
                         fault(Code::ValueTooLarge, format!("the JSON has more than the {most} characters that the platform takes"))
+                    }
+                    (_, Some(most)) if items > most => {
+                        fault(Code::ValueTooLarge, format!("the list has {items} items; the platform takes {most}"))
                     }
                     _ => Ok(()),
                 }
@@ -135,7 +141,7 @@ pub(super) fn number(decimal: Decimal) -> Json {
 }
 
 /// The JSON number that reads back as this one, if there is one.
-fn exact(number: Decimal) -> Option<Json> {
+pub(crate) fn exact(number: Decimal) -> Option<Json> {
     if number.is_integer() {
         return i64::try_from(number).ok().map(Json::from);
     }
@@ -159,6 +165,7 @@ mod tests {
             kind,
             at: Pointer::of_name("f"),
             length_max: None,
+            items_max: None,
             least: None,
             most: None,
             decimals: None,
@@ -191,6 +198,12 @@ mod tests {
         assert_eq!(code(&field(Kind::Number), Value::Big("1".repeat(40).into())), Some(Code::ValueTooLarge));
         assert_eq!(code(&field(Kind::Json), Value::Text("[{\"a\":1}]".into())), None);
         assert_eq!(code(&field(Kind::Json), Value::Text("[{\"a\":1,\"a\":2}]".into())), Some(Code::MappingError));
+        let list = Field { items_max: Some(2), ..field(Kind::Json) };
+        assert_eq!(code(&list, Value::Text("[1,2]".into())), None);
+        assert_eq!(code(&list, Value::Text("[1,2,3]".into())), Some(Code::ValueTooLarge));
+        for whole in [i64::MIN, i64::MAX] {
+            assert_eq!(code(&field(Kind::Integer), Value::Integer(whole)), None, "{whole}");
+        }
         assert_eq!(code(&field(Kind::Boolean), Value::Text("yes".into())), Some(Code::MappingError));
     }
 

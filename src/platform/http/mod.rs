@@ -1,7 +1,7 @@
 //! A platform that is described in the configuration: nobody wrote code for it.
 //!
 //! `template`, `pointer` and `words` make requests of the description, `answers` says what comes back, `fields` what a pass can hold;
-//! `find`, `change`, `batch`, `adds` and `probe` are the conversations.
+//! `find`, `change`, `batch`, `adds` and `probe` are the conversations, `pages` what they share of lists.
 
 mod adds;
 mod answers;
@@ -10,12 +10,15 @@ mod batch;
 mod change;
 mod fields;
 mod find;
+mod pages;
 pub mod pointer;
 mod probe;
 pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod words;
+
+pub(crate) use fields::exact;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +39,7 @@ use crate::outcome::Code;
 use crate::row::{AddKind, Addition, Change, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
+use batch::Said;
 
 /// So many answers of 403 before the first success mean the account, not the rows (failure model D10).
 const FORBIDDEN_MAX: u32 = 20;
@@ -74,6 +78,7 @@ impl Http {
             Verb::Earn => self.earn.is_some(),
             Verb::Burn => self.burn.is_some(),
             Verb::Redeem => self.redeem.is_some(),
+            Verb::Validate => false,
         };
         Verb::ALL.into_iter().filter(can).collect()
     }
@@ -108,6 +113,7 @@ impl Http {
             Verb::Earn => self.earn.as_ref().map(|add| add.call.names()).unwrap_or_default(),
             Verb::Burn => self.burn.as_ref().map(|add| add.call.names()).unwrap_or_default(),
             Verb::Redeem => self.redeem.as_ref().map(|add| add.call.names()).unwrap_or_default(),
+            Verb::Validate => BTreeSet::new(),
         }
     }
 
@@ -165,6 +171,10 @@ impl Platform for Described {
             Some((field, _)) => field.check(value),
             None => Err(ValueFault { code: Code::MappingError, message: "the platform has no such field".to_owned() }),
         }
+    }
+
+    fn check_target(&self, target: &Target) -> Result<(), ValueFault> {
+        self.http.check_target(target)
     }
 
     fn unsuited(&self, asks: &Asks<'_>) -> Vec<(&'static str, String)> {
@@ -228,17 +238,21 @@ impl Platform for Described {
 
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
         let now = SystemTime::now();
-        if answer.status == 401
-            && let Some(tokens) = &self.tokens
-        {
-            tokens.forget(now);
-        }
         if let Some(verdict) = judge::before_statuses(&self.names(), answer, now) {
             return verdict;
         }
         let answers = &self.http.answers;
         let json = if answers.read_bodies() { strict::read(answer.body) } else { None };
         let class = answers.judge(answer.status, json.as_ref()).class;
+        if let Some(said) = self.http.said_of_all(request, answer) {
+            return match said {
+                Said::Later => judge::again(answer),
+                Said::SlowDown => Verdict::SlowDown { after: judge::retry_after(answer.headers, now) },
+                Said::Unauthorized => {
+                    Verdict::Reauthorize { reason: format!("{} does not accept our token for any item (401)", self.http.base_url) }
+                }
+            };
+        }
         let forbidden = &self.forbidden[usize::from(request.method != Method::GET)];
         match class {
             Class::Applied => forbidden.store(u32::MAX, Ordering::Relaxed),

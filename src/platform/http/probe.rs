@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use reqwest::Method;
+use serde_json::json;
 
 use super::template::Words;
-use crate::config::meant::http::{Class, Http};
-use crate::platform::judge::clean;
+use crate::config::meant::http::{Auth, Class, Http};
+use crate::platform::judge::{clean, quote};
 use crate::platform::{Answer, Conversation, Page, Reach, Request, Step, strict};
 
 /// Sends the request that the settings name; without one, asks whether anybody answers at all.
@@ -22,7 +23,8 @@ impl Probe {
 
     fn request(&self) -> Result<Request, String> {
         if let Some(probe) = &self.http.probe {
-            return self.http.request(&probe.line, &[], None, &Words::default());
+            let body = (probe.line.method != Method::GET).then(|| json!({}));
+            return self.http.request(&probe.line, &[], body.as_ref(), &Words::default());
         }
         let mut request = Request::new(Method::GET, String::new());
         request.headers.clone_from(&self.http.headers);
@@ -32,18 +34,28 @@ impl Probe {
     fn end(&self, status: u16, body: &[u8]) -> Reach {
         let base = &self.http.base_url;
         let Some(probe) = &self.http.probe else {
-            let message = format!("{base} answers ({status}); its settings have no probe, so that credentials and rights are not proved");
-            return Reach { ok: true, denied: false, message };
+            let unproved = match self.http.auth {
+                Auth::Token(_) => "it came with a token, but the settings have no probe, so that rights are not proved",
+                _ => "the settings have no probe, so that credentials and rights are not proved",
+            };
+            return Reach { ok: true, denied: false, message: format!("{base} answers ({status}); {unproved}") };
         };
         let json = strict::read(body);
         let judged = self.http.answers.judge(status, json.as_ref());
+        if judged.class == Class::NotFound && probe.not_found {
+            let words = quote(&self.http.answers.message(body));
+            let message = format!("{base} accepts the credentials; asked about a pass that nobody has, it answers {status}: {words}");
+            return Reach { ok: true, denied: false, message };
+        }
         if judged.class != Class::Applied || judged.silent {
             let words = self.http.answers.message(body);
             let message = match judged.class {
                 Class::NotFound => {
                     format!("{base} does not know the probe's address ({status}: {words}); check base_url and probe.request")
                 }
-                _ if status == 403 => format!("{base} refuses the credentials' rights (403: {words})"),
+                _ if status == 403 => {
+                    format!("{base} knows the credentials and does not let them do this (403: {words}); give the key the right to it")
+                }
                 _ => format!("{base} answers the probe with {status}: {words}"),
             };
             return Reach { ok: false, denied: status == 403, message };

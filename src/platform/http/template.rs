@@ -34,6 +34,11 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 pub struct Words(BTreeMap<&'static str, Value>);
 
 impl Words {
+    /// Is there such a word?
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.0.insert(name, Value::from(value));
     }

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use super::pointer::lay_over;
 use super::template::{Body, Line, Words};
 use crate::config::meant::http::{Call, Http};
-use crate::platform::Request;
+use crate::outcome::Code;
+use crate::platform::{Request, ValueFault};
 use crate::row::Target;
 
 /// Words that say which pass is meant.
@@ -89,6 +90,33 @@ impl Http {
             }
         }
         Ok(body)
+    }
+
+    /// Can a pass have this identifier? One that would lead to another address is found here, where a template takes it as it is; what
+    /// templates make of others shows when they are filled.
+    pub(super) fn check_target(&self, target: &Target) -> Result<(), ValueFault> {
+        let text = target.text();
+        let length = text.chars().count();
+        if let Some(most) = self.id_max.filter(|most| length > *most) {
+            let message = format!("the identifier has {length} characters; the platform takes {most} (id_max)");
+            return Err(ValueFault { code: Code::ValueTooLarge, message });
+        }
+        let words = of_pass(target, None);
+        let lines = self.lines().into_iter().filter(|line| line.names().iter().all(|name| words.has(name)));
+        // Nothing but steps, and what a filter may take away, leads elsewhere.
+        let risky = text.chars().all(|c| c == '.' || c.is_whitespace());
+        match lines.filter(|_| risky).find_map(|line| line.fill(&words).err()) {
+            Some(message) => Err(ValueFault { code: Code::MappingError, message }),
+            None => Ok(()),
+        }
+    }
+
+    /// The lines of all requests.
+    fn lines(&self) -> Vec<&Line> {
+        let calls = [&self.expire, &self.void].into_iter().flatten();
+        let changes = self.update.iter().map(|update| &update.call).chain(self.create.iter().map(|create| &create.call)).chain(calls);
+        let adds = [&self.earn, &self.burn, &self.redeem, &self.notify].into_iter().flatten().map(|add| &add.call);
+        self.find.iter().map(|find| &find.line).chain(changes.chain(adds).map(|call| &call.line)).collect()
     }
 
     /// A request without the platform's own headers for each. It may be repeated.

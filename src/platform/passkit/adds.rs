@@ -1,151 +1,12 @@
-//! Earn, burn and notify: sent once, and looked for afterwards when their answer was lost (contract 4.2, M7, M8, M18, and section 7).
-
-use std::sync::Arc;
+//! Adds of any kind of passes: what answers to them mean, and what counts as proof.
 
 use bytes::Bytes;
-use reqwest::Method;
-use rust_decimal::Decimal;
-use serde_json::{Map, Value as Json, json};
 
-use super::Scope;
-use super::bodies::{self, Known, Part};
-use super::fields::Field;
-use super::find::READS;
-use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_lines, send};
+use super::wire::BODY_BYTES_MAX;
 use crate::config::meant::ReadBack;
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{clean, message, quote, quoted};
-use crate::platform::strict;
-use crate::platform::{AddEnd, Answer, Conversation, Proof, Request, Step};
-use crate::row::{AddKind, Addition, FieldChange, Target};
-use crate::schema::value::Value;
-
-/// Events asked for at once.
-const EVENTS_PAGE: usize = 1000;
-
-/// Sends an add once.
-pub(super) struct Give {
-    scope: Arc<Scope>,
-    add: Addition,
-    /// The request under way is the one that changes something.
-    giving: bool,
-    unread: u32,
-}
-
-impl Give {
-    pub(super) fn new(scope: Arc<Scope>, add: Addition) -> Give {
-        Give { scope, add, giving: false, unread: 0 }
-    }
-
-    fn hear(&mut self, answer: Answer) -> Step<AddEnd> {
-        let (status, body) = match answer {
-            Answer::Http { status, body } => (status, body),
-            Answer::Lost { message } | Answer::Exhausted { message, .. } if self.giving => return lost(&message),
-            Answer::Stopped { sent: true } if self.giving => return lost("the run was stopped while the answer was awaited"),
-            Answer::Stopped { .. } => return Step::Done(AddEnd::NotSent),
-            Answer::Exhausted { message, .. } | Answer::Lost { message } => {
-                return refused(Outcome::Refused, Code::RetriesExhausted, &message);
-            }
-        };
-        match status {
-            200..=299 if self.giving => match self.echoed(&body) {
-                Ok(id) => Step::Done(AddEnd::Applied { pass_id: Some(id) }),
-                Err(reason) => lost(&reason),
-            },
-            200..=299 => self.tell(&body),
-            // What the contract says of these (3.1): the input is wrong, and nothing was changed.
-            400 | 403 | 405 | 413 | 415 | 422 => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
-            404 => refused(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier"),
-            410 => refused(Outcome::Unresolved, Code::PassGone, &message(&body)),
-            _ if self.giving => {
-                lost(&format!("status {status}, of which the contract does not say whether anything changed: {}", quoted(&body)))
-            }
-            _ => refused(Outcome::Refused, Code::UpdateRejected, &message(&body)),
-        }
-    }
-
-    /// The pass that the answer names, when it is the one that was meant.
-    fn echoed(&self, body: &Bytes) -> Result<String, String> {
-        let Some(answer) = strict::object(body) else {
-            return Err("the answer is not a JSON object".to_owned());
-        };
-        let text = |name: &str| answer.get(name).and_then(Json::as_str).unwrap_or_default();
-        let (id, external) = (text("id"), text("externalId"));
-        if id.is_empty() {
-            return Err("the answer names no pass".to_owned());
-        }
-        let other = match &self.add.target {
-            Target::Pass(meant) => id != meant,
-            Target::External(meant) => !external.is_empty() && external != meant,
-        };
-        if other { Err(format!("the answer is about another pass ({})", clean(id))) } else { Ok(id.to_owned()) }
-    }
-
-    /// The pass was read: lays the message over what it holds.
-    fn tell(&mut self, body: &Bytes) -> Step<AddEnd> {
-        let Some((field, text)) = self.add.notification.clone() else {
-            return refused(Outcome::Refused, Code::MappingError, "the notification has no text");
-        };
-        let Some(member) = Member::parse(body).filter(|member| is_meant(&self.add.target, member)) else {
-            self.unread += 1;
-            if self.unread < READS {
-                return Step::Send(self.scope.get_by(&self.add.target));
-            }
-            return refused(Outcome::Refused, Code::AnswerUnreadable, "the answer is not the pass asked for");
-        };
-        if !member.is_live_in(&self.scope.program) {
-            return refused(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier");
-        }
-        let known = Known::from_member(&member);
-        if shown(&known, &field) == Some(text.as_str()) {
-            // An equal text alerts nobody (contract 7).
-            return Step::Done(AddEnd::Already { message: "the pass shows this text already, so that nobody would be alerted".to_owned() });
-        }
-        let Ok(parsed) = Field::parse(&field) else {
-            return refused(Outcome::Refused, Code::MappingError, "the notification's field is not one of the platform's");
-        };
-        let change = FieldChange { field: 0, name: Arc::clone(&field), value: Some(Value::Text(text.into())) };
-        let part = Part { field: parsed, change };
-        let request = bodies::patch(&self.scope, &self.add.target, Some(member.id()), &known, &[&part]);
-        self.give(request)
-    }
-
-    fn give(&mut self, request: Request) -> Step<AddEnd> {
-        let bytes = request.body.as_ref().map_or(0, Bytes::len);
-        if bytes > BODY_BYTES_MAX {
-            let words = format!("the update has {bytes} bytes; PassKit takes {BODY_BYTES_MAX}, and what the pass holds already counts");
-            return refused(Outcome::Refused, Code::ValueTooLarge, &words);
-        }
-        self.giving = true;
-        Step::Send(Request { repeatable: false, ..request })
-    }
-
-    /// M7 and M8.
-    fn points(&self, path: &str) -> Request {
-        let mut body = self.scope.key(&self.add.target, None);
-        for (name, amount) in &self.add.amounts {
-            body.insert(name.to_string(), number(*amount));
-        }
-        let details = json!({ "externalEventId": self.add.key.to_string(), "notes": self.add.reference });
-        body.insert("eventDetails".to_owned(), details);
-        send(Method::PUT, path, &Json::Object(body))
-    }
-}
-
-impl Conversation<AddEnd> for Give {
-    fn next(&mut self, answer: Option<Answer>) -> Step<AddEnd> {
-        match (answer, self.add.key.kind) {
-            (Some(answer), _) => self.hear(answer),
-            (None, AddKind::Earn) => self.give(self.points("/members/member/points/earn")),
-            (None, AddKind::Burn) => self.give(self.points("/members/member/points/burn")),
-            (None, AddKind::Notify) if !is_segment(self.add.target.text()) => {
-                refused(Outcome::Refused, Code::MappingError, "PassKit cannot be asked about this identifier: it would change the address")
-            }
-            (None, AddKind::Notify) => Step::Send(self.scope.get_by(&self.add.target)),
-            (None, AddKind::Redeem) => refused(Outcome::Refused, Code::UpdateRejected, "members of PassKit cannot be redeemed"),
-        }
-    }
-}
+use crate::platform::judge::{clean, message, quoted};
+use crate::platform::{AddEnd, Answer, Proof, Request, Step};
 
 /// What counts as proof.
 #[derive(Clone, Copy)]
@@ -155,176 +16,76 @@ pub(super) struct Evidence {
     pub sole_writer: bool,
 }
 
-/// Looks whether an add was applied.
-pub(super) struct Look {
-    scope: Arc<Scope>,
-    add: Addition,
-    evidence: Evidence,
-    /// The pass's identifier, once read; the list of events is asked by it.
-    pass_id: Option<String>,
-    offset: usize,
-    /// The first event of the page before.
-    first: Option<Json>,
-    unread: u32,
+/// The body of an answer that says yes. `giving`: it answers the request that changes something.
+pub(super) fn heard(answer: Answer, giving: bool) -> Result<Bytes, AddEnd> {
+    let (status, body) = match answer {
+        Answer::Http { status, body } => (status, body),
+        Answer::Lost { message } | Answer::Exhausted { message, .. } if giving => return Err(loss(&message)),
+        Answer::Stopped { sent: true } if giving => return Err(loss("the run was stopped while the answer was awaited")),
+        Answer::Stopped { .. } => return Err(AddEnd::NotSent),
+        Answer::Exhausted { message, .. } | Answer::Lost { message } => {
+            return Err(refusal(Outcome::Refused, Code::RetriesExhausted, &message));
+        }
+    };
+    Err(match status {
+        200..=299 => return Ok(body),
+        404 => refusal(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier"),
+        410 => refusal(Outcome::Unresolved, Code::PassGone, &message(&body)),
+        // What the contract says of these (3.1): the input is wrong, and nothing was changed.
+        400 | 403 | 405 | 413 | 415 | 422 => refusal(Outcome::Refused, Code::UpdateRejected, &message(&body)),
+        _ if giving => loss(&format!("status {status}, of which the contract does not say whether anything changed: {}", quoted(&body))),
+        _ => refusal(Outcome::Refused, Code::UpdateRejected, &message(&body)),
+    })
 }
 
-impl Look {
-    pub(super) fn new(scope: Arc<Scope>, add: Addition, evidence: Evidence) -> Look {
-        Look { scope, add, evidence, pass_id: None, offset: 0, first: None, unread: 0 }
-    }
-
-    fn ask(&self) -> Request {
-        match &self.pass_id {
-            None => self.scope.get_by(&self.add.target),
-            Some(id) => self.scope.events(id, self.offset, EVENTS_PAGE),
+/// The body of an answer to a look. The error is how the look ends, with the status when it was an answer.
+pub(super) fn looked(answer: Answer) -> Result<Bytes, (Option<u16>, Proof)> {
+    match answer {
+        Answer::Http { status: 200..=299, body } => Ok(body),
+        Answer::Http { status, body } => {
+            Err((Some(status), Proof::Unknown(clean(&format!("the look is refused ({status}): {}", quoted(&body))))))
         }
-    }
-
-    fn hear(&mut self, answer: Answer) -> Step<Proof> {
-        let (status, body) = match answer {
-            Answer::Http { status, body } => (status, body),
-            Answer::Stopped { .. } => return Step::Done(Proof::Stopped),
-            Answer::Exhausted { message, .. } | Answer::Lost { message } => return unknown(&format!("it cannot be looked up: {message}")),
-        };
-        match status {
-            200..=299 if self.pass_id.is_none() => self.read(&body),
-            200..=299 => self.search(&body),
-            // A pass that is not there has no event of ours either; sent again, the add is refused.
-            404 | 410 if self.pass_id.is_none() && self.evidence.read_back == ReadBack::Events => {
-                Step::Done(Proof::NotApplied("no pass has this identifier".to_owned()))
-            }
-            404 | 410 if self.pass_id.is_none() => unknown("the pass is not there any more"),
-            _ => unknown(&format!("the look is refused ({status}): {}", quoted(&body))),
-        }
-    }
-
-    fn read(&mut self, body: &Bytes) -> Step<Proof> {
-        let Some(member) = Member::parse(body).filter(|member| is_meant(&self.add.target, member)) else {
-            return self.again("the answer is not the pass asked for");
-        };
-        self.unread = 0;
-        if let Some((field, text)) = &self.add.notification {
-            let words = "the pass does not show the text";
-            return if shown(&Known::from_member(&member), field) == Some(text.as_str()) {
-                Step::Done(Proof::Applied("the pass shows the text".to_owned()))
-            } else if self.evidence.sole_writer {
-                Step::Done(Proof::NotApplied(words.to_owned()))
-            } else {
-                // A notification has no event, and whoever writes the field after us takes its only trace away.
-                unknown(&format!("{words}, which proves nothing unless sole_writer is true"))
-            };
-        }
-        if self.evidence.read_back == ReadBack::Balance {
-            return self.compare(&member);
-        }
-        self.pass_id = Some(member.id().to_owned());
-        Step::Send(self.ask())
-    }
-
-    /// The list gives the oldest events first, a page at a time: only all of it says that there is none (M18).
-    fn search(&mut self, body: &Bytes) -> Step<Proof> {
-        let events = match parse_lines(body) {
-            Ok(events) => events,
-            Err(BrokenList::Told(words)) => return self.again(&format!("the list of events broke off: {}", quote(&words))),
-            Err(BrokenList::Cut) => return self.again("the list of events was cut short"),
-        };
-        self.unread = 0;
-        let key = self.add.key.to_string();
-        let ours = |event: &&Map<String, Json>| event.get("externalId").and_then(Json::as_str) == Some(&key);
-        if let Some(event) = events.iter().find(ours) {
-            let id = event.get("id").and_then(Json::as_str).unwrap_or_default();
-            return Step::Done(Proof::Applied(format!("the pass has event {} with this key", clean(id))));
-        }
-        // A page may hold fewer than were asked for: only one without any is behind the last.
-        if !events.is_empty() {
-            let first = events[0].get("id").cloned();
-            if self.offset > 0 && first == self.first {
-                return unknown("the list of events gives the same page again and again");
-            }
-            self.first = first;
-            self.offset += events.len();
-            return Step::Send(self.ask());
-        }
-        self.absent(&format!("none of the pass's {} events has this key", self.offset))
-    }
-
-    /// That nothing is there proves something only where the configuration says so.
-    fn absent(&self, words: &str) -> Step<Proof> {
-        match self.evidence.read_back {
-            ReadBack::Events | ReadBack::Balance => Step::Done(Proof::NotApplied(words.to_owned())),
-            ReadBack::Presence | ReadBack::Nothing => unknown(&format!("{words}, which proves nothing while read_back is \"presence\"")),
-        }
-    }
-
-    /// Before and after, in the 32-bit floats that balances are kept in.
-    fn compare(&self, member: &Member) -> Step<Proof> {
-        let Some(before) = &self.add.before else { return unknown("the balance before is not known") };
-        let sign = if self.add.key.kind == AddKind::Burn { -1.0 } else { 1.0 };
-        let (mut moved, mut stayed) = (true, true);
-        let mut shown = Vec::new();
-        for (name, amount) in &self.add.amounts {
-            let balance = |state: &Json| state.get(&**name).and_then(Json::as_f64).unwrap_or(0.0) as f32;
-            let (before, now) = (balance(before), balance(&Json::Object(member.0.clone())));
-            let delta = sign * amount.to_string().parse::<f32>().unwrap_or(f32::NAN);
-            moved &= (now - (before + delta)).abs() <= f32::EPSILON * now.abs().max(1.0);
-            stayed &= (now - before).abs() <= f32::EPSILON * now.abs().max(1.0);
-            shown.push(format!("{name} was {before} and is {now}"));
-        }
-        let words = shown.join(", ");
-        match (moved, stayed) {
-            (true, false) => Step::Done(Proof::Applied(words)),
-            (false, true) => Step::Done(Proof::NotApplied(words)),
-            _ => unknown(&format!("{words}: neither as before nor as after")),
-        }
-    }
-
-    fn again(&mut self, reason: &str) -> Step<Proof> {
-        self.unread += 1;
-        if self.unread < READS { Step::Send(self.ask()) } else { unknown(reason) }
-    }
-}
-
-impl Conversation<Proof> for Look {
-    fn next(&mut self, answer: Option<Answer>) -> Step<Proof> {
-        match answer {
-            None if !is_segment(self.add.target.text()) => {
-                unknown("PassKit cannot be asked about this identifier: it would change the address")
-            }
-            None => Step::Send(self.ask()),
-            Some(answer) => self.hear(answer),
+        Answer::Stopped { .. } => Err((None, Proof::Stopped)),
+        Answer::Exhausted { message, .. } | Answer::Lost { message } => {
+            Err((None, Proof::Unknown(clean(&format!("it cannot be looked up: {message}")))))
         }
     }
 }
 
-fn is_meant(target: &Target, member: &Member) -> bool {
-    match target {
-        Target::External(external) => member.external_id() == external,
-        Target::Pass(id) => member.id() == id,
+/// A request that changes something, sent once; refused here where its body is larger than PassKit takes.
+pub(super) fn once(request: Request) -> Result<Request, AddEnd> {
+    match too_large(&request) {
+        Some(words) => Err(refusal(Outcome::Refused, Code::ValueTooLarge, &words)),
+        None => Ok(request.once()),
     }
 }
 
-/// What a `metaData` field of the pass shows.
-fn shown<'k>(known: &'k Known, field: &str) -> Option<&'k str> {
-    known.meta.get(field.strip_prefix("metaData.")?).and_then(Json::as_str)
+/// Why a request cannot be sent, when its body is larger than PassKit takes.
+pub(super) fn too_large(request: &Request) -> Option<String> {
+    let bytes = request.body.as_ref().map_or(0, Bytes::len);
+    (bytes > BODY_BYTES_MAX)
+        .then(|| format!("the update has {bytes} bytes; PassKit takes {BODY_BYTES_MAX}, and what the pass holds already counts"))
 }
 
-/// Whole numbers stay whole: `tierPoints` takes no others.
-fn number(amount: Decimal) -> Json {
-    let amount = amount.normalize();
-    match u64::try_from(amount) {
-        Ok(whole) if amount.is_integer() => whole.into(),
-        _ => amount.to_string().parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Json::Null, Json::Number),
-    }
+/// Such an identifier has no place in a path.
+pub(super) const CANNOT_ASK: &str = "PassKit cannot be asked about this identifier: it would change the address";
+
+fn loss(message: &str) -> AddEnd {
+    AddEnd::Lost { message: clean(message) }
 }
 
-fn lost(message: &str) -> Step<AddEnd> {
-    Step::Done(AddEnd::Lost { message: clean(message) })
+fn refusal(outcome: Outcome, code: Code, message: &str) -> AddEnd {
+    AddEnd::Refused { outcome, code, message: clean(message) }
 }
 
-fn refused(outcome: Outcome, code: Code, message: &str) -> Step<AddEnd> {
-    Step::Done(AddEnd::Refused { outcome, code, message: clean(message) })
+pub(super) fn lost(message: &str) -> Step<AddEnd> {
+    Step::Done(loss(message))
 }
 
-fn unknown(reason: &str) -> Step<Proof> {
+pub(super) fn refused(outcome: Outcome, code: Code, message: &str) -> Step<AddEnd> {
+    Step::Done(refusal(outcome, code, message))
+}
+
+pub(super) fn unknown(reason: &str) -> Step<Proof> {
     Step::Done(Proof::Unknown(clean(reason)))
 }

@@ -1,45 +1,51 @@
-//! Finding members: by one listing where several are sought, singly otherwise (contract 4.4 and 9).
+//! Finding passes: by one listing where several are sought and lists can be asked for them, singly otherwise (contract 4.4 and 9).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::Scope;
-use super::wire::{BODY_BYTES_MAX, BrokenList, Member, is_segment, parse_list};
+use super::protocol::Protocol;
+use super::wire::{BODY_BYTES_MAX, BrokenList, Pass, parse_list};
 use crate::outcome::Code;
 use crate::platform::judge;
 use crate::platform::judge::message;
 use crate::platform::{Answer, Conversation, Finding, Step};
-use crate::row::{Found, Target};
+use crate::row::Target;
 
 /// Times that an answer which cannot be read is asked for.
 pub(super) const READS: u32 = 3;
 
 pub(super) struct Find {
-    scope: Arc<Scope>,
+    protocol: Arc<dyn Protocol>,
     targets: Vec<Target>,
     findings: Vec<Option<Finding>>,
     todo: VecDeque<Ask>,
     current: Option<Ask>,
+    /// When the present question was asked.
+    moment: u32,
     unread: u32,
 }
 
 enum Ask {
-    /// Indexes of external IDs.
-    List(Vec<usize>),
+    /// Indexes of external IDs, and the field to ask for them by.
+    List(Vec<usize>, &'static str),
     One(usize),
 }
 
 impl Find {
-    pub(super) fn new(scope: Arc<Scope>, targets: &[Target]) -> Find {
+    pub(super) fn new(protocol: Arc<dyn Protocol>, targets: &[Target]) -> Find {
         let mut todo = VecDeque::new();
         let mut findings = vec![None; targets.len()];
         let mut list = Vec::new();
         let mut bytes = 0;
         for (index, target) in targets.iter().enumerate() {
-            let Target::External(external) = target else {
-                if is_segment(target.text()) {
+            let field = match target {
+                Target::External(_) => protocol.filter_field(),
+                Target::Pass(_) => None,
+            };
+            let Some(field) = field else {
+                if protocol.can_get(target) {
                     todo.push_back(Ask::One(index));
                 } else {
                     // No pass has such an identifier, and asking for it would change the address.
@@ -47,21 +53,21 @@ impl Find {
                 }
                 continue;
             };
-            let filter_bytes = filter(external).to_string().len() + 1;
+            let filter_bytes = filter(field, target.text()).to_string().len() + 1;
             // A long list of long identifiers is asked for in pieces: bodies have a limit.
             if bytes + filter_bytes > BODY_BYTES_MAX - 200 && !list.is_empty() {
-                todo.push_back(Ask::List(std::mem::take(&mut list)));
+                todo.push_back(Ask::List(std::mem::take(&mut list), field));
                 bytes = 0;
             }
             bytes += filter_bytes;
             list.push(index);
         }
-        match *list {
-            [] => {}
-            [only] if is_segment(targets[only].text()) => todo.push_back(Ask::One(only)),
-            _ => todo.push_back(Ask::List(list)),
+        match (&*list, protocol.filter_field()) {
+            ([only], _) if protocol.can_get(&targets[*only]) => todo.push_back(Ask::One(*only)),
+            ([], _) | (_, None) => {}
+            (_, Some(field)) => todo.push_back(Ask::List(list, field)),
         }
-        Find { scope, targets: targets.to_vec(), findings, todo, current: None, unread: 0 }
+        Find { protocol, targets: targets.to_vec(), findings, todo, current: None, moment: 0, unread: 0 }
     }
 
     /// Takes the answer to the present question. True when it must be asked again.
@@ -79,16 +85,16 @@ impl Find {
             }
         };
         let unreadable = match ask {
-            Ask::List(indexes) if (200..300).contains(&status) => match parse_list(&body) {
-                Ok(members) => {
-                    self.match_up(indexes, &members);
+            Ask::List(indexes, _) if (200..300).contains(&status) => match parse_list(&body) {
+                Ok(passes) => {
+                    self.match_up(indexes, &passes);
                     return false;
                 }
                 Err(BrokenList::Told(words)) => format!("the listing broke off: {words}"),
                 Err(BrokenList::Cut) => "the listing was cut short".to_owned(),
             },
-            // Not every account can list by external ID; each can read one member.
-            Ask::List(indexes) => {
+            // Not every account can list by external ID; each can read one pass.
+            Ask::List(indexes, _) => {
                 for &index in indexes {
                     self.one(index, Finding::Failed { code: Code::UpdateRejected, message: message(&body) });
                 }
@@ -99,7 +105,7 @@ impl Find {
                     self.findings[*index] = Some(finding);
                     return false;
                 }
-                None => "the answer is not the member asked for".to_owned(),
+                None => "the answer is not the pass asked for".to_owned(),
             },
         };
         self.unread += 1;
@@ -110,16 +116,12 @@ impl Find {
         false
     }
 
-    /// The finding that an answer to M2 or M3 proves; none when it proves nothing.
+    /// The finding that an answer about one pass proves; none when it proves nothing.
     fn read_one(&self, index: usize, status: u16, body: &[u8]) -> Option<Finding> {
         match status {
             200..=299 => {
-                let member = Member::parse(body)?;
-                let asked = match &self.targets[index] {
-                    Target::External(external) => member.external_id() == external,
-                    Target::Pass(id) => member.id() == id,
-                };
-                asked.then(|| finding(&self.scope, &member))
+                let pass = Pass::parse(body)?;
+                self.protocol.is_meant(&self.targets[index], &pass).then(|| self.finding(&pass))
             }
             404 | 410 => Some(Finding::Absent),
             _ => Some(Finding::Failed {
@@ -129,29 +131,33 @@ impl Find {
         }
     }
 
-    /// Members by their external ID, never by position; one that a listing leaves out is asked for by name before it counts as absent.
-    fn match_up(&mut self, indexes: &[usize], members: &[Member]) {
-        let mut by_external: HashMap<&str, Vec<&Member>> = HashMap::with_capacity(members.len());
-        for member in members.iter().filter(|member| !member.id().is_empty() && member.is_live_in(&self.scope.program)) {
-            let same = by_external.entry(member.external_id()).or_default();
-            if same.iter().all(|other| other.id() != member.id()) {
-                same.push(member);
+    /// Passes by their external ID, never by position; one that a listing leaves out is asked for by name before it counts as absent.
+    fn match_up(&mut self, indexes: &[usize], passes: &[Pass]) {
+        let mut by_external: HashMap<&str, Vec<&Pass>> = HashMap::with_capacity(passes.len());
+        for pass in passes.iter().filter(|pass| !pass.id().is_empty() && self.protocol.is_live(pass)) {
+            let same = by_external.entry(self.protocol.name_of(pass)).or_default();
+            if same.iter().all(|other| other.id() != pass.id()) {
+                same.push(pass);
             }
         }
         for &index in indexes {
             match by_external.get(self.targets[index].text()).map(Vec::as_slice) {
                 None => self.one(index, Finding::Absent),
-                Some([member]) => self.findings[index] = Some(finding(&self.scope, member)),
+                Some([pass]) => self.findings[index] = Some(self.finding(pass)),
                 Some(several) => {
-                    self.findings[index] = Some(Finding::Several(several.iter().map(|member| member.id().to_owned()).collect()));
+                    self.findings[index] = Some(Finding::Several(several.iter().map(|pass| pass.id().to_owned()).collect()));
                 }
             }
         }
     }
 
+    fn finding(&self, pass: &Pass) -> Finding {
+        if self.protocol.is_live(pass) { Finding::Found(self.protocol.found(pass, self.moment)) } else { Finding::Absent }
+    }
+
     /// Asks for one by name, or settles it where a name cannot stand in a path.
     fn one(&mut self, index: usize, otherwise: Finding) {
-        if is_segment(self.targets[index].text()) {
+        if self.protocol.can_get(&self.targets[index]) {
             self.todo.push_back(Ask::One(index));
         } else {
             self.findings[index] = Some(otherwise);
@@ -160,7 +166,7 @@ impl Find {
 
     fn settle(&mut self, ask: &Ask, finding: &Finding) {
         match ask {
-            Ask::List(indexes) => indexes.iter().for_each(|&index| self.findings[index] = Some(finding.clone())),
+            Ask::List(indexes, _) => indexes.iter().for_each(|&index| self.findings[index] = Some(finding.clone())),
             Ask::One(index) => self.findings[*index] = Some(finding.clone()),
         }
     }
@@ -179,25 +185,18 @@ impl Conversation<Vec<Finding>> for Find {
             return Step::Done(self.findings.iter_mut().map(|finding| finding.take().unwrap_or(Finding::NotAttempted)).collect());
         };
         let request = match &ask {
-            Ask::One(index) => self.scope.get_by(&self.targets[*index]),
-            Ask::List(indexes) => {
-                let filters: Vec<Json> = indexes.iter().map(|&index| filter(self.targets[index].text())).collect();
-                self.scope.list(&json!({ "limit": -1, "filterGroups": [{ "condition": "OR", "fieldFilters": filters }] }))
+            Ask::One(index) => self.protocol.get(&self.targets[*index]),
+            Ask::List(indexes, field) => {
+                let filters: Vec<Json> = indexes.iter().map(|&index| filter(field, self.targets[index].text())).collect();
+                self.protocol.list(&json!({ "limit": -1, "filterGroups": [{ "condition": "OR", "fieldFilters": filters }] }))
             }
         };
         self.current = Some(ask);
+        self.moment = self.protocol.writes().moment();
         Step::Send(request)
     }
 }
 
-fn filter(external: &str) -> Json {
-    json!({ "filterField": "externalId", "filterValue": external, "filterOperator": "eq" })
-}
-
-fn finding(scope: &Scope, member: &Member) -> Finding {
-    if member.is_live_in(&scope.program) {
-        Finding::Found(Found { pass_id: member.id().to_owned(), state: member.state() })
-    } else {
-        Finding::Absent
-    }
+fn filter(field: &str, external: &str) -> Json {
+    json!({ "filterField": field, "filterValue": external, "filterOperator": "eq" })
 }

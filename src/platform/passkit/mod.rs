@@ -1,18 +1,27 @@
-//! PassKit members: loyalty cards and memberships.
+//! PassKit: members, single-use coupons and event tickets (`contracts/passkit.md`).
 //!
-//! `fields` knows what a member can hold, `token` signs, `wire` writes bodies and reads members; `find`,
-//! `apply` and `probe` are the conversations.
+//! An account's passes are of one kind. `protocol` says what the kinds differ in where passes are read, and `find`, `listing` and `probe` are
+//! the conversations that all of them share; `members`, `coupons` and `tickets` know what a pass can hold and how it is changed, the latter
+//! two by way of `documents`. `fields`, `overlay`, `operations` and `adds` are what the kinds have in common, `wire` is how passes travel,
+//! `credential` signs, and `writes` sees to it that nothing old is written back.
 
 mod adds;
-mod apply;
-mod bodies;
+mod coupons;
+mod credential;
+mod documents;
 mod fields;
 mod find;
+mod listing;
+mod members;
+mod operations;
+mod overlay;
 mod probe;
+mod protocol;
 #[cfg(test)]
 mod tests;
-mod token;
+mod tickets;
 mod wire;
+mod writes;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,48 +30,54 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::{
-    AddEnd, ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, Proof, RawAnswer, Reach, Request, ValueFault, Verdict,
-    judge,
+    AddEnd, Asks, ChangeResult, Conversation, FieldRule, Finding, IndexPage, Indexed, Limits, Page, Platform, Proof, RawAnswer, Reach,
+    Request, ValueFault, Verdict, judge,
 };
-use crate::config::meant::{self, ReadBack};
-use crate::row::{AddKind, Addition, Change, Target, Verb};
+use crate::config::meant::{self, PasskitPasses};
+use crate::outcome::Code;
+use crate::row::{Addition, Change, Target, Verb};
 use crate::schema::value::Value;
 use crate::secret::SecretError;
+use credential::Credential;
+use protocol::Protocol;
 
 /// So many requests answered with 403 before the first success mean the account, not the rows (failure model D10).
 const FORBIDDEN_MAX: usize = 20;
 
-const NAMES: judge::Names =
-    judge::Names { platform: "PassKit", credentials: "the key and the secret, and that they belong to this region" };
-
-/// One program of a PassKit account.
+/// The passes of one kind of a PassKit account.
 pub struct Passkit {
     base_url: String,
-    token: token::Signer,
-    scope: Arc<Scope>,
-    evidence: adds::Evidence,
+    credential: Credential,
+    protocol: Arc<dyn Protocol>,
+    index_from: Option<u64>,
     /// Digests of the reads and of the writes that were answered with 403; none once one of the kind succeeded: a key may read and not write.
     forbidden: [Mutex<Option<HashSet<u64>>>; 2],
 }
 
-/// What the conversations need to address a member.
-struct Scope {
-    base_url: String,
-    program: String,
-    /// Tier of issued passes whose feed maps none.
-    tier: Option<String>,
-}
-
 impl Passkit {
     pub fn new(settings: &meant::Passkit) -> Passkit {
-        let base_url = settings.base_url.trim_end_matches('/').to_owned();
+        let evidence = adds::Evidence { read_back: settings.read_back, sole_writer: settings.sole_writer };
+        let writes = writes::Writes::default();
+        let protocol: Arc<dyn Protocol> = match settings.passes.clone() {
+            PasskitPasses::Members { program, tier } => Arc::new(members::Members { program, tier, evidence, writes }),
+            PasskitPasses::Coupons { campaign, offer } => {
+                Arc::new(documents::Documents { kind: coupons::Coupons { campaign, offer }, evidence, writes })
+            }
+            PasskitPasses::Tickets { production, event, ticket_type, validations } => {
+                Arc::new(documents::Documents { kind: tickets::Tickets { production, event, ticket_type, validations }, evidence, writes })
+            }
+        };
         Passkit {
-            token: token::Signer::new(settings.key.clone(), settings.secret.clone(), settings.bearer),
-            scope: Arc::new(Scope { base_url: base_url.clone(), program: settings.program.clone(), tier: settings.tier.clone() }),
-            base_url,
-            evidence: adds::Evidence { read_back: settings.read_back, sole_writer: settings.sole_writer },
+            base_url: settings.base_url.trim_end_matches('/').to_owned(),
+            credential: Credential::new(&settings.credential),
+            protocol,
+            index_from: settings.index_from,
             forbidden: [(); 2].map(|()| Mutex::new(Some(HashSet::new()))),
         }
+    }
+
+    fn protocol(&self) -> Arc<dyn Protocol> {
+        Arc::clone(&self.protocol)
     }
 }
 
@@ -75,12 +90,12 @@ impl Platform for Passkit {
         &self.base_url
     }
 
-    /// The contract's proposals (section 3.3): PassKit publishes no rate. Answers may be 8 MiB, because a page of a listing holds 1000 members.
+    /// The contract's proposals (section 3.3): PassKit publishes no rate. Answers may be 8 MiB, because a page of a listing holds 1000 passes.
     fn limits(&self) -> Limits {
         Limits {
             per_second: 20.0,
             in_flight: 8,
-            find_batch: 100,
+            find_batch: if self.protocol.filter_field().is_some() { 100 } else { 1 },
             change_batch: 1,
             tries: 5,
             timeout: Duration::from_secs(10),
@@ -92,35 +107,49 @@ impl Platform for Passkit {
         }
     }
 
-    fn verbs(&self) -> &'static [Verb] {
-        &[Verb::Update, Verb::Upsert, Verb::Expire, Verb::Void, Verb::Earn, Verb::Burn]
+    fn verbs(&self) -> &[Verb] {
+        self.protocol.verbs()
     }
 
     fn field(&self, name: &str) -> Result<FieldRule, String> {
-        Ok(fields::Field::parse(name)?.rule())
+        Ok(self.protocol.catalogue().parse(name)?.rule())
     }
 
     fn required_to_create(&self) -> Vec<String> {
-        if self.scope.tier.is_none() { vec!["tierId".to_owned()] } else { Vec::new() }
+        self.protocol.required_to_create()
     }
 
     fn check_value(&self, name: &str, value: &Value<'_>) -> Result<(), ValueFault> {
-        fields::check(name, value)
+        self.protocol.catalogue().check(name, value)
+    }
+
+    /// An identifier travels in the body of every change of its pass.
+    fn check_target(&self, target: &Target) -> Result<(), ValueFault> {
+        if target.text().len() <= wire::NAME_BYTES_MAX {
+            return Ok(());
+        }
+        let message =
+            format!("the identifier has {} bytes; PassKit takes {} in a whole request", target.text().len(), wire::BODY_BYTES_MAX);
+        Err(ValueFault { code: Code::ValueTooLarge, message })
+    }
+
+    fn unsuited(&self, asks: &Asks<'_>) -> Vec<(&'static str, String)> {
+        self.protocol.unsuited(asks)
     }
 
     fn authorize(&self, headers: &mut HeaderMap, now: SystemTime) -> Result<(), SecretError> {
-        headers.insert(AUTHORIZATION, self.token.header(now)?);
+        headers.insert(AUTHORIZATION, self.credential.header(now)?);
         Ok(())
     }
 
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
-        let now = SystemTime::now();
+        let (now, names) = (SystemTime::now(), self.credential.names());
         let mut forbidden = self.forbidden[usize::from(wire::is_write(request))].lock().unwrap_or_else(PoisonError::into_inner);
         match answer.status {
             200..=299 => *forbidden = None,
-            401 => self.token.forget(now),
+            401 => self.credential.forget(now),
             403 => {
-                let verdict = judge::judge(&NAMES, answer, now);
+                let verdict = judge::judge(names, answer, now);
                 let (Verdict::Final, Some(refused)) = (&verdict, &mut *forbidden) else { return verdict };
                 let mut digest = xxhash_rust::xxh3::Xxh3::new();
                 digest.update(request.path.as_bytes());
@@ -128,69 +157,85 @@ impl Platform for Passkit {
                 if refused.len() < FORBIDDEN_MAX {
                     refused.insert(digest.digest());
                 }
-                let reason = judge::forbidden(&NAMES, answer.body);
+                let reason = judge::forbidden(names, answer.body);
                 return if refused.len() < FORBIDDEN_MAX { Verdict::Undecided { reason } } else { Verdict::Barred { reason } };
             }
             _ => {}
         }
         drop(forbidden);
-        judge::judge(&NAMES, answer, now)
+        judge::judge(names, answer, now)
     }
 
-    /// A balance, a tier or an expiry goes by external ID. Everything else is written as a whole object that must be read first
-    /// (contract 2.1), and issuing a pass without any field can only follow a look.
     fn needs_find(&self, change: &Change) -> bool {
-        match change.verb {
-            Verb::Void | Verb::Expire => false,
-            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {
-                (change.verb == Verb::Upsert && change.fields.is_empty())
-                    || change
-                        .fields
-                        .iter()
-                        .any(|field| fields::Field::parse(&field.name).is_ok_and(|field| field.rule().operation == fields::FIELDS))
-            }
-        }
+        self.protocol.needs_find(change)
     }
 
     fn find(&self, targets: &[Target]) -> Box<dyn Conversation<Vec<Finding>>> {
-        Box::new(find::Find::new(self.scope.clone(), targets))
+        Box::new(find::Find::new(self.protocol(), targets))
     }
 
     fn apply(&self, change: Change) -> Box<dyn Conversation<ChangeResult>> {
-        Box::new(apply::Apply::new(self.scope.clone(), change))
+        self.protocol().apply(change)
     }
 
     /// The only text that PassKit shows to a holder is the change of a custom field (contract 7).
     fn notifies(&self, field: &str) -> Result<(), String> {
         if field.strip_prefix("metaData.").is_some_and(|key| !key.is_empty()) {
-            fields::Field::parse(field).map(drop)
+            self.field(field).map(drop)
         } else {
             Err("PassKit alerts a holder by a custom field whose design has a change message; write \"metaData.NAME\"".to_owned())
         }
     }
 
     fn adds_need_state(&self) -> bool {
-        self.evidence.read_back == ReadBack::Balance
+        self.protocol.adds_need_state()
     }
 
     fn add(&self, add: &Addition) -> Box<dyn Conversation<AddEnd>> {
-        Box::new(adds::Give::new(self.scope.clone(), add.clone()))
+        self.protocol().add(add.clone())
     }
 
     fn read_back(&self, add: &Addition) -> Option<Box<dyn Conversation<Proof>>> {
-        let lacking = self.evidence.read_back == ReadBack::Nothing || add.key.kind == AddKind::Redeem;
-        (!lacking).then(|| Box::new(adds::Look::new(self.scope.clone(), add.clone(), self.evidence)) as Box<dyn Conversation<Proof>>)
+        self.protocol().read_back(add.clone())
     }
 
     fn requests(&self, change: &Change) -> u32 {
-        apply::requests(change)
+        self.protocol.requests(change)
     }
 
     fn probe(&self) -> Box<dyn Conversation<Reach>> {
-        Box::new(probe::Probe::new(self.scope.clone()))
+        Box::new(probe::Probe {
+            protocol: self.protocol(),
+            base_url: self.base_url.clone(),
+            credential: self.credential.noun(),
+            warning: self.credential.warning(SystemTime::now()),
+            asked: 0,
+        })
     }
 
     fn pages(&self, offset: u64) -> Box<dyn Conversation<Page>> {
-        Box::new(probe::Listing::new(self.scope.clone(), offset))
+        Box::new(listing::Listing::new(self.protocol(), offset))
+    }
+
+    fn index(&self) -> Option<&dyn Indexed> {
+        self.index_from.is_some().then_some(self)
+    }
+}
+
+impl Indexed for Passkit {
+    fn least(&self) -> u64 {
+        self.index_from.unwrap_or(u64::MAX)
+    }
+
+    fn page(&self) -> u64 {
+        listing::PAGE
+    }
+
+    fn size(&self) -> Box<dyn Conversation<Option<u64>>> {
+        Box::new(listing::Size(self.protocol()))
+    }
+
+    fn read(&self, offset: u64) -> Box<dyn Conversation<IndexPage>> {
+        Box::new(listing::Listing::new(self.protocol(), offset))
     }
 }

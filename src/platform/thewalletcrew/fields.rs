@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 use serde_json::{Number, Value as Json};
 
+use super::wire::BODY_BYTES_MAX;
 use crate::config::meant::TheWalletCrew;
 use crate::outcome::Code;
 use crate::platform::{FieldKind, FieldRule, ValueFault};
@@ -119,8 +120,16 @@ fn number(decimal: Decimal) -> Option<Number> {
 pub(super) fn check(name: &str, value: &Value<'_>, settings: &TheWalletCrew) -> Result<(), ValueFault> {
     let fault = |code, message: &str| Err(ValueFault { code, message: message.to_owned() });
     let Ok(field) = Field::parse(name, settings) else { return fault(Code::MappingError, "The Wallet Crew has no such field") };
-    if matches!(field, Field::IsPass) && !is_pass_id(&value.canonical()) {
-        return fault(Code::MappingError, "an id of The Wallet Crew is 5 to 50 letters, digits, `_` and `-`");
+    if matches!(field, Field::IsPass) {
+        return check_pass_id(&value.canonical());
+    }
+    if let Value::Text(text) = value {
+        if text.len() > BODY_BYTES_MAX {
+            return fault(Code::ValueTooLarge, "the text is larger than a whole update may be (256 KiB)");
+        }
+        if text.contains('\0') {
+            return fault(Code::MappingError, "the text contains a NUL character");
+        }
     }
     let typed = matches!(field, Field::Set(Block::AdditionalData | Block::Metadata, _)) && !settings.text_only;
     let inexact = match value {
@@ -135,6 +144,15 @@ pub(super) fn check(name: &str, value: &Value<'_>, settings: &TheWalletCrew) -> 
         return fault(Code::ValueInexact, words);
     }
     Ok(())
+}
+
+/// Can a pass have this id? Asked before anything is sent.
+pub(super) fn check_pass_id(id: &str) -> Result<(), ValueFault> {
+    if is_pass_id(id) {
+        return Ok(());
+    }
+    let message = "an id of The Wallet Crew is 5 to 50 letters, digits, `_` and `-`".to_owned();
+    Err(ValueFault { code: Code::MappingError, message })
 }
 
 /// Contract 2.2.

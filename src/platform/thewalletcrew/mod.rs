@@ -103,6 +103,13 @@ impl Platform for TheWalletCrew {
         fields::check(name, value, &self.scope.settings)
     }
 
+    fn check_target(&self, target: &Target) -> Result<(), ValueFault> {
+        match target {
+            Target::Pass(id) => fields::check_pass_id(id),
+            Target::External(_) => Ok(()),
+        }
+    }
+
     fn authorize(&self, headers: &mut HeaderMap, _: SystemTime) -> Result<(), SecretError> {
         headers.insert(KEY_HEADER, self.key.header()?);
         Ok(())

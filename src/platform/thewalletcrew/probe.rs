@@ -8,6 +8,7 @@ use super::fields::Block;
 use super::find::READS;
 use super::wire::{Pass, parse_list};
 use super::{LACKS, Scope};
+use crate::platform::talk::{broken_off, listed, reached};
 use crate::platform::{Answer, Conversation, Page, PassState, Reach, Step, judge};
 use crate::row::Target;
 use crate::schema::value::Value;
@@ -72,22 +73,16 @@ impl Probe {
 
 impl Conversation<Reach> for Probe {
     fn next(&mut self, answer: Option<Answer>) -> Step<Reach> {
-        match answer {
+        match answer.map(|answer| reached(&self.scope.settings.base_url, answer)) {
             None => {}
-            Some(Answer::Http { status, body }) => {
+            Some(Ok((status, body))) => {
                 if let Some(reach) = self.hear(status, &body) {
                     return Step::Done(reach);
                 }
             }
-            Some(Answer::Exhausted { message, denied, .. }) => {
-                let denied = denied || message.contains(LACKS);
-                return Step::Done(Reach { ok: false, denied, message: format!("{}: {message}", self.scope.settings.base_url) });
-            }
-            Some(Answer::Lost { message }) => {
-                return Step::Done(Reach { ok: false, denied: false, message: format!("{}: {message}", self.scope.settings.base_url) });
-            }
-            Some(Answer::Stopped { .. }) => {
-                return Step::Done(Reach { ok: false, denied: false, message: "stopped before an answer came".to_owned() });
+            Some(Err(reach)) => {
+                let denied = reach.denied || reach.message.contains(LACKS);
+                return Step::Done(Reach { denied, ..reach });
             }
         }
         self.asked += 1;
@@ -114,22 +109,20 @@ impl Listing {
 
 impl Conversation<Page> for Listing {
     fn next(&mut self, answer: Option<Answer>) -> Step<Page> {
-        let fault = |fault: String| Step::Done(Page { fault: Some(fault), ..Page::default() });
-        match answer {
-            None => {}
-            Some(Answer::Http { status: 200..=299, body }) => {
-                if let Some(passes) = parse_list(&body) {
+        if let Some(answer) = answer {
+            match listed(answer).map(|body| parse_list(&body)) {
+                Ok(Some(passes)) => {
                     let next = (!passes.is_empty()).then_some(self.index + 1);
                     return Step::Done(Page { passes: passes.iter().map(|pass| state(&self.scope, pass)).collect(), next, fault: None });
                 }
-                self.unread += 1;
-                if self.unread == READS {
-                    return fault("the listing is not a list of passes".to_owned());
+                Ok(None) => {
+                    self.unread += 1;
+                    if self.unread == READS {
+                        return Step::Done(broken_off("the listing is not a list of passes".to_owned()));
+                    }
                 }
+                Err(fault) => return Step::Done(broken_off(fault)),
             }
-            Some(Answer::Http { status, body }) => return fault(format!("the listing is refused ({status}): {}", judge::message(&body))),
-            Some(Answer::Exhausted { message, .. } | Answer::Lost { message }) => return fault(message),
-            Some(Answer::Stopped { .. }) => return fault("stopped before an answer came".to_owned()),
         }
         Step::Send(self.scope.page(self.index))
     }

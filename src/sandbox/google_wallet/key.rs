@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::Knobs;
 use crate::sandbox::answer::{Failure, Reply};
 use crate::sandbox::bearer::Tokens;
+use crate::sandbox::jose::decode;
 use crate::sandbox::oauth;
 use crate::sandbox::stand_in::{Request, seconds};
 
@@ -167,14 +168,4 @@ struct Claims {
     aud: String,
     iat: i64,
     exp: i64,
-}
-
-/// Base64url without padding (RFC 7515 section 2).
-fn decode(text: &str) -> Option<Vec<u8>> {
-    if text.contains(['+', '/', '=']) {
-        return None;
-    }
-    let mut standard = text.replace('-', "+").replace('_', "/");
-    standard.push_str(["", "", "==", "="].get(text.len() % 4)?);
-    openssl::base64::decode_block(&standard).ok()
 }

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
-use super::member::{Member, Texts};
+use super::member::Texts;
 
 /// How many alerts are remembered.
 const KEPT: usize = 100_000;
 
-/// A text of a member's `metaData` that changed by an update: what a holder's phone shows (contract section 7).
+/// A text of a pass's `metaData` that changed by an update: what a holder's phone shows (contract section 7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
@@ -19,10 +19,10 @@ pub struct Alert {
 }
 
 impl Alert {
-    pub(super) fn between(member: &Member, before: &Texts) -> Vec<Alert> {
-        let changed = member.meta_data.iter().filter(|(key, value)| before.get(*key) != Some(value));
+    pub(super) fn between(external_id: &str, now: &Texts, before: &Texts) -> Vec<Alert> {
+        let changed = now.iter().filter(|(key, value)| before.get(*key) != Some(value));
         let alert = |(key, value): (&String, &serde_json::Value)| Alert {
-            external_id: member.external_id.clone(),
+            external_id: external_id.to_owned(),
             key: key.clone(),
             value: value.as_str().unwrap_or_default().to_owned(),
         };

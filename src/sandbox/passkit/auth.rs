@@ -1,4 +1,4 @@
-//! Tokens (contract section 1.1): HS256 with the secret as plain bytes, judged by the server's clock.
+//! Tokens: HS256 with the secret as plain bytes, judged by the server's clock (contract section 1.1), and long-lived ones (section 1.2).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,7 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
+use rand::distr::{Alphanumeric, SampleString};
 use serde::Deserialize;
+
+use super::switches::LongLived;
+use crate::sandbox::faults::Faults;
+use crate::sandbox::jose::decode;
 
 /// From this age on a token is refused, in seconds.
 const TOO_OLD: i64 = 60;
@@ -18,6 +23,8 @@ pub(super) struct Tokens {
     secret: Mutex<PKey<Private>>,
     /// The last token whose signature held: clients use one for many requests.
     last: Mutex<Option<(String, Claims)>>,
+    /// Opaque and permanent, until revoked.
+    long_lived: Mutex<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -33,8 +40,27 @@ struct Claims {
 }
 
 impl Tokens {
-    pub fn new(key: &str, secret: &str) -> anyhow::Result<Tokens> {
-        Ok(Tokens { key: key.to_owned(), secret: Mutex::new(hmac_key(secret)?), last: Mutex::new(None) })
+    pub fn new(key: &str, secret: &str, long_lived: &str) -> anyhow::Result<Tokens> {
+        let long_lived = Mutex::new(Some(long_lived.to_owned()).filter(|token| !token.is_empty()).into_iter().collect());
+        Ok(Tokens { key: key.to_owned(), secret: Mutex::new(hmac_key(secret)?), last: Mutex::new(None), long_lived })
+    }
+
+    /// Another long-lived token; those before stay good.
+    pub fn long_lived(&self) -> String {
+        let token = Alphanumeric.sample_string(&mut rand::rng(), 64);
+        self.long_lived.lock().unwrap_or_else(PoisonError::into_inner).push(token.clone());
+        token
+    }
+
+    /// No long-lived token is good any more.
+    pub fn revoke(&self) {
+        self.long_lived.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether a header carries a long-lived token, which goes with `Bearer` alone.
+    fn is_long_lived(&self, header: &str) -> bool {
+        let known = self.long_lived.lock().unwrap_or_else(PoisonError::into_inner);
+        header.strip_prefix("Bearer ").is_some_and(|token| known.iter().any(|known| known == token))
     }
 
     /// From now on only tokens signed with this secret are good.
@@ -48,8 +74,15 @@ impl Tokens {
     }
 
     /// Judges an `Authorization` header; the error is the text of the 401.
-    pub fn check(&self, header: Option<&str>, clock: SystemTime, strict_expiry: bool) -> Result<(), &'static str> {
+    pub fn check(&self, header: Option<&str>, clock: SystemTime, knobs: &Faults) -> Result<(), &'static str> {
         let header = header.ok_or("missing authorization header")?;
+        if self.is_long_lived(header) {
+            return match knobs.long_lived_token {
+                LongLived::Good => Ok(()),
+                LongLived::Expired => Err("token is expired"),
+                LongLived::Revoked => Err("token was revoked"),
+            };
+        }
         let token = header.strip_prefix("Bearer ").unwrap_or(header).trim();
         let claims = self.claims(token)?;
         let now = clock.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
@@ -61,7 +94,7 @@ impl Tokens {
             Err("jwt was issued too long ago")
         } else if claims.exp <= now {
             Err("Token is expired")
-        } else if strict_expiry && claims.exp > now + STRICT_EXPIRY {
+        } else if knobs.strict_expiry && claims.exp > now + STRICT_EXPIRY {
             Err("jwt expires too far in the future")
         } else {
             Ok(())
@@ -101,14 +134,4 @@ impl Tokens {
 fn hmac_key(secret: &str) -> anyhow::Result<PKey<Private>> {
     anyhow::ensure!(!secret.is_empty(), "the sandbox needs an API secret that is not empty");
     Ok(PKey::hmac(secret.as_bytes())?)
-}
-
-/// Base64url without padding (RFC 7515 section 2).
-fn decode(text: &str) -> Option<Vec<u8>> {
-    if text.contains(['+', '/', '=']) {
-        return None;
-    }
-    let mut standard = text.replace('-', "+").replace('_', "/");
-    standard.push_str(["", "", "==", "="].get(text.len() % 4)?);
-    openssl::base64::decode_block(&standard).ok()
 }

@@ -1,13 +1,18 @@
-//! Which call of the platform a method and path name (contract section 4.2).
+//! Which call of the platform a method and path name (contract sections 4.2, 5 and 6).
 
+use super::{coupons, ticket_calls};
 use crate::sandbox::stand_in::percent_decoded;
 
 pub(super) const PROFILE: &str = "/user/profile";
+pub(super) const LOGIN: &str = "/login";
 
 /// A call, with the ids its path carries, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Profile,
+    Login,
+    Coupon(coupons::Call),
+    Ticket(ticket_calls::Call),
     Program(String),
     Enrol,
     Update,
@@ -22,6 +27,8 @@ pub(super) enum Call {
     Burn,
     Tier,
     Expiry,
+    Person,
+    Segment,
     List(String),
     Count(String),
     Events(String),
@@ -35,7 +42,7 @@ pub(super) enum Call {
 impl Call {
     /// Names the call and the route it came by.
     pub fn of(method: &str, path: &str) -> (Call, &'static str) {
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let parts: Option<Vec<String>> = path.trim_start_matches('/').split('/').map(percent_decoded).collect();
         let Some(parts) = parts else { return (Call::Unknown, "other") };
         // The gateway matches on the decoded path, so that an encoded slash divides an id in two.
@@ -44,6 +51,15 @@ impl Call {
         }
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (wanted, call, route): (&[&str], Call, &'static str) = match parts[..] {
+            ["coupon", "singleUse", ref rest @ ..] => match coupons::Call::of(method, rest) {
+                Some((wanted, call, route)) => (wanted, Call::Coupon(call), route),
+                None => return (Call::Unknown, "other"),
+            },
+            ["eventTickets", ref rest @ ..] => match ticket_calls::Call::of(method, rest, query) {
+                Some((wanted, call, route)) => (wanted, Call::Ticket(call), route),
+                None => return (Call::Unknown, "other"),
+            },
+            ["login"] => (&["POST"], Call::Login, LOGIN),
             ["user", "profile"] => (&["GET"], Call::Profile, PROFILE),
             ["members", "program", id] => (&["GET"], Call::Program(id.to_owned()), "/members/program/{id}"),
             ["members", "member"] => {
@@ -65,6 +81,8 @@ impl Call {
             ["members", "member", "points", "burn"] => (&["PUT"], Call::Burn, "/members/member/points/burn"),
             ["members", "member", "tier"] => (&["PUT"], Call::Tier, "/members/member/tier"),
             ["members", "member", "updateExpiry"] => (&["PUT"], Call::Expiry, "/members/member/updateExpiry"),
+            ["members", "member", "person"] => (&["PATCH"], Call::Person, "/members/member/person"),
+            ["members", "member", "segment"] => (&["PUT"], Call::Segment, "/members/member/segment"),
             ["members", "member", "list", program] => (&["POST"], Call::List(program.to_owned()), "/members/member/list/{programId}"),
             ["members", "count", program] => (&["POST"], Call::Count(program.to_owned()), "/members/count/{programId}"),
             ["members", "member", "list", "events", id] => (&["POST"], Call::Events(id.to_owned()), "/members/member/list/events/{id}"),

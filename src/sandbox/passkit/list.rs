@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::documents::{Drawer, field};
 use super::member::{Event, Member};
 use super::shape::{self, text};
 use super::state::State;
@@ -122,7 +123,22 @@ impl Query {
         if self.ascending { lines(self.page(found.into_iter()).into_iter()) } else { lines(self.page(found.into_iter().rev()).into_iter()) }
     }
 
-    fn page<T>(&self, rows: impl Iterator<Item = T>) -> Vec<T> {
+    /// Documents that meet the filters and are wanted, by place, in the order asked for.
+    pub fn documents<'a>(&'a self, drawer: &'a Drawer, wanted: impl Fn(&Value) -> bool + 'a) -> Box<dyn Iterator<Item = usize> + 'a> {
+        let holds = move |place: &usize| {
+            let meets = |document: &Value| self.groups.iter().all(|group| group.holds(|field| document_value(document, field)));
+            drawer.seen(*place).is_some_and(|document| meets(document) && wanted(document))
+        };
+        let places = drawer.places().filter(holds);
+        if self.order_by.is_empty() || self.order_by == "created" {
+            return if self.ascending { Box::new(places) } else { Box::new(places.rev()) };
+        }
+        let mut keyed: Vec<_> = places.map(|place| (drawer.seen(place).map(|document| field(document, &self.order_by)), place)).collect();
+        keyed.sort_by(|(a, _), (b, _)| if self.ascending { a.cmp(b) } else { b.cmp(a) });
+        Box::new(keyed.into_iter().map(|(_, place)| place))
+    }
+
+    pub fn page<T>(&self, rows: impl Iterator<Item = T>) -> Vec<T> {
         rows.skip(self.offset).take(self.limit.unwrap_or(usize::MAX)).collect()
     }
 
@@ -235,6 +251,13 @@ fn member_value(member: &Member, field: &str) -> Option<Comparable> {
         "programId" => Comparable::Text(member.program_id.clone()),
         "id" => Comparable::Text(member.id.clone()),
         _ => return None,
+    })
+}
+
+fn document_value(document: &Value, name: &str) -> Option<Comparable> {
+    Some(match name {
+        "created" => Comparable::Time(shape::time(field(document, name))?),
+        _ => Comparable::Text(field(document, name).to_owned()),
     })
 }
 

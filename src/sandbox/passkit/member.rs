@@ -116,6 +116,11 @@ fn print_person<S: Serializer>(person: &Map<String, Value>, serializer: S) -> Re
     map.end()
 }
 
+/// A person of whom nothing is known, as answers print it.
+pub(super) fn nobody() -> Value {
+    print_person(&Map::new(), serde_json::value::Serializer).unwrap_or_default()
+}
+
 fn read_person<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     let mut person = Map::deserialize(deserializer)?;
     person.retain(|_, value| !is_falsy(value) && *value != "NOT_KNOWN");

@@ -54,6 +54,8 @@ pub(super) fn answer(account: &Account, asked: &Asked<'_>) -> Result<Reply, Fail
         Call::Burn => desk.points(&mut state, fields(shape::POINTS)?, Change::Burn),
         Call::Tier => desk.tier_change(&mut state, fields(shape::TIER)?),
         Call::Expiry => desk.expiry(&mut state, fields(shape::EXPIRY)?),
+        Call::Person => desk.person(&mut state, fields(shape::PERSON_ONLY)?),
+        Call::Segment => desk.segment(&mut state, fields(shape::SEGMENT)?),
         Call::List(program) => {
             desk.program(program)?;
             let query = list::Query::read(fields(shape::LIST)?, list::MEMBER_FIELDS, asked.switches.page_max)?;
@@ -80,7 +82,7 @@ pub(super) fn answer(account: &Account, asked: &Asked<'_>) -> Result<Reply, Fail
             Reply::json(&json!({"response": keys}))
         }
         Call::WrongMethod => Err(Failure::new(501, "Method Not Allowed")),
-        Call::Unknown => Err(Failure::new(404, "Not Found")),
+        Call::Unknown | Call::Login | Call::Coupon(_) | Call::Ticket(_) => Err(Failure::new(404, "Not Found")),
     }
 }
 
@@ -101,7 +103,10 @@ impl Desk<'_> {
 
     /// Finds the member a body names by `id`, or by `externalId` and `programId`.
     fn find(&self, state: &State, body: &Map<String, Value>, id: &str, external_id: &str) -> Result<usize, Failure> {
-        let (id, external_id, program) = (text(body, id), text(body, external_id), text(body, "programId"));
+        self.find_in(state, [text(body, id), text(body, external_id), text(body, "programId")])
+    }
+
+    fn find_in(&self, state: &State, [id, external_id, program]: [&str; 3]) -> Result<usize, Failure> {
         if !program.is_empty() {
             self.program(program)?;
         }
@@ -157,11 +162,41 @@ impl Desk<'_> {
         let changed = state.change(place, |member| {
             let before = member.meta_data.clone();
             self.overlay(member, body, all);
-            (member.id.clone(), Alert::between(member, &before))
+            (member.id.clone(), Alert::between(&member.external_id, &member.meta_data, &before))
         });
         let Some((id, alerts)) = changed else { return Err(Failure::new(404, "the member is gone")) };
         state.alerts.add(alerts);
         Reply::json(&json!({"id": id}))
+    }
+
+    /// The person alone; the program is called `classId` here.
+    fn person(&self, state: &mut State, body: &Map<String, Value>) -> Result<Reply, Failure> {
+        let place = self.find_in(state, ["id", "externalId", "classId"].map(|name| text(body, name)))?;
+        check_person(body)?;
+        let only = body.iter().filter(|(name, _)| *name == "person").map(|(name, value)| (name.clone(), value.clone())).collect();
+        let id = state.change(place, |member| {
+            self.overlay(member, &only, false);
+            member.id.clone()
+        });
+        Reply::json(&json!({ "id": id }))
+    }
+
+    /// One change for every member that a filter meets, however many they are.
+    fn segment(&self, state: &mut State, body: &Map<String, Value>) -> Result<Reply, Failure> {
+        let Some(values) = body.get("newValues").and_then(Value::as_object) else {
+            return Err(Failure::invalid("newValues is required"));
+        };
+        check_person(values)?;
+        if !text(values, "tierId").is_empty() {
+            self.tier(text(values, "tierId"))?;
+        }
+        let mut filters = body.get("filter").and_then(Value::as_object).cloned().unwrap_or_default();
+        filters.insert("limit".to_owned(), (-1).into());
+        let body = Map::from_iter([("filters".to_owned(), Value::Object(filters))]);
+        for place in list::Query::read(&body, list::MEMBER_FIELDS, None)?.members(state) {
+            state.change(place, |member| self.overlay(member, values, false));
+        }
+        Reply::json(&json!({}))
     }
 
     /// Takes over the fields of a request: all of them, or (by default) those that are not falsy. `metaData` is replaced whole either way,
@@ -263,7 +298,7 @@ impl Desk<'_> {
 }
 
 /// Addresses and numbers are validated (contract section 4.1).
-fn check_person(body: &Map<String, Value>) -> Result<(), Failure> {
+pub(super) fn check_person(body: &Map<String, Value>) -> Result<(), Failure> {
     let Some(person) = body.get("person").and_then(Value::as_object) else { return Ok(()) };
     let email = text(person, "emailAddress");
     let plausible = email.split_once('@').is_some_and(|(local, domain)| {

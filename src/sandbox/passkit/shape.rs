@@ -10,6 +10,7 @@ pub(super) enum Kind {
     Text,
     Flag,
     Float,
+    Double,
     Unsigned,
     Whole,
     Time,
@@ -30,7 +31,7 @@ const OPERATIONS: &[&str] = &["OPERATION_DO_NOT_USE", "OPERATION_PATCH", "OPERAT
 
 const DATE: Fields = &[("year", Kind::Whole), ("month", Kind::Whole), ("day", Kind::Whole)];
 
-const PERSON: Fields = &[
+pub(super) const PERSON: Fields = &[
     ("surname", Kind::Text),
     ("forename", Kind::Text),
     ("otherNames", Kind::Strings),
@@ -107,12 +108,17 @@ pub(super) const TIER: Fields = &[
 
 pub(super) const EXPIRY: Fields = &[("id", Kind::Text), ("externalId", Kind::Text), ("programId", Kind::Text), ("expiryDate", Kind::Time)];
 
+pub(super) const PERSON_ONLY: Fields =
+    &[("id", Kind::Text), ("externalId", Kind::Text), ("classId", Kind::Text), ("person", Kind::Message(PERSON))];
+
+pub(super) const SEGMENT: Fields = &[("filter", Kind::Message(FILTERS)), ("newValues", Kind::Message(MEMBER))];
+
 const FIELD_FILTER: Fields =
     &[("filterField", Kind::Text), ("filterValue", Kind::Text), ("filterOperator", Kind::Enum(&["eq", "gt", "lt", "gte", "lte", "like"]))];
 
 const FILTER_GROUP: Fields = &[("condition", Kind::Enum(&["AND", "OR"])), ("fieldFilters", Kind::Messages(FIELD_FILTER))];
 
-const FILTERS: Fields = &[
+pub(super) const FILTERS: Fields = &[
     ("limit", Kind::Whole),
     ("offset", Kind::Whole),
     ("orderBy", Kind::Text),
@@ -160,7 +166,10 @@ impl Checker<'_> {
 
     fn field(&self, name: &str, value: &Value, kind: &Kind) -> Result<(), Failure> {
         let fits = match (kind, value) {
-            (Kind::Text, Value::String(_)) | (Kind::Flag, Value::Bool(_)) | (Kind::Object, Value::Object(_)) => true,
+            (Kind::Text, Value::String(_))
+            | (Kind::Flag, Value::Bool(_))
+            | (Kind::Object, Value::Object(_))
+            | (Kind::Double, Value::Number(_)) => true,
             (Kind::Float, Value::Number(number)) => number.as_f64().is_some_and(|number| (number as f32).is_finite()),
             (Kind::Unsigned, Value::Number(number)) => number.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
             (Kind::Whole, Value::Number(number)) => number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),

@@ -22,7 +22,17 @@ pub enum ErrorShape {
     Nested,
 }
 
-/// Those a call on members looks at.
+/// What becomes of a good long-lived token (contract section 1.2 calls it permanent).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LongLived {
+    #[default]
+    Good,
+    Expired,
+    Revoked,
+}
+
+/// Those a call looks at.
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_excessive_bools)] // independent switches, each with a name of its own in the JSON
 pub(super) struct Switches {
@@ -36,6 +46,8 @@ pub(super) struct Switches {
     pub event_lists: Option<u16>,
     pub no_balances: bool,
     pub page_max: Option<usize>,
+    pub put_fields: bool,
+    pub second_redeem: Option<u16>,
 }
 
 impl From<&Faults> for Switches {
@@ -51,6 +63,8 @@ impl From<&Faults> for Switches {
             event_lists: faults.event_lists,
             no_balances: faults.no_balances,
             page_max: faults.page_max,
+            put_fields: faults.put_fields,
+            second_redeem: faults.second_redeem,
         }
     }
 }

@@ -301,7 +301,7 @@ impl StandIn for Shop {
         let Settings { key, secret, token } = &self.settings;
         let is = |way: Auth| auth == Auth::Any || auth == way;
         let header = request.header("authorization").unwrap_or_default();
-        let bearer = header.strip_prefix("Bearer ");
+        let bearer = request.bearer();
         let good = (is(Auth::Bearer) && bearer == Some(token))
             || (is(Auth::Basic) && oauth::basic(header).is_some_and(|(user, password)| user == *key && password == *secret))
             || (is(Auth::ApiKey) && request.header("x-api-key") == Some(key))
@@ -417,7 +417,7 @@ impl StandIn for Shop {
     }
 
     fn all(&self) -> Vec<Value> {
-        self.lock().passes.iter().map(|(_, pass)| pass.clone()).collect()
+        self.lock().passes.all()
     }
 
     fn count(&self) -> u64 {

@@ -1,33 +1,21 @@
-//! Answers of a platform that may be broken, hostile, or something else altogether.
-//!
-//! The first part says what is asked, in words; each further part is one answer: a line with the status and headers parted by `|`, then the
-//! body. `exhausted`, `stopped` and `lost` stand for answers that never came.
+//! Answers of PassKit that may be broken, hostile, or something else altogether.
 
-use std::time::{Duration, SystemTime};
-
-use bytes::Bytes;
-use passferry::config::meant::{Passkit as Settings, PlatformKind, ReadBack};
+use passferry::config::meant::{Passkit as Settings, PasskitCredential, PasskitPasses, PlatformKind, ReadBack};
 use passferry::mapping::coerce;
 use passferry::outcome::Outcome;
-use passferry::platform::{
-    Account, AddEnd, Answer, ChangeResult, Conversation, Finding, Proof, RawAnswer, Request, Step, Verdict, of_kind,
-};
+use passferry::platform::{AddEnd, ChangeResult, Finding, Proof, Request, Verdict, of_kind};
 use passferry::row::{AddKey, AddKind, Addition, Change, FieldChange, Found, RowKey, Target, Verb};
 use passferry::schema::value::Value;
 use passferry::secret::{Secret, SecretPlace};
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::parts;
+use super::talk::{Heard, MESSAGE_MAX, Talk, clean, object};
 
 const PROGRAM: &str = "prog";
-/// Requests of one conversation beyond which it is taken for endless.
-const REQUESTS_MAX: usize = 300;
 /// Content of one update (contract 3.3).
 const BODY_MAX: usize = 10_000;
-const MESSAGE_MAX: usize = 300;
 
 const READ_BACKS: [(&str, ReadBack); 3] =
     [("by-events", ReadBack::Events), ("by-balance", ReadBack::Balance), ("by-nothing", ReadBack::Nothing)];
@@ -39,15 +27,13 @@ pub fn target(data: &[u8]) {
     let answers: Vec<&str> = parts.collect();
     let account = of_kind(&PlatformKind::Passkit(Settings {
         base_url: "https://passes.example".to_owned(),
-        key: Secret::new(SecretPlace::Env("K".to_owned())),
-        secret: Secret::new(SecretPlace::Env("S".to_owned())),
-        program: PROGRAM.to_owned(),
-        tier: asked.contains(&"tier").then(|| "base".to_owned()),
-        bearer: true,
+        credential: PasskitCredential::Token { token: Secret::new(SecretPlace::Env("T".to_owned())), ends: None },
+        passes: PasskitPasses::Members { program: PROGRAM.to_owned(), tier: asked.contains(&"tier").then(|| "base".to_owned()) },
         read_back: READ_BACKS.into_iter().find(|(word, _)| asked.contains(word)).map_or(ReadBack::Presence, |(_, read_back)| read_back),
         sole_writer: asked.contains(&"sole"),
+        index_from: None,
     }));
-    let mut talk = Talk { account: &account, answers, endless: asked.contains(&"endless"), next: 0, said: Vec::new(), stopped: false };
+    let mut talk = Talk::new(&account, answers, asked.contains(&"endless"), check_request, check_verdict);
     match asked.first() {
         Some(&"find") => find(&mut talk, &asked[1..]),
         Some(&"probe") => {
@@ -60,158 +46,6 @@ pub fn target(data: &[u8]) {
         Some(&"look") => look(&mut talk, &asked[1..]),
         Some(_) => apply(&mut talk, &asked),
         None => {}
-    }
-}
-
-/// What was heard to a request, once judged.
-#[derive(Clone, Debug)]
-enum Heard {
-    Final(u16, Bytes),
-    /// No answer that may be taken for one.
-    Nothing,
-    /// It was stopped before it left.
-    Unsent,
-}
-
-impl Heard {
-    fn is_success(&self) -> bool {
-        matches!(self, Heard::Final(200..=299, _))
-    }
-
-    /// The object that a success proved something by.
-    fn object(&self) -> Option<Map<String, Json>> {
-        let Heard::Final(200..=299, body) = self else { return None };
-        object(body)
-    }
-}
-
-/// A JSON object whose names occur once each, all the way down.
-fn object(body: &[u8]) -> Option<Map<String, Json>> {
-    match serde_json::from_slice::<Strict>(body) {
-        Ok(Strict(Json::Object(object))) => Some(object),
-        _ => None,
-    }
-}
-
-struct Strict(Json);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Strict, D::Error> {
-        struct Visit;
-        impl<'de> serde::de::Visitor<'de> for Visit {
-            type Value = Strict;
-            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                out.write_str("JSON")
-            }
-            fn visit_unit<E>(self) -> Result<Strict, E> {
-                Ok(Strict(Json::Null))
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Strict, E> {
-                Ok(Strict(value.into()))
-            }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Strict, A::Error> {
-                let mut items = Vec::new();
-                while let Some(Strict(item)) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Strict(items.into()))
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
-                let mut object = Map::new();
-                while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
-                    if object.insert(name, value).is_some() {
-                        return Err(serde::de::Error::custom("a name twice"));
-                    }
-                }
-                Ok(Strict(object.into()))
-            }
-        }
-        deserializer.deserialize_any(Visit)
-    }
-}
-
-struct Talk<'a> {
-    account: &'a Account,
-    answers: Vec<&'a str>,
-    /// The answers come again and again.
-    endless: bool,
-    next: usize,
-    said: Vec<(Request, Heard)>,
-    stopped: bool,
-}
-
-impl Talk<'_> {
-    fn hold<T>(&mut self, mut conversation: Box<dyn Conversation<T>>) -> T {
-        let mut answer = None;
-        loop {
-            match conversation.next(answer.take()) {
-                Step::Done(result) => return result,
-                Step::Send(request) | Step::Later(_, request) => {
-                    assert!(!self.stopped, "sends {request:?} though the run was stopped");
-                    assert!(self.said.len() < REQUESTS_MAX, "never ends");
-                    check_request(&request);
-                    let (given, heard) = self.answer(&request);
-                    self.said.push((request, heard));
-                    answer = Some(given);
-                }
-            }
-        }
-    }
-
-    fn answer(&mut self, request: &Request) -> (Answer, Heard) {
-        if self.endless && !self.answers.is_empty() {
-            self.next %= self.answers.len();
-        }
-        let text = self.answers.get(self.next).copied().unwrap_or("stopped");
-        self.next += 1;
-        let (head, body) = text.split_once('\n').unwrap_or((text, ""));
-        let mut head = head.split('|');
-        let status = match head.next().unwrap_or_default().trim() {
-            "exhausted" => return (Answer::Exhausted { tries: 5, message: body.to_owned(), denied: false }, Heard::Nothing),
-            "lost" if !request.repeatable => return (Answer::Lost { message: body.to_owned() }, Heard::Nothing),
-            "lost" => return self.stop(true),
-            text => match text.parse::<u16>() {
-                Ok(status) if (100..=999).contains(&status) => status,
-                _ => return self.stop(false),
-            },
-        };
-        let mut headers = HeaderMap::new();
-        for header in head {
-            let Some((name, value)) = header.split_once(':') else { continue };
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name.trim().as_bytes()), HeaderValue::from_bytes(value.trim().as_bytes()))
-            {
-                headers.insert(name, value);
-            }
-        }
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let verdict = self.account.judge(request, &RawAnswer { status, headers: &headers, body: &body });
-        check_verdict(status, &body, &verdict);
-        match verdict {
-            // What stays undecided is the request's own in the end.
-            Verdict::Final | Verdict::Undecided { .. } => (Answer::Http { status, body: body.clone() }, Heard::Final(status, body)),
-            // What may not be repeated is given up as lost.
-            Verdict::Again { reason } if !request.repeatable => (Answer::Lost { message: reason }, Heard::Nothing),
-            Verdict::Again { reason } => (Answer::Exhausted { tries: 5, message: reason, denied: false }, Heard::Nothing),
-            Verdict::SlowDown { .. } | Verdict::Reauthorize { .. } | Verdict::Outage { .. } | Verdict::Barred { .. } => self.stop(true),
-        }
-    }
-
-    fn stop(&mut self, sent: bool) -> (Answer, Heard) {
-        self.stopped = true;
-        (Answer::Stopped { sent }, if sent { Heard::Nothing } else { Heard::Unsent })
     }
 }
 
@@ -231,20 +65,7 @@ fn check_verdict(status: u16, body: &[u8], verdict: &Verdict) {
         (300..=399 | 401 | 403 | 407 | 408 | 425 | 429 | 499 | 500..=599, other) => panic!("{status} is {other:?}"),
         (_, other) => assert_eq!(*other, Verdict::Final, "{status}"),
     }
-    match verdict {
-        Verdict::Again { reason }
-        | Verdict::Reauthorize { reason }
-        | Verdict::Outage { reason }
-        | Verdict::Undecided { reason }
-        | Verdict::Barred { reason } => {
-            assert!(!reason.chars().any(char::is_control), "{reason:?}");
-            assert!(reason.chars().count() <= MESSAGE_MAX + 200, "{reason:?}");
-        }
-        Verdict::SlowDown { after } => {
-            assert!(after.is_none_or(|after| SystemTime::now().checked_add(after).is_some() && after < Duration::MAX));
-        }
-        Verdict::Final => {}
-    }
+    clean(verdict);
 }
 
 fn check_request(request: &Request) {

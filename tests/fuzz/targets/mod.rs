@@ -5,8 +5,10 @@ mod config;
 mod corrections;
 mod csv;
 mod names;
+mod platforms;
 mod scanner;
 mod schema;
+mod talk;
 mod templates;
 
 use std::cell::OnceCell;
@@ -18,12 +20,13 @@ pub struct Target {
     pub run: fn(&[u8]),
 }
 
-pub const ALL: [Target; 7] = [
+pub const ALL: [Target; 8] = [
     Target { name: "scanner", run: scanner::target },
     Target { name: "schema", run: schema::target },
     Target { name: "config", run: config::target },
     Target { name: "names", run: names::target },
     Target { name: "answers", run: answers::target },
+    Target { name: "platforms", run: platforms::target },
     Target { name: "corrections", run: corrections::target },
     Target { name: "templates", run: templates::target },
 ];

@@ -259,41 +259,50 @@ fn a_second_signal_ends_it_at_once_and_the_next_start_goes_on() {
     check_promises(&harbour);
 }
 
-/// A15.
-#[test]
-fn a_file_that_kills_its_reader_three_times_is_put_away_and_others_go_on() {
-    let harbour = plan().feed("order", "\"name\"").start();
-    harbour.deliver("a.csv", snapshot(1..=3, 10));
+/// Two files in turn, the first of which kills three starts, each time in the same place and in the same state.
+fn killed_three_times(plan: Plan, first: String, mode: Mode, place: &str, state: State) -> Harbour {
+    let harbour = plan.feed("order", "\"name\"").start();
+    harbour.deliver("a.csv", first);
     harbour.deliver("b.csv", snapshot(1..=3, 100));
     for _ in 0..3 {
-        killed(&harbour, Mode::Before, "unlink *.text");
-        assert_eq!(harbour.state_of("a.csv"), Some(State::Fetched));
+        killed(&harbour, mode, place);
+        assert_eq!(harbour.state_of("a.csv"), Some(state));
     }
+    harbour
+}
+
+/// The first file failed as a whole and is out of the way of the second.
+fn put_away(harbour: &Harbour) {
+    assert!(harbour.inbox().join(".error/a.csv").exists());
+    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
+}
+
+/// It killed whoever read it, before anything of it was known.
+fn put_away_unread(harbour: &Harbour) {
     harbour.once().exits(65);
     let report = harbour.report("a");
     assert_eq!((report["state"].as_str(), report["fault"]["code"].as_str()), (Some("failed"), Some("source-error")));
-    assert!(harbour.inbox().join(".error/a.csv").exists());
-    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
+    put_away(harbour);
     assert_eq!(harbour.points("C-1"), 101.0);
-    check_promises(&harbour);
+    check_promises(harbour);
+}
+
+/// A15.
+#[test]
+fn a_file_that_kills_its_reader_three_times_is_put_away_and_others_go_on() {
+    let harbour = killed_three_times(plan(), snapshot(1..=3, 10), Mode::Before, "unlink *.text", State::Fetched);
+    put_away_unread(&harbour);
 }
 
 /// A15.
 #[test]
 fn a_file_that_kills_its_sender_three_times_is_put_away_with_its_rows_in_the_report_and_others_go_on() {
-    let harbour = plan().feed("order", "\"name\"").feed("content", "\"delta\"").start();
-    harbour.deliver("a.csv", snapshot(1..=3, 10));
-    harbour.deliver("b.csv", snapshot(1..=3, 100));
-    for _ in 0..3 {
-        killed(&harbour, Mode::Before, "PUT /");
-        assert_eq!(harbour.state_of("a.csv"), Some(State::Applying));
-    }
+    let harbour = killed_three_times(plan().feed("content", "\"delta\""), snapshot(1..=3, 10), Mode::Before, "PUT /", State::Applying);
     harbour.once().exits(1).says("stopped unexpectedly");
     assert_eq!(harbour.state_of("a.csv"), Some(State::Stopped));
     assert_eq!(harbour.report("a")["rows"], serde_json::json!({ "not-attempted": 3 }));
     assert_eq!(harbour.errors("a").len(), 3);
-    assert!(harbour.inbox().join(".error/a.csv").exists());
-    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
+    put_away(&harbour);
     assert_eq!(harbour.points("C-1"), 101.0);
     check_promises(&harbour);
 }
@@ -301,52 +310,28 @@ fn a_file_that_kills_its_sender_three_times_is_put_away_with_its_rows_in_the_rep
 /// A15.
 #[test]
 fn a_file_that_kills_its_fetcher_three_times_is_put_away_and_others_go_on() {
-    let harbour = plan().feed("order", "\"name\"").start();
-    harbour.deliver("a.csv", snapshot(1..=3, 10));
-    harbour.deliver("b.csv", snapshot(1..=3, 100));
-    for _ in 0..3 {
-        killed(&harbour, Mode::Half, "write *spool/*.part");
-        assert_eq!(harbour.state_of("a.csv"), Some(State::Complete));
-    }
-    harbour.once().exits(65);
-    let report = harbour.report("a");
-    assert_eq!((report["state"].as_str(), report["fault"]["code"].as_str()), (Some("failed"), Some("source-error")));
-    assert!(harbour.inbox().join(".error/a.csv").exists());
-    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
-    assert_eq!(harbour.points("C-1"), 101.0);
-    check_promises(&harbour);
+    let harbour = killed_three_times(plan(), snapshot(1..=3, 10), Mode::Half, "write *spool/*.part", State::Complete);
+    put_away_unread(&harbour);
 }
 
 /// A15. Rows that cannot be written are left out of the report; what became of them is in the ledger.
 #[test]
 fn a_file_whose_report_kills_its_writer_three_times_is_reported_without_rows_and_others_go_on() {
-    let harbour = plan().feed("order", "\"name\"").start();
-    harbour.deliver("a.csv", snapshot(1..=3, 10) + "C-1,none\n");
-    harbour.deliver("b.csv", snapshot(1..=3, 100));
-    for _ in 0..3 {
-        killed(&harbour, Mode::Before, "write *spool/*.errors.csv");
-        assert_eq!(harbour.state_of("a.csv"), Some(State::Reporting));
-    }
+    let harbour =
+        killed_three_times(plan(), snapshot(1..=3, 10) + "C-1,none\n", Mode::Before, "write *spool/*.errors.csv", State::Reporting);
     harbour.once().exits(1).says("stopped unexpectedly");
     let report = harbour.report("a");
     assert_eq!(report["rows"], serde_json::json!({ "applied": 3, "rejected": 1 }));
     assert!(report["warnings"].to_string().contains("stopped unexpectedly"), "{report}");
     assert!(!harbour.tree().iter().any(|name| name.contains("a.errors.csv")), "{:?}", harbour.tree());
-    assert!(harbour.inbox().join(".error/a.csv").exists());
-    assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
+    put_away(&harbour);
     assert_eq!(harbour.writes().len(), 6);
 }
 
 /// A15. A move that kills is not tried for ever: the file waits for a person, and is not taken again.
 #[test]
 fn a_file_whose_move_kills_three_times_stays_where_it_is_and_others_go_on() {
-    let harbour = plan().feed("order", "\"name\"").start();
-    harbour.deliver("a.csv", snapshot(1..=3, 10));
-    harbour.deliver("b.csv", snapshot(1..=3, 100));
-    for _ in 0..3 {
-        killed(&harbour, Mode::Before, "in/a.csv -> */.processed/a.csv");
-        assert_eq!(harbour.state_of("a.csv"), Some(State::Reporting));
-    }
+    let harbour = killed_three_times(plan(), snapshot(1..=3, 10), Mode::Before, "in/a.csv -> */.processed/a.csv", State::Reporting);
     harbour.once().exits(75).says("stopped unexpectedly");
     assert_eq!(harbour.state_of("b.csv"), Some(State::Done));
     assert_eq!(harbour.report("a")["rows"], serde_json::json!({ "applied": 3 }));

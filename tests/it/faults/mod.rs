@@ -4,6 +4,7 @@
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
 mod adds;
+mod adds_corrected;
 mod content;
 mod crash_places;
 mod crash_points;
@@ -27,6 +28,7 @@ mod keep_backup;
 mod keep_forget;
 mod keep_verify;
 mod kill;
+mod notify;
 mod operator_guards;
 mod operator_reload;
 mod operator_upgrade;

@@ -4,7 +4,7 @@ use passferry::ledger::{KeyState, State};
 use passferry::sandbox::{Faults, Rule, Trouble};
 use serde_json::json;
 
-use super::adds::{keys, movements};
+use super::adds::{keys, lost_once, movements, only};
 use super::keep_verify::sql;
 use crate::rig::harbour::{Harbour, Plan, wait_until};
 use crate::rig::promises::check_promises;
@@ -219,4 +219,98 @@ fn a_held_file_whose_copy_was_altered_is_fetched_again_before_it_is_applied() {
     harbour.once().exits(0).says("not what was fetched");
     assert_eq!(harbour.points("C-1"), 5.0);
     check_promises(&harbour);
+}
+
+/// G5. Later adds of a pass in doubt wait, and are taken up when a person settled it; each decision is kept with its reason.
+#[test]
+fn what_is_in_doubt_is_settled_by_a_person_and_what_waited_goes_on() {
+    let harbour = movements()
+        .platform("read_back", "\"nothing\"")
+        .faults(only(vec![lost_once("C-1", false), lost_once("C-2", false), lost_once("C-3", false)]))
+        .start();
+    let file = "txn,id,move,points\nT-1,C-1,earn,10\nT-2,C-2,earn,10\nT-3,C-3,earn,10\nT-4,C-1,earn,1\nT-5,C-2,earn,1\nT-6,C-3,earn,1\nT-7,C-4,earn,1\n";
+    harbour.deliver("a.csv", file);
+    harbour.once().exits(1);
+    assert_eq!(harbour.report("a")["rows"], json!({ "applied": 1, "in-doubt": 3, "not-attempted": 3 }));
+    assert_eq!(harbour.report("a")["problems"]["pass-in-doubt"], 3);
+    // A repeat of what is in doubt is not sent, and neither is a later file's add of the pass.
+    harbour.deliver("b.csv", "txn,id,move,points\nT-1,C-1,earn,10\nT-8,C-1,earn,5\n");
+    harbour.once().exits(1);
+    assert_eq!(harbour.report("b")["rows"], json!({ "not-attempted": 2 }));
+    assert_eq!(harbour.points("C-1"), 0.0);
+    let run = harbour.run_of("a.csv").id;
+    harbour.run(&["settle", &format!("{run}:2"), "applied", "--reason", "seen in the portal"]).exits(0);
+    harbour.run(&["settle", "a.csv:3", "not-applied", "--reason", "the till was cancelled"]).exits(0);
+    harbour.run(&["settle", "a.csv:4", "resend", "--reason", "not in the portal"]).exits(0);
+    harbour.run(&["settle", "a.csv:8", "applied", "--reason", "x"]).exits(66).says("is not in doubt");
+    harbour.run(&["settle", "a.csv", "applied", "--reason", "x"]).exits(2);
+    harbour.once();
+    // C-1: a person says that 10 are there, so only 1 and 5 are sent. C-2: 10 shall not be. C-3: 10 again, then 1.
+    let points: Vec<f64> = (1..=4).map(|n| harbour.points(&format!("C-{n}"))).collect();
+    assert_eq!(points, [6.0, 1.0, 11.0, 1.0], "{}", harbour.said());
+    assert_eq!(keys(&harbour, KeyState::InDoubt), 0);
+    assert_eq!(harbour.state_of("a.csv"), Some(State::Done), "no longer in doubt");
+    let ledger = harbour.ledger();
+    let note = &ledger.keys_of_line(&run, 3).unwrap()[0];
+    let settled = note.settled.as_ref().unwrap();
+    assert_eq!((note.state, settled.reason.as_str(), settled.by.as_str()), (KeyState::NotApplied, "the till was cancelled", "pat"));
+    let reports = harbour.run_of("a.csv").detail.reports;
+    let json = reports.iter().find(|report| report.name.ends_with(".report.json")).unwrap();
+    let newest: serde_json::Value = serde_json::from_slice(&harbour.read(&format!("reports/{}", json.name))).unwrap();
+    assert_eq!(newest["rows"].get("in-doubt"), None, "{newest}");
+    check_promises(&harbour);
+}
+
+/// G2. Each decision is told in a report of its own, however many a run has; the earlier ones stay as they are.
+#[test]
+fn every_decision_about_a_run_is_told_in_a_report_of_its_own() {
+    let faults = only(vec![lost_once("C-1", false), lost_once("C-2", false), lost_once("C-3", false)]);
+    let harbour = movements().platform("read_back", "\"nothing\"").faults(faults).start();
+    harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,10\nT-2,C-2,earn,10\nT-3,C-3,earn,10\n");
+    harbour.once().exits(1);
+    let is_report = |name: &String| name.starts_with("reports/") && name.ends_with(".report.json");
+    let reports = || -> std::collections::BTreeMap<String, Vec<u8>> {
+        harbour.tree().into_iter().filter(is_report).map(|name| (name.clone(), harbour.read(&name))).collect()
+    };
+    for (line, left) in [(2, 2), (3, 1), (4, 0)] {
+        let before = reports();
+        harbour.run(&["settle", &format!("a.csv:{line}"), "applied", "--reason", "seen in the portal"]).exits(0);
+        harbour.once();
+        let after = reports();
+        assert_eq!(after.len(), before.len() + 1, "{:?}", after.keys());
+        assert!(before.iter().all(|(name, text)| after.get(name) == Some(text)), "an earlier report was changed");
+        let newest = after.iter().find(|(name, _)| !before.contains_key(*name)).unwrap().1;
+        let newest: serde_json::Value = serde_json::from_slice(newest).unwrap();
+        assert_eq!(newest["rows"]["in-doubt"].as_u64().unwrap_or_default(), left, "{newest}");
+    }
+    assert_eq!(harbour.state_of("a.csv"), Some(State::Done));
+    check_promises(&harbour);
+}
+
+/// G1, G3. Killed anywhere while a decision is carried out: it is carried out once, and what it asks to be sent is sent once.
+#[test]
+fn killed_while_a_decision_is_carried_out_it_is_carried_out_once() {
+    use crate::rig::crash::{Mode, Moment, crash};
+    let decided = || {
+        let harbour = movements().platform("read_back", "\"nothing\"").faults(only(vec![lost_once("C-1", false)])).start();
+        harbour.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,10\nT-2,C-1,earn,1\n");
+        harbour.once().exits(1);
+        harbour.run(&["settle", "a.csv:2", "resend", "--reason", "not in the portal"]).exits(0);
+        harbour
+    };
+    let whole = crash(&decided(), &["once"], &Moment::any(Mode::Count, 0)).calls;
+    // Up to the first request: what comes later is the road of any retry.
+    let calls = whole.iter().position(|call| call.line.contains("PUT ")).unwrap_or(whole.len()) as u64;
+    assert!(calls > 5, "{calls} calls");
+    let step = if std::env::var_os("PASSFERRY_LONG").is_some() { 1 } else { (calls as usize / 8).max(1) };
+    for nth in (1..=calls).step_by(step) {
+        let harbour = decided();
+        let crashed = crash(&harbour, &["once"], &Moment::any(Mode::Before, nth));
+        harbour.once();
+        let at = crashed.calls.last().map(|call| call.line.clone());
+        assert_eq!(harbour.points("C-1"), 11.0, "killed before call {nth}: {at:?}\n{}", harbour.said());
+        assert_eq!((harbour.sandbox.effects().len(), harbour.sandbox.double_effects().len()), (2, 0), "{nth}: {at:?}");
+        assert_eq!((keys(&harbour, KeyState::InDoubt), harbour.ledger().to_settle().unwrap().len()), (0, 0));
+        check_promises(&harbour);
+    }
 }

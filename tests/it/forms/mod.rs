@@ -3,6 +3,7 @@
 mod containers;
 mod dialects;
 mod sets;
+mod workbooks;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

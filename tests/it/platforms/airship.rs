@@ -109,19 +109,3 @@ fn a_notification_is_a_changed_field_with_its_change_message_and_is_sent_once() 
     assert_eq!(sent, 1, "it was sent once");
     check_promises(&harbour);
 }
-
-#[test]
-fn check_reach_tells_that_the_credentials_are_wrong() {
-    let harbour = account("1001", TOKEN, "another", &[]);
-    let said = |words: &str| {
-        let out = harbour
-            .command(&["check", "--reach"])
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-        assert!(matches!(out.status.code(), Some(69 | 77)) && text.contains(words), "{:?} {text}", out.status.code());
-    };
-    said("the token endpoint refuses us");
-}

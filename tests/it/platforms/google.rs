@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use passferry::ledger::KeyState;
 use passferry::sandbox::{GOOGLE_WALLET, Rule, Trouble, google_wallet};
 use serde_json::{Value, json};
 
@@ -146,31 +147,6 @@ fn every_kind_of_object_is_issued_changed_and_ended() {
     }
 }
 
-/// D9.
-#[test]
-fn a_token_that_ends_in_mid_run_is_asked_for_anew() {
-    let harbour = start(wallet().platform("batch_size", "5"), 60);
-    harbour.sandbox.faults().change(|faults| faults.google_wallet.token_calls = Some(40));
-    harbour.deliver("a.csv", file(1..=60));
-    harbour.once().exits(0);
-    assert!((1..=60).all(|n| points(&harbour, &format!("C-{n}")) == 100 + n));
-    check_promises(&harbour);
-}
-
-/// D4.
-#[test]
-fn one_bad_part_harms_nobody_else_in_its_batch() {
-    let harbour = start(wallet().platform("tries", "2"), 10);
-    harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 500, message: None }).id("3388000000012345678.C-7"));
-    harbour.deliver("a.csv", file(1..=10));
-    harbour.once().exits(1);
-    assert!((1..=10).filter(|&n| n != 7).all(|n| points(&harbour, &format!("C-{n}")) == 100 + n));
-    let errors = harbour.errors("a");
-    assert_eq!((errors.len(), &*errors[0]["id"], &*errors[0]["_codes"]), (1, "C-7", "retries-exhausted"));
-    harbour.quiet_after.set(false);
-    check_promises(&harbour);
-}
-
 /// D5, D17.
 #[test]
 fn a_lost_batch_is_sent_again_and_a_cut_answer_is_not_half_believed() {
@@ -279,31 +255,70 @@ fn a_named_field_alerts_the_holder_once_whatever_is_lost() {
 }
 
 #[test]
-fn reach_says_what_is_wrong_and_plan_says_how_long_it_takes() {
+fn plan_says_how_long_it_takes() {
     let harbour = start(wallet().platform("allowance", ""), 1);
-    let reach = || {
-        let output = harbour.command(&["check", "--reach"]).stdout(std::process::Stdio::piped()).output().unwrap();
-        (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
-    };
-    let (ok, told) = reach();
-    assert!(ok, "{told}");
     fs::write(harbour.home.path().join("plan.csv"), file(1..=1000)).unwrap();
     let plan = harbour.told(&["plan", "plan.csv", "--feed", "points", "--json"]);
     assert_eq!((&plan["moves"]["requests"], &plan["requests_per_second"], &plan["seconds"]), (&json!(1000), &json!(20.0), &json!(50)));
-    let wrong = |from: &str, to: &str| {
-        harbour.change_config(|text| text.replace(from, to));
-        let (ok, told) = reach();
-        harbour.change_config(|text| text.replace(to, from));
-        assert!(!ok, "{told}");
-        told
-    };
-    let told = wrong("\"club\"", "\"clubb\"");
-    assert!(told.contains("no loyaltyClass 3388000000012345678.clubb"), "{told}");
-    let told = wrong("\"3388000000012345678\"", "\"3388000000099999999\"");
-    assert!(told.contains("service account's e-mail address"), "{told}");
-    harbour.sandbox.faults().change(|faults| faults.google_wallet.token_error = Some("invalid_grant".to_owned()));
-    let told = wrong("\"club\"", "\"other\"");
-    assert!(told.contains("token endpoint refuses"), "{told}");
+}
+
+fn ends() -> Plan {
+    let plan = wallet().feed("operation", "{ column = \"tier\" }").feed("fields.\"textModulesData.tier.body\"", "");
+    plan.feed("content", "\"delta\"").feed("add.transaction_id", "\"transaction\"").feed("fields.\"loyaltyPoints.balance.int\"", "")
+}
+
+/// Contract 12: a pass ends by its state or by the end of its validity, and is used up once.
+#[test]
+fn passes_are_expired_voided_and_redeemed() {
+    let harbour = start(ends(), 4);
+    harbour.sandbox.faults().add(Rule::new(Trouble::DropAfter).id("3388000000012345678.C-4").next(1));
+    harbour.deliver(
+        "a.csv",
+        "id,tier,end,transaction\nC-1,expire,,\nC-2,expire,2027-12-31,\nC-3,void,,\nC-4,redeem,,T-1\nC-9,expire,,\nC-8,redeem,,T-2\n",
+    );
+    harbour.once().exits(1);
+    let state = |id: &str| pass(&harbour, id)["state"].clone();
+    assert_eq!(["C-1", "C-3", "C-4"].map(state), ["EXPIRED", "INACTIVE", "COMPLETED"]);
+    assert_eq!(pass(&harbour, "C-2")["validTimeInterval"]["end"]["date"], "2027-12-31T23:59:59Z");
+    let errors = harbour.errors("a");
+    let codes: Vec<(&str, &str)> = errors.iter().map(|line| (&*line["id"], &*line["_codes"])).collect();
+    assert_eq!(codes, [("C-9", "pass-not-found"), ("C-8", "pass-not-found")], "{errors:?}");
+    let sent = harbour.writes().len();
+    harbour.deliver("b.csv", "id,tier,end,transaction\n\nC-4,redeem,,T-1\n");
+    harbour.once();
+    assert_eq!(harbour.writes().len(), sent, "the same transaction is not used up again");
+    // That a pass is used up is a state, which the stand-in has no count of.
+    let used = harbour.ledger().keys_of(&harbour.run_of("a.csv").id, KeyState::Applied).unwrap();
+    harbour.elsewhere.replace(used.iter().map(|note| (note.key.to_string(), 1)).collect());
+    assert_eq!(used.len(), 1);
+    check_promises(&harbour);
+}
+
+/// Contract 4.4: an insert whose answer was lost is answered with 409 when it is repeated, and so is one that another program was faster
+/// with. Either way the pass holds what the file says, and is there once.
+#[test]
+fn an_insert_of_what_is_there_by_now_becomes_a_change() {
+    let harbour = start(wallet().feed("operation", "\"upsert\"").feed("guard.created", "false").platform("batch_size", "1"), 1);
+    harbour.sandbox.faults().add(Rule::new(Trouble::DropAfter).method("POST").path("loyaltyObject").next(1));
+    harbour.deliver("a.csv", "id,points\nC-1,1\nN-1,2\nN-2,3\n");
+    harbour.once().exits(0);
+    assert_eq!([points(&harbour, "C-1"), points(&harbour, "N-1"), points(&harbour, "N-2")], [1, 2, 3]);
+    let conflicts = harbour.sandbox.requests().select(|entry| entry.status == Some(409));
+    assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+    check_promises(&harbour);
+}
+
+/// A class that is not there is no fault of the row's identifier: nobody is told that the pass is unknown.
+#[test]
+fn a_pass_of_a_missing_class_is_refused_in_googles_words() {
+    let harbour = start(wallet().feed("operation", "\"upsert\"").feed("guard.created", "false"), 1);
+    harbour.change_config(|text| text.replace("\"club\"", "\"gone\""));
+    harbour.deliver("a.csv", "id,points\nC-1,1\nN-1,2\n");
+    harbour.once().exits(1);
+    let errors = harbour.errors("a");
+    assert_eq!((errors.len(), &*errors[0]["id"], &*errors[0]["_outcome"]), (1, "N-1", "refused"), "{errors:?}");
+    assert!(errors[0]["_problems"].contains("3388000000012345678.gone"), "{errors:?}");
+    check_promises(&harbour);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! A platform nobody has heard of, connected by its description in the configuration.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::time::Duration;
 
 use passferry::ledger::State;
@@ -382,6 +381,33 @@ fn each_item_of_a_batch_has_its_own_outcome() {
     check_promises(&harbour);
 }
 
+/// D4: what a batch says of every item alike is no matter of the items, however the whole is answered.
+#[test]
+fn a_batch_that_says_later_of_every_item_pauses_the_run() {
+    for (status, reason) in [(503, "status 207"), (401, "401")] {
+        let vendor = Vendor::start(move |world, asked| {
+            if asked.path != "/batch" {
+                return if world.count > 0 { reply(200, &json!({})) } else { reply(503, &json!({})) };
+            }
+            let status = if world.count > 0 { 200 } else { status };
+            let items = asked.body["items"].as_array().unwrap();
+            let results: Vec<Value> = items.iter().map(|item| json!({ "ref": item["ref"], "status": status })).collect();
+            if status == 200 {
+                world.passes.extend(items.iter().map(|item| (item["ref"].as_str().unwrap().to_owned(), item.clone())));
+            }
+            reply(207, &json!({ "results": results }))
+        });
+        let harbour = described(&vendor, BATCH).platform("tries", "2").start();
+        harbour.deliver("one.csv", rows(8));
+        let ran = harbour.run(&["once", "--patience", "1500ms"]).exits(75);
+        assert!(ran.err.contains(reason), "{status}: {}", ran.err);
+        vendor.world().count = 1;
+        harbour.once().exits(0);
+        assert_eq!(vendor.world().passes.len(), 8);
+        check_promises(&harbour);
+    }
+}
+
 /// D8: halving finds the row for which the whole is refused.
 #[test]
 fn a_batch_that_is_refused_as_a_whole_is_halved_until_the_bad_row_stands_alone() {
@@ -440,43 +466,6 @@ fn a_token_is_asked_for_kept_and_renewed_when_it_is_refused() {
     check_promises(&harbour);
 }
 
-#[test]
-fn check_reach_says_in_words_what_is_wrong() {
-    let vendor = Vendor::start(|_, asked| match &*asked.path {
-        "/me" if asked.header("x-api-key") == crate::rig::harbour::SECRET => reply(200, &json!({ "account": { "name": "Acme" } })),
-        "/me" => reply(401, &json!({ "error": "unknown key" })),
-        _ => reply(404, &json!({ "message": "no such address" })),
-    });
-    let probe = "[platform.cards.probe]\nrequest = \"GET /me\"\nname = \"/account/name\"\n";
-    let harbour = described(&vendor, &format!("{PATCH}{probe}")).start();
-    let said = |exit: i32, words: &str| {
-        let out = harbour.command(&["check", "--reach"]).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
-        let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.code() == Some(exit) && text.contains(words), "{text}");
-    };
-    said(0, "accepts the credentials of Acme");
-    crate::rig::harbour::write_private(&harbour.home.path().join("secret"), "another");
-    said(77, "unknown key");
-    crate::rig::harbour::write_private(&harbour.home.path().join("secret"), crate::rig::harbour::SECRET);
-    harbour.change_config(|text| text.replace("GET /me", "GET /nobody"));
-    said(69, "does not know the probe's address");
-}
-
-/// D3: everybody waits, and nothing is rejected.
-#[test]
-fn a_platform_that_asks_to_slow_down_is_obeyed() {
-    let vendor = Vendor::start(|world, asked| {
-        world.count += 1;
-        if world.count == 3 { reply(429, &json!({})).header("retry-after", "1") } else { by_path(world, asked) }
-    });
-    stock(&vendor, 10);
-    let harbour = described(&vendor, PATCH).start();
-    harbour.deliver("one.csv", rows(10));
-    harbour.once().exits(0);
-    assert!((1..=10).all(|n| vendor.world().passes[&format!("C-{n}")]["points"] == n));
-    check_promises(&harbour);
-}
-
 /// D24: a word to the holder is sent once, at the place where the platform takes it.
 #[test]
 fn a_notification_is_an_add_of_its_own() {
@@ -504,5 +493,102 @@ fn a_notification_is_an_add_of_its_own() {
     let told = world.writes().into_iter().find(|asked| asked.method == "POST").unwrap();
     assert_eq!(told.body, json!({ "push": { "kind": "news", "text": "Hello \"you\"" } }));
     drop(world);
+    check_promises(&harbour);
+}
+
+const ENDS: &str = r#"[platform.cards.update]
+request = "PATCH /passes/{{ external_id }}"
+[platform.cards.expire]
+request = "POST /passes/{{ external_id }}/end"
+body = '{ "at": "{{ now }}" }'
+external_id = "/ref"
+[platform.cards.void]
+request = "DELETE /passes/{{ external_id }}"
+[platform.cards.redeem]
+request = "POST /passes/{{ external_id }}/redeem"
+body = '{ "receipt": "{{ key }}" }'
+external_id = "/ref"
+"#;
+
+/// What ends a pass: by a date, for good, and once. Each is lost on the way the first time, but for what is sent once.
+#[test]
+fn passes_are_expired_voided_and_redeemed() {
+    let vendor = Vendor::start(|world, asked| {
+        let Some(rest) = asked.behind("/passes/") else { return reply(200, &json!({})) };
+        let (id, act) = rest.split_once('/').map_or((rest.clone(), asked.method.clone()), |(id, act)| (id.to_owned(), act.to_owned()));
+        world.count += 1;
+        let lost = act != "redeem" && world.count % 2 == 1;
+        if let Some(receipt) = asked.body["receipt"].as_str() {
+            *world.effects.entry(receipt.to_owned()).or_default() += 1;
+        }
+        let Some(pass) = world.pass(&id) else { return reply(404, &json!({ "error": "no such pass" })) };
+        pass["state"] = json!(act);
+        let answer = reply(200, &pass.clone());
+        if act == "DELETE" {
+            world.passes.remove(&id);
+        }
+        if lost { answer.cut() } else { answer }
+    });
+    stock(&vendor, 4);
+    let harbour = described(&vendor, ENDS)
+        .feed("operation", "{ column = \"tier\" }")
+        .feed("fields.tier", "")
+        .feed("content", "\"delta\"")
+        .feed("add.transaction_id", "\"tx\"")
+        .start();
+    harbour.deliver("one.csv", "id,tier,tx\nC-1,expire,\nC-2,void,\nC-3,redeem,a\nC-9,expire,\nC-8,void,\nC-7,redeem,b\n");
+    harbour.once().exits(1);
+    let errors = harbour.errors("one");
+    let ends: Vec<(&str, &str)> = errors.iter().map(|line| (line["id"].as_str(), line["_outcome"].as_str())).collect();
+    // What is to be gone and is not there is gone.
+    assert_eq!(ends, [("C-9", "unresolved"), ("C-7", "unresolved")], "{errors:?}");
+    let world = vendor.world();
+    assert_eq!((&world.passes["C-1"]["state"], &world.passes["C-3"]["state"]), (&json!("end"), &json!("redeem")));
+    assert!(!world.passes.contains_key("C-2"));
+    let ended = world.writes().into_iter().find(|asked| asked.path == "/passes/C-1/end").unwrap();
+    assert!(ended.body["at"].as_str().unwrap().ends_with('Z') && ended.body.get("tier").is_none(), "{}", ended.raw);
+    drop(world);
+    harbour.elsewhere.replace(vendor.effects().into_iter().filter(|(_, times)| *times > 0).collect());
+    harbour.deliver("two.csv", "id,tier,tx\n\nC-3,redeem,a\n");
+    harbour.once();
+    assert!(vendor.effects().iter().all(|(_, times)| *times == 1), "{:?}", vendor.effects());
+}
+
+/// A list is read to its end, whether its next page is an address or a mark; an address elsewhere is never asked.
+#[test]
+fn lists_are_read_page_by_page() {
+    for (next, parameter) in [("/page?page=", ""), ("", "page")] {
+        let vendor = Vendor::start(move |world, asked| {
+            if let Some(id) = asked.behind("/passes/") {
+                return patch(world, &format!("C-{}", id.trim_start_matches('p')), &asked.body);
+            }
+            let Some(page) = asked.path.strip_prefix("/page") else { return reply(200, &json!({})) };
+            let page: usize = page.split_once("page=").map_or(1, |(_, page)| page.parse().unwrap());
+            let items: Vec<Value> = world.passes.values().skip((page - 1) * 2).take(2).cloned().collect();
+            let more = page * 2 < world.passes.len();
+            reply(200, &json!({ "items": items, "next": if more { json!(format!("{next}{}", page + 1)) } else { Value::Null } }))
+        });
+        stock(&vendor, 7);
+        let parameter = if parameter.is_empty() { String::new() } else { format!(", parameter = \"{parameter}\"") };
+        let how = format!(
+            "[platform.cards.find]\nrequest = \"GET /page?of={{{{ external_id }}}}\"\nlist = \"/items\"\nnext = {{ at = \"/next\"{parameter} }}\n\
+             pass_id = \"/id\"\nexternal_id = \"/ref\"\n[platform.cards.update]\nrequest = \"PATCH /passes/{{{{ pass_id }}}}\"\n"
+        );
+        let harbour = described(&vendor, &how).start();
+        harbour.deliver("one.csv", "id,points,tier\nC-7,7,a\nC-1,1,b\nC-9,9,c\n");
+        harbour.once().exits(1);
+        assert_eq!(harbour.report("one")["rows"], json!({ "applied": 2, "unresolved": 1 }));
+        let world = vendor.world();
+        assert_eq!((&world.passes["C-7"]["points"], &world.passes["C-1"]["points"]), (&json!(7), &json!(1)));
+        drop(world);
+        check_promises(&harbour);
+    }
+    let vendor = Vendor::start(|_, _| reply(200, &json!({ "items": [], "next": "https://elsewhere.example/page?2" })));
+    let how = "[platform.cards.find]\nrequest = \"GET /page?of={{ external_id }}\"\nlist = \"/items\"\nnext = { at = \"/next\" }\npass_id = \"/id\"\n\
+               [platform.cards.update]\nrequest = \"PATCH /passes/{{ pass_id }}\"\n";
+    let harbour = described(&vendor, how).start();
+    harbour.deliver("one.csv", rows(1));
+    harbour.once().exits(1);
+    assert_eq!(harbour.errors("one")[0]["_codes"], "answer-unreadable");
     check_promises(&harbour);
 }

@@ -485,7 +485,7 @@ impl Harbour {
 }
 
 fn is_write(entry: &Entry) -> bool {
-    entry.method != "GET" && !entry.path.contains("/list")
+    entry.method != "GET" && !entry.path.contains("/list") && !entry.path.contains("/count")
 }
 
 fn walk(folder: &Path, into: &mut Vec<PathBuf>) {

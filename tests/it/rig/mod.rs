@@ -1,10 +1,12 @@
 //! What tests are run against.
 
+pub mod apple;
 pub mod crash;
 pub mod disk;
 pub mod ferry;
 pub mod harbour;
 pub mod hostile;
+pub mod phone;
 pub mod portrait;
 pub mod promises;
 pub mod proxy;

@@ -44,7 +44,6 @@ impl Asked {
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
-    pub headers: Vec<(String, String)>,
     pub body: String,
     /// Nothing is answered: the connection is cut.
     pub cut: bool,
@@ -52,15 +51,10 @@ pub struct Reply {
 }
 
 pub fn reply(status: u16, body: &Value) -> Reply {
-    Reply { status, headers: Vec::new(), body: body.to_string(), cut: false, delay: Duration::ZERO }
+    Reply { status, body: body.to_string(), cut: false, delay: Duration::ZERO }
 }
 
 impl Reply {
-    pub fn header(mut self, name: &str, value: &str) -> Reply {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     pub fn cut(mut self) -> Reply {
         self.cut = true;
         self
@@ -162,10 +156,7 @@ fn serve(stream: &TcpStream, world: &Mutex<World>, answer: &impl Fn(&mut World, 
         if reply.cut {
             return stream.shutdown(std::net::Shutdown::Both);
         }
-        let extra: Vec<String> = reply.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let extra = extra.concat();
-        let head =
-            format!("HTTP/1.1 {} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{extra}\r\n", reply.status, reply.body.len());
+        let head = format!("HTTP/1.1 {} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", reply.status, reply.body.len());
         let mut out = stream;
         out.write_all(format!("{head}{}", reply.body).as_bytes())?;
     }

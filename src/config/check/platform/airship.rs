@@ -69,6 +69,7 @@ fn with(own: &written::Platform, preset: &written::Platform, token_url: Option<&
     all.update = all.update.or_else(|| preset.update.clone());
     all.notify = all.notify.or_else(|| preset.notify.clone());
     all.answers = all.answers.or_else(|| preset.answers.clone());
+    all.probe = all.probe.or_else(|| preset.probe.clone());
     if let Some(Table(auth)) = &mut all.auth
         && auth.client_id.is_some()
     {

@@ -6,30 +6,6 @@ use crate::config::value::quoted;
 use crate::config::written;
 use crate::platform::google_wallet;
 
-/// The keys of this kind beside those of all.
-pub(super) const KEYS: &[&str] = &[
-    "key",
-    "read_back",
-    "issuer",
-    "class",
-    "class_id",
-    "token_url",
-    "object_ids",
-    "id_prefix",
-    "id_max",
-    "language",
-    "currency",
-    "batch_size",
-    "nulls",
-    "notify_on",
-    "notify_max",
-    "over_quota",
-    "message_header",
-    "messages_full",
-    "void_state",
-    "slow_reasons",
-];
-
 /// Requests that one batch may carry at Google, in general (contract 8).
 const BATCH_MAX: u16 = 1000;
 

@@ -17,8 +17,21 @@ use crate::config::written;
 use crate::platform::http::pointer::Pointer;
 
 /// Keys that say where the account is and how it is treated, not what a change means there.
-const NOT_MEANT: [&str; 12] =
-    ["kind", "environment", "allowance", "in_flight", "timeout", "tries", "settling", "ca_file", "base_url", "account", "auth", "probe"];
+const NOT_MEANT: [&str; 13] = [
+    "kind",
+    "environment",
+    "allowance",
+    "in_flight",
+    "timeout",
+    "tries",
+    "settling",
+    "ca_file",
+    "base_url",
+    "account",
+    "auth",
+    "probe",
+    "id_max",
+];
 
 impl Check<'_> {
     pub(super) fn http(&mut self, key: &Key, platform: &written::Platform) -> Option<Arc<Http>> {
@@ -38,6 +51,9 @@ impl Check<'_> {
         account: String,
     ) -> Option<Arc<Http>> {
         let before = self.faults.len();
+        if platform.id_max == Some(0) {
+            self.fault(&key.child("id_max"), "is 0, so that no pass could be named; write at least 1".into());
+        }
         let auth = self.auth(key, platform);
         let headers = self.fixed_headers(&key.child("headers"), &platform.headers);
         let fields = self.described_fields(key, platform);
@@ -77,6 +93,7 @@ impl Check<'_> {
             kind,
             base_url: base_url?,
             account,
+            id_max: platform.id_max.map(usize::from),
             meaning: self.document.flat(key, &NOT_MEANT),
             auth: auth?,
             headers,
@@ -99,7 +116,7 @@ impl Check<'_> {
     fn probe(&mut self, key: &Key, probe: &written::HttpProbe) -> Option<Probe> {
         let line = self.line(key, "request", probe.request.as_ref(), "request = \"GET /account\"", &[])?;
         let name = probe.name.as_ref().map(|text| self.place(&key.child("name"), text));
-        Some(Probe { line, name: name.map_or(Some(None), |place| place.map(Some))? })
+        Some(Probe { line, name: name.map_or(Some(None), |place| place.map(Some))?, not_found: probe.not_found.unwrap_or(false) })
     }
 
     /// A place in JSON.

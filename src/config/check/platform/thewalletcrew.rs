@@ -6,21 +6,6 @@ use crate::config::meant::{Environment, TheWalletCrew};
 use crate::config::value::quoted;
 use crate::config::written;
 
-pub(super) const KEYS: [&str; 12] = [
-    "tenant",
-    "key",
-    "identifier",
-    "pass_type",
-    "type_in_updates",
-    "look_first",
-    "merge",
-    "clear",
-    "values",
-    "confirm",
-    "create_again",
-    "page_size",
-];
-
 impl Check<'_> {
     pub(super) fn the_wallet_crew(&mut self, key: &Key, platform: &written::Platform) -> Option<TheWalletCrew> {
         let base_url = match &platform.base_url {

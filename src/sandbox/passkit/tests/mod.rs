@@ -2,8 +2,11 @@
 
 mod contract;
 mod control;
+mod coupons;
 mod lies;
 mod lists;
+mod tickets;
+mod tokens;
 mod trouble;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -7,7 +7,7 @@ use reqwest::Method;
 use reqwest::header::HeaderName;
 
 use super::super::super::{Check, Key};
-use crate::config::meant::http::{Add, Batch, Call, Create, Field, Find, LookUp, Told, Update};
+use crate::config::meant::http::{Add, Batch, Call, Create, Field, Find, LookUp, Next, Told, Update};
 use crate::config::value::{self, choices, instead, quoted};
 use crate::config::written;
 use crate::platform::http::pointer::Pointer;
@@ -257,7 +257,20 @@ impl Check<'_> {
         if line.method != Method::GET {
             self.fault(&key.child("request"), "may change something; write GET".into());
         }
-        Some(LookUp { line, list, key: place, absence_proves: look.absent == Some(written::HttpAbsence::NotApplied) })
+        let next = self.next(key, look.next.as_deref(), list.is_some());
+        Some(LookUp { line, list, next, key: place, absence_proves: look.absent == Some(written::HttpAbsence::NotApplied) })
+    }
+
+    fn next(&mut self, key: &Key, next: Option<&written::HttpNext>, is_list: bool) -> Option<Next> {
+        let (here, next) = (key.child("next"), next?);
+        if !is_list {
+            self.fault(&here, "belongs to a list; write where it stands (list = \"/items\"), or remove it".into());
+        }
+        if next.parameter.as_ref().is_some_and(String::is_empty) {
+            self.fault(&here.child("parameter"), "is empty; write the name of a parameter, such as \"cursor\"".into());
+        }
+        let at = self.required(&here.child("at"), next.at.as_ref(), "at = \"/next\"")?;
+        Some(Next { at: self.inner_place(&here.child("at"), &at)?, parameter: next.parameter.clone() })
     }
 
     pub(super) fn find(&mut self, key: &Key, find: &written::HttpFind) -> Option<Find> {
@@ -285,7 +298,8 @@ impl Check<'_> {
             None => None,
             Some(said) => Some(self.said(&key.child("absent"), said)?),
         };
-        let find = Find { line: line?, by_pass_id, headers, body, list, pass: pass?, pass_id: pass_id?, external_id, absent };
+        let next = self.next(key, find.next.as_deref(), list.is_some());
+        let find = Find { line: line?, by_pass_id, headers, body, list, next, pass: pass?, pass_id: pass_id?, external_id, absent };
         if [Method::PUT, Method::PATCH, Method::DELETE].contains(&find.line.method) {
             self.fault(&key.child("request"), "changes something; write GET, or POST for a search".into());
         }

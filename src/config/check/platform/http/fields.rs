@@ -44,6 +44,7 @@ impl Check<'_> {
         let (number, text) = (matches!(kind, Kind::Number | Kind::Integer), matches!(kind, Kind::Text | Kind::Json));
         let misplaced = [
             ("length_max", field.length_max.is_some() && !text, "text or json"),
+            ("items_max", field.items_max.is_some() && kind != Kind::Json, "json"),
             ("least", field.least.is_some() && !number, "number or integer"),
             ("most", field.most.is_some() && !number, "number or integer"),
             ("decimals", field.decimals.is_some() && kind != Kind::Number, "number"),
@@ -56,8 +57,10 @@ impl Check<'_> {
                 self.fault(&here.child(option), format!("belongs to fields of kind {kinds}; remove it, or write another kind"));
             }
         }
-        if field.length_max == Some(0) {
-            self.fault(&here.child("length_max"), "is 0, so that nothing could be written; write at least 1".into());
+        for (name, most) in [("length_max", field.length_max), ("items_max", field.items_max)] {
+            if most == Some(0) {
+                self.fault(&here.child(name), "is 0, so that nothing could be written; write at least 1".into());
+            }
         }
         let at = match &field.at {
             Some(text) => self.inner_place(&here.child("at"), text)?,
@@ -87,6 +90,7 @@ impl Check<'_> {
             kind,
             at,
             length_max: field.length_max.map(|length| length as usize),
+            items_max: field.items_max.map(|items| items as usize),
             least,
             most,
             decimals: field.decimals.map(u32::from),

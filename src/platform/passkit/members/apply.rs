@@ -7,15 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
-use super::bodies::{self, Known, Part};
-use super::fields::{self, EXPIRY, FIELDS, Field, POINTS, TIER};
-use super::find::READS;
-use super::wire::{BODY_BYTES_MAX, Member, is_segment};
-use super::{Scope, bodies::all_say_something};
+use super::bodies::{self, Known, all_say_something};
+use super::{EXPIRY, MEMBER, Members, TIER};
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{WEB_PAGE, clean, message};
-use crate::platform::strict;
-use crate::platform::{Answer, ChangeResult, Conversation, OperationResult, Request, Step};
+use crate::platform::judge::{WEB_PAGE, message};
+use crate::platform::passkit::adds::{CANNOT_ASK, too_large};
+use crate::platform::passkit::fields::{self, FIELDS, POINTS};
+use crate::platform::passkit::find::READS;
+use crate::platform::passkit::operations::{Operations, Part, parts_of};
+use crate::platform::passkit::protocol::Protocol;
+use crate::platform::passkit::wire::{Pass, is_write};
+use crate::platform::{Answer, ChangeResult, Conversation, Request, Step, strict};
 use crate::row::{Change, Target, Verb};
 
 /// Times that a change is laid over a fresh reading when the platform reports a conflict.
@@ -23,15 +25,6 @@ const CONFLICTS: u32 = 3;
 
 /// Pauses before a pass that was just issued is looked for again: reads may lag behind writes (failure model, D22).
 const LOOKS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
-
-/// One operation of the change and how it ended.
-struct Operation {
-    name: &'static str,
-    parts: Vec<Part>,
-    end: Option<End>,
-}
-
-type End = (Outcome, Option<Code>, String);
 
 #[derive(Clone, Debug)]
 enum Call {
@@ -51,11 +44,11 @@ enum Call {
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact learnt on the way, and they combine freely")]
 pub(super) struct Apply {
-    scope: Arc<Scope>,
+    scope: Arc<Members>,
     target: Target,
     verb: Verb,
     reference: String,
-    operations: Vec<Operation>,
+    operations: Operations,
     pass_id: Option<String>,
     known: Option<Known>,
     /// Resolve had found the pass.
@@ -79,17 +72,14 @@ pub(super) struct Apply {
 
 /// The requests of a change, at most, when nothing goes wrong.
 pub(super) fn requests(change: &Change) -> u32 {
-    let mut operations: Vec<&str> =
-        change.fields.iter().filter_map(|field| Field::parse(&field.name).ok()).map(|field| field.rule().operation).collect();
+    let parts: Vec<Part> = parts_of(&MEMBER, change).collect();
+    let mut operations: Vec<&str> = parts.iter().map(|part| part.field.rule().operation).collect();
     operations.sort_unstable();
     operations.dedup();
-    let zero = change
-        .fields
-        .iter()
-        .any(|field| fields::is_zero(field.value.as_ref()) && Field::parse(&field.name).is_ok_and(|field| field.rule().balance));
+    let zero = parts.iter().any(|part| part.is_zero() && part.field.rule().balance);
     match change.verb {
         Verb::Expire | Verb::Void => 1,
-        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {
+        Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => {
             let update = if operations.contains(&FIELDS) { 1 + u32::from(zero) } else { operations.len() as u32 };
             update + u32::from(change.verb == Verb::Upsert)
         }
@@ -97,38 +87,32 @@ pub(super) fn requests(change: &Change) -> u32 {
 }
 
 impl Apply {
-    pub(super) fn new(scope: Arc<Scope>, change: Change) -> Apply {
-        let Change { target, verb, fields, found, reference, .. } = change;
-        let mut operations: Vec<Operation> = Vec::new();
-        let mut add = |name: &'static str, parts: Vec<Part>| match operations.iter_mut().find(|operation| operation.name == name) {
-            Some(operation) => operation.parts.extend(parts),
-            None => operations.push(Operation { name, parts, end: None }),
-        };
-        match verb {
-            Verb::Void => add("void", Vec::new()),
-            Verb::Expire => add("expire", Vec::new()),
-            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => {}
+    pub(super) fn new(scope: Arc<Members>, change: &Change) -> Apply {
+        let mut operations = Operations::default();
+        match change.verb {
+            Verb::Void => operations.add("void", None),
+            Verb::Expire => operations.add("expire", None),
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => {}
         }
-        for change in fields {
-            // Names were looked up when the configuration was read; one that is unknown now cannot be sent.
-            let Ok(field) = Field::parse(&change.name) else { continue };
-            let operation = field.rule().operation;
-            match verb {
-                Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => add(operation, vec![Part { field, change }]),
-                Verb::Expire if operation == EXPIRY && change.value.is_some() => add("expire", vec![Part { field, change }]),
+        for part in parts_of(&MEMBER, change) {
+            let operation = part.field.rule().operation;
+            match change.verb {
+                Verb::Expire if operation == EXPIRY && part.change.value.is_some() => operations.add("expire", Some(part)),
                 // A pass that ends or goes changes nothing else.
                 Verb::Expire | Verb::Void => {}
+                _ => operations.add(operation, Some(part)),
             }
         }
-        let known = found.as_ref().map(|found| Known::from_state(&found.state));
+        let found = change.found.as_ref();
+        let protocol: &dyn Protocol = &*scope;
+        let current = found.filter(|found| !protocol.is_outdated(&change.target, found));
         let mut apply = Apply {
-            scope,
-            target,
-            verb,
-            reference,
+            known: current.map(|found| Known::from_state(&found.state)),
+            target: change.target.clone(),
+            verb: change.verb,
+            reference: change.reference.clone(),
             operations,
-            pass_id: found.as_ref().map(|found| found.pass_id.clone()),
-            known,
+            pass_id: found.map(|found| found.pass_id.clone()),
             was_found: found.is_some(),
             proven: false,
             enrolled: false,
@@ -139,26 +123,27 @@ impl Apply {
             conflicts: 0,
             todo: VecDeque::new(),
             current: None,
+            scope,
         };
         apply.begin();
         apply
     }
 
     fn begin(&mut self) {
-        let needs_state = self.operations.iter().any(|operation| operation.name == FIELDS);
+        let needs_state = self.operations.has(FIELDS);
         match self.verb {
             Verb::Void => self.todo.push_back(Call::Delete),
             Verb::Expire => self.todo.push_back(Call::Expiry(0)),
             // Resolve looked, because the state was needed, and found nothing.
             Verb::Upsert if !self.was_found && (needs_state || self.operations.is_empty()) => self.absent(),
-            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem => self.plan(),
+            Verb::Update | Verb::Upsert | Verb::Earn | Verb::Burn | Verb::Redeem | Verb::Validate => self.plan(),
         }
     }
 
     /// Plans what has not ended: one M4 where one is needed anyway, a call of its own for each operation otherwise.
     fn plan(&mut self) {
         self.todo.clear();
-        let open = |name: &str| self.operations.iter().position(|operation| operation.name == name && operation.end.is_none());
+        let open = |name: &str| self.operations.open(name);
         let (points, tier, expiry) = (open(POINTS), open(TIER), open(EXPIRY));
         let mut alone: Vec<Call> = Vec::new();
         if let Some(update) = open(FIELDS) {
@@ -166,7 +151,7 @@ impl Apply {
                 self.todo.push_back(Call::Read);
                 return;
             };
-            let whole = known.needs_whole(&self.parts(&[update]));
+            let whole = known.needs_whole(&self.operations.parts(&[update]));
             if whole && known.whole.is_none() {
                 self.todo.push_back(Call::Read);
                 return;
@@ -177,7 +162,7 @@ impl Apply {
             } else {
                 together.extend(tier.into_iter().chain(expiry));
                 match points {
-                    Some(points) if whole || all_say_something(&self.parts(&[points])) => together.push(points),
+                    Some(points) if whole || all_say_something(&self.operations.parts(&[points])) => together.push(points),
                     points => alone.extend(points.map(Call::Points)),
                 }
             }
@@ -188,13 +173,9 @@ impl Apply {
         self.todo.extend(alone);
     }
 
-    fn parts(&self, operations: &[usize]) -> Vec<&Part> {
-        operations.iter().flat_map(|&index| &self.operations[index].parts).collect()
-    }
-
     /// The pass does not exist: issue it, or say so.
     fn absent(&mut self) {
-        let untouched = self.operations.iter().all(|operation| operation.end.is_none());
+        let untouched = self.operations.are_untouched();
         if self.verb == Verb::Upsert && matches!(self.target, Target::External(_)) && untouched && !self.enrolled {
             self.todo = VecDeque::from([Call::Enrol]);
         } else if let (true, Some(pause)) = (self.enrolled, LOOKS.get(self.looks)) {
@@ -214,47 +195,34 @@ impl Apply {
         }
     }
 
-    fn end(&mut self, index: usize, outcome: Outcome, code: Option<Code>, message: &str) {
-        self.operations[index].end.get_or_insert_with(|| (outcome, code, clean(message)));
-    }
-
     /// Ends every operation that has not ended; nothing more is sent.
     fn end_all(&mut self, outcome: Outcome, code: Option<Code>, message: &str) {
         self.todo.clear();
-        if self.operations.is_empty() {
-            self.operations.push(Operation { name: "create", parts: Vec::new(), end: None });
-        }
-        for index in 0..self.operations.len() {
-            self.end(index, outcome, code, message);
-        }
+        self.operations.end_all(outcome, code, message);
     }
 
-    /// Enrolment is one operation that carries every field.
     fn end_create(&mut self, outcome: Outcome, code: Option<Code>, message: &str) {
-        let parts = self.operations.drain(..).flat_map(|operation| operation.parts).collect();
-        self.operations = vec![Operation { name: "create", parts, end: Some((outcome, code, clean(message))) }];
         self.todo.clear();
+        self.operations.end_create(outcome, code, message);
     }
 
     fn operations_of(&self, call: &Call) -> Vec<usize> {
         match call {
             Call::Update { operations, .. } => operations.clone(),
             Call::Points(index) | Call::Tier(index) | Call::Expiry(index) => vec![*index],
-            Call::Read | Call::Enrol | Call::Delete => {
-                (0..self.operations.len()).filter(|&index| self.operations[index].end.is_none()).collect()
-            }
+            Call::Read | Call::Enrol | Call::Delete => self.operations.all_open(),
         }
     }
 
     fn request(&self, call: &Call) -> Option<Request> {
         let (scope, target, id) = (&*self.scope, &self.target, self.pass_id.as_deref());
-        let parts = self.parts(&self.operations_of(call));
+        let parts = self.operations.parts(&self.operations_of(call));
         let unknown = Known::default();
         let known = self.known.as_ref().unwrap_or(&unknown);
         Some(match call {
-            Call::Read => match id {
-                Some(id) if !matches!(target, Target::External(_)) => Scope::get_by_id(id),
-                _ => scope.get_by(target),
+            Call::Read => match (target, id) {
+                (Target::Pass(_), Some(id)) => scope.get(&Target::Pass(id.to_owned())),
+                _ => scope.get(target),
             },
             Call::Enrol => return bodies::enrol(scope, target.text(), &parts),
             Call::Update { whole: true, .. } => bodies::replace(scope, target, id, known, &parts),
@@ -322,15 +290,12 @@ impl Apply {
     /// Takes a success apart. The error says why it proves nothing.
     fn read(&mut self, call: &Call, body: &Bytes) -> Result<(), String> {
         if matches!(call, Call::Read) {
-            let member = Member::parse(body).ok_or("the answer is not a member")?;
-            let asked = match &self.target {
-                Target::External(external) => member.external_id() == external,
-                Target::Pass(id) => member.id() == id,
-            };
-            if !asked {
+            let member = Pass::parse(body).ok_or("the answer is not a member")?;
+            let protocol: &dyn Protocol = &*self.scope;
+            if !protocol.is_meant(&self.target, &member) {
                 return Err("the answer is another member than the one asked for".to_owned());
             }
-            if member.is_live_in(&self.scope.program) {
+            if self.scope.is_live(&member) {
                 self.pass_id = Some(member.id().to_owned());
                 self.known = Some(Known::from_member(&member));
                 self.proven = true;
@@ -353,7 +318,7 @@ impl Apply {
         }
         self.proven = true;
         for index in self.operations_of(call) {
-            self.end(index, Outcome::Applied, None, "");
+            self.operations.end(index, Outcome::Applied, None, "");
         }
         Ok(())
     }
@@ -418,34 +383,30 @@ impl Apply {
             }
             _ => {
                 for index in self.operations_of(call) {
-                    self.end(index, Outcome::Refused, Some(code), message);
+                    self.operations.end(index, Outcome::Refused, Some(code), message);
                 }
             }
         }
     }
 
-    fn result(&mut self) -> ChangeResult {
-        if self.operations.is_empty() {
-            // An upsert that asks for nothing but a pass that is there.
-            self.operations.push(Operation { name: "create", parts: Vec::new(), end: Some((Outcome::Unchanged, None, String::new())) });
-        }
-        let operations = std::mem::take(&mut self.operations).into_iter().map(|operation| {
-            let (outcome, code, message) = operation.end.unwrap_or((Outcome::NotAttempted, Some(Code::RunStopped), String::new()));
-            let fields = operation.parts.iter().map(|part| part.change.field).collect();
-            OperationResult { operation: operation.name, outcome, code, message, fields }
-        });
-        ChangeResult { operations: operations.collect(), pass_id: self.pass_id.take() }
+    /// What was read of the pass before this moment must not be written back.
+    fn note_write(&self) {
+        let id = self.pass_id.as_deref().unwrap_or_default();
+        self.scope.writes.note(&[self.target.text(), id]);
     }
 }
 
 impl Conversation<ChangeResult> for Apply {
     fn next(&mut self, answer: Option<Answer>) -> Step<ChangeResult> {
         if let (Some(call), Some(answer)) = (self.current.take(), answer) {
+            if !matches!(call, Call::Read) {
+                self.note_write();
+            }
             self.hear(&call, answer);
         }
         while let Some(call) = self.todo.pop_front() {
-            if matches!(call, Call::Read) && !is_segment(self.target.text()) {
-                self.refuse(&call, Code::MappingError, "PassKit cannot be asked about this identifier: it would change the address");
+            if matches!(call, Call::Read) && !self.scope.can_get(&self.target) {
+                self.refuse(&call, Code::MappingError, CANNOT_ASK);
                 continue;
             }
             match self.request(&call) {
@@ -455,20 +416,21 @@ impl Conversation<ChangeResult> for Apply {
                     "the feed maps no tierId and the platform's settings name no tier, so no pass can be issued",
                 ),
                 Some(request) => {
-                    let bytes = request.body.as_ref().map_or(0, Bytes::len);
-                    if bytes <= BODY_BYTES_MAX {
-                        self.current = Some(call);
-                        return match self.pause.take() {
-                            None => Step::Send(request),
-                            Some(pause) => Step::Later(pause, request),
-                        };
+                    if let Some(words) = too_large(&request) {
+                        self.refuse(&call, Code::ValueTooLarge, &words);
+                        continue;
                     }
-                    let words =
-                        format!("the update has {bytes} bytes; PassKit takes {BODY_BYTES_MAX}, and what the pass holds already counts");
-                    self.refuse(&call, Code::ValueTooLarge, &words);
+                    if is_write(&request) {
+                        self.note_write();
+                    }
+                    self.current = Some(call);
+                    return match self.pause.take() {
+                        None => Step::Send(request),
+                        Some(pause) => Step::Later(pause, request),
+                    };
                 }
             }
         }
-        Step::Done(self.result())
+        Step::Done(self.operations.result(self.pass_id.take()))
     }
 }

@@ -1,0 +1,37 @@
+//! What a person reads of an account: `check --reach`, put in order and put in disorder, one snapshot a platform.
+
+use std::fmt::Write as _;
+use std::process::Stdio;
+
+use super::{Entry, start, table};
+use crate::rig::harbour::Harbour;
+
+pub fn told(entry: &Entry) {
+    let mut all = String::new();
+    let right = start(entry, 3, |plan| plan);
+    tell(&mut all, "all is right", &right, 0);
+    for wrong in entry.wrong.iter().chain(table::nowhere()) {
+        let harbour = start(entry, 3, |plan| plan);
+        (wrong.make)(&harbour);
+        tell(&mut all, wrong.what, &harbour, wrong.exit);
+        assert!(!harbour.ledger_is_there() || harbour.runs().is_empty());
+    }
+    insta::assert_snapshot!(format!("reach_{}", entry.name), all);
+}
+
+fn tell(all: &mut String, what: &str, harbour: &Harbour, exit: i32) {
+    let output = harbour.command(&["check", "--reach"]).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().find(|line| line.starts_with("platform cards: ")).unwrap_or_else(|| panic!("{what}: {text}"));
+    assert_eq!(output.status.code(), Some(exit), "{what}: {text}");
+    let port = harbour.sandbox.address().port().to_string();
+    let _ = writeln!(all, "{what} (exit code {exit})\n  {}\n", without_library(&line.replace(&port, "PORT")));
+}
+
+/// What the TLS library says of itself differs from version to version.
+fn without_library(line: &str) -> String {
+    match (line.find("error:0"), line.find("; check")) {
+        (Some(from), Some(to)) if from < to => format!("{}…{}", &line[..from], &line[to..]),
+        _ => line.to_owned(),
+    }
+}
