@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rust_xlsxwriter::{Format, Workbook, XlsxError};
 
+use crate::dialect::REPORT_SHEET;
 use crate::spool::create_private;
 
 /// Rows that a sheet holds, and letters that a cell does.
@@ -16,7 +17,7 @@ pub fn write(errors: &Path, to: &Path, scratch: &Path) -> anyhow::Result<Option<
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(errors)?;
     let mut book = Workbook::new();
     book.set_tempdir(scratch)?;
-    let sheet = book.add_worksheet_with_constant_memory()?;
+    let sheet = book.add_worksheet_with_constant_memory()?.set_name(REPORT_SHEET)?;
     let text = Format::new().set_num_format("@");
     let mut record = csv::StringRecord::new();
     let mut row = 0;

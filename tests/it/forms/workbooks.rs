@@ -48,7 +48,7 @@ const ROWS: &str = r#"<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>
 fn a_workbook_is_read_reported_as_one_and_corrected() {
     let harbour = plan().feed("dialect", r#"{ sheet = "Points" }"#).start();
     let ids = ["000123", "000124", "000125"];
-    harbour.sandbox.issue(ids.map(|id| passferry::sandbox::Issue { external_id: id.into(), ..Default::default() })).unwrap();
+    harbour.sandbox.issue(ids.into_iter().map(|id| passferry::sandbox::Issue { external_id: id.into(), ..Default::default() })).unwrap();
     let book = python(BOOK, ROWS.as_bytes());
     harbour.deliver("points.xlsx", &book);
     harbour.once().exits(1);

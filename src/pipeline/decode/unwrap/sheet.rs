@@ -11,7 +11,7 @@ use calamine::{DataRef, ExcelDateTime, Reader as _, Style, Xlsx, XlsxError};
 use zip::ZipArchive;
 
 use crate::config::meant::Limits;
-use crate::dialect::{Cell, Form, write_record};
+use crate::dialect::{Cell, Form, REPORT_SHEET, write_record};
 use crate::outcome::Code;
 use crate::pipeline::decode::fault::{DecodeError, FileFault};
 
@@ -46,7 +46,9 @@ pub(super) fn open(archive: File, wanted: Option<&str>, passed: u64, scratch: &P
     let names = book.sheet_names();
     let list = || names.iter().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
     let by_number = |wanted: &str| wanted.parse::<usize>().ok().and_then(|number| names.get(number.checked_sub(1)?).cloned());
+    let report = names.iter().find(|name| *name == REPORT_SHEET).cloned();
     let name = match wanted {
+        _ if report.is_some() => report,
         None => names.first().cloned(),
         Some(wanted) => names.iter().find(|name| *name == wanted).cloned().or_else(|| by_number(wanted)),
     };
