@@ -66,6 +66,8 @@ pub struct MappedField {
     source: FieldSource,
     /// What an empty cell means.
     empty: Empty,
+    /// An empty text clears the value: it was written in quotes, and the schema tells that from an empty cell.
+    clears: bool,
     /// Made from at least one personal column.
     pub personal: bool,
 }
@@ -141,7 +143,8 @@ impl Mapping {
                 }
             };
             let Some(source) = source else { continue };
-            let mut field = MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, personal: false };
+            let clears = rule.clearable && matches!(source, FieldSource::Field(index) if schema.fields()[index].quoted_empty);
+            let mut field = MappedField { name: Arc::from(name.as_str()), rule, source, empty: Empty::Keep, clears, personal: false };
             field.personal = field.inputs().iter().any(|&index| schema.fields()[index].personal);
             if let FieldSource::Field(index) = field.source {
                 field.empty = schema.fields()[index].empty;
@@ -255,6 +258,7 @@ impl Mapping {
                 }
             };
             match (value, field.empty) {
+                (Some(Value::Text(text)), _) if text.is_empty() && field.clears => wanted.push(Wanted { field: index as u8, value: None }),
                 // Where another word is the marker for "no value", an empty cell still says nothing.
                 (Some(Value::Text(text)), _) if text.is_empty() => {}
                 (Some(value), _) if add.is_some() && field.rule.balance => match adds::amount(&value) {

@@ -300,6 +300,7 @@ fn change(row: &Row, told: &Told<'_>) -> anyhow::Result<ChangeLine> {
     split_cells(&raw, told.dialect, &mut cells);
     let mut literal = Vec::new();
     literal_cells(&raw, told.dialect, &mut literal);
+    schema.strip(told.columns, &mut cells);
     schema.read(told.columns, &cells, &literal, &mut values, &mut problems);
     // Identities of adds are not shown, so the file's does not matter here.
     let place = Place { record: row.record, ..Place::default() };

@@ -25,7 +25,7 @@ use crate::schema::Schema;
 /// Example: passferry preview loyalty_0611.csv.gz --records 5
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip); - is standard input
+    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip), or a workbook (.xlsx); - is standard input
     file: PathBuf,
     /// Read it as files of this feed are read
     #[arg(long, value_name = "FEED", conflicts_with_all = ["delimiter", "no_header", "dialect", "encoding"])]

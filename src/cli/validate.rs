@@ -34,7 +34,7 @@ use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(group = clap::ArgGroup::new("against").required(true).args(["feed", "schema"]))]
 pub struct Args {
-    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip); - is standard input
+    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip), or a workbook (.xlsx); - is standard input
     file: PathBuf,
     /// Check as files of this feed are checked: schema, dialect, limits and mapping
     #[arg(long, value_name = "FEED")]

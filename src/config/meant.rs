@@ -452,11 +452,13 @@ pub struct Limits {
     pub cells: usize,
     /// Decompressed bytes for each compressed one; default 100.
     pub expansion: u64,
+    /// Unpacked bytes of a workbook, which is held in memory; default 64 MiB.
+    pub sheet: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { file: 16 << 30, record: 1 << 20, cell: 256 << 10, cells: 4096, expansion: 100 }
+        Limits { file: 16 << 30, record: 1 << 20, cell: 256 << 10, cells: 4096, expansion: 100, sheet: 64 << 20 }
     }
 }
 

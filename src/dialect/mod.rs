@@ -11,6 +11,9 @@ pub use charset::{BadSequence, Charset, Decoder};
 pub use footer::{Footer, Found as FooterFound};
 pub use write::{Cell, write_record};
 
+/// The sheet of a report of ours, by which it is known whatever the sheet is called that it is about.
+pub const REPORT_SHEET: &str = "passferry errors";
+
 /// What no sign of a form may be: it ends lines, or no text holds it.
 pub const fn is_forbidden(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 0)
@@ -86,7 +89,8 @@ impl Form {
         match sign {
             "\t" => Cow::Borrowed("tab"),
             "" => Cow::Borrowed("none"),
-            sign => Cow::Owned(format!("`{}`", sign.escape_debug())),
+            sign if sign.chars().any(char::is_control) => Cow::Owned(format!("`{}`", sign.escape_debug())),
+            sign => Cow::Owned(format!("`{sign}`")),
         }
     }
 }

@@ -151,7 +151,7 @@ pub fn is_temporary(name: &BStr) -> bool {
 
 /// Could it be a report of ours, or a correction made from one?
 pub fn is_errors_report(name: &BStr) -> bool {
-    name.ends_with(b".errors.csv") || name.ends_with(b".errors.csv.gz")
+    [&b".errors.csv"[..], b".errors.csv.gz", b".errors.xlsx"].iter().any(|ending| name.ends_with(ending))
 }
 
 pub(super) fn is_other_report(name: &BStr) -> bool {

@@ -66,6 +66,9 @@ fn tidy(road: &Road, run: &Run) {
 
 /// Files whose text is larger than they are.
 pub fn is_compressed(run: &Run) -> bool {
-    let is_packed = |name: &[u8]| name.to_ascii_lowercase().ends_with(b".gz");
+    let is_packed = |name: &[u8]| {
+        let name = name.to_ascii_lowercase();
+        [&b".gz"[..], b".zip", b".zst", b".bz2", b".sz", b".xlsx"].iter().any(|ending| name.ends_with(ending))
+    };
     is_packed(&run.name) || run.parts().iter().any(|part| is_packed(&part.path))
 }

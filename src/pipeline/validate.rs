@@ -344,10 +344,14 @@ fn check_chunk(
         {
             key = Some(correction.key(&cells));
             correction.take_indexes(&mut literal);
-            match correction.take(&mut cells) {
+            let taken = correction.take(&mut cells);
+            rules.schema.strip(rules.columns, &mut cells);
+            match taken {
                 Ok(original) => problems.extend(lost_zeros(rules, correction, original, &cells)),
                 Err(problem) => problems.push(problem),
             }
+        } else {
+            rules.schema.strip(rules.columns, &mut cells);
         }
         let mut values = emptied(spare);
         let place = Place { file: rules.file, record: record.number, key: key.as_deref() };

@@ -26,6 +26,8 @@ pub struct DialectDescriptor {
     /// One byte that takes the meaning from the next.
     pub escape: Option<u8>,
     pub skip_initial_space: Option<bool>,
+    /// Name or number of a workbook's sheet.
+    pub sheet: Option<String>,
     /// Cells of this text mean "no value".
     pub null_sequence: Option<String>,
     /// `headerCase` and version 1's `caseSensitiveHeader`.
@@ -134,8 +136,13 @@ impl Reader {
                 text if text.bytes().any(is_forbidden) => return refuse(true, "must not hold a line end"),
                 text => self.read.comment = Some(text.to_owned()),
             },
-            "property" | "itemType" | "itemKeys" | "sheetNumber" | "sheetName" | "table" if !value.is_null() => {
-                return refuse(true, "this program reads delimited text, not JSON, spreadsheets or databases");
+            "sheetName" if !value.is_null() => self.read.sheet = Some(string(value)?.to_owned()),
+            "sheetNumber" if !value.is_null() => {
+                let number = value.as_u64().filter(|number| *number > 0).ok_or("must be a number from 1")?;
+                self.read.sheet.get_or_insert(number.to_string());
+            }
+            "property" | "itemType" | "itemKeys" | "table" if !value.is_null() => {
+                return refuse(true, "this program reads delimited text and spreadsheets, not JSON or databases");
             }
             _ => {}
         }
@@ -216,7 +223,7 @@ mod tests {
     #[test]
     fn every_fault_is_named_at_once() {
         let text = r#"{"delimiter": "", "quoteChar": "''", "escapeChar": "ab", "commentRows": [0], "headerRows": [1, 3], "headerJoin": 1,
-            "header": "yes", "lineTerminator": "|", "sheetName": "a", "property": "rows", "nullSequence": 1}"#;
+            "header": "yes", "lineTerminator": "|", "sheetNumber": 0, "property": "rows", "nullSequence": 1}"#;
         let faults = DialectDescriptor::parse(text).unwrap_err();
         let mut paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
         paths.sort_unstable();

@@ -152,6 +152,8 @@ pub struct Field {
     pub unique: bool,
     /// Part of the primary key, so that a missing value breaks the row even where `required` is not set.
     pub in_primary_key: bool,
+    /// One apostrophe at the start is not part of the value: `x-passferry.strip` is `apostrophe`.
+    pub strip_apostrophe: bool,
     /// An empty cell in quotes is an empty text: `x-passferry.quotedEmpty` is `text`.
     pub quoted_empty: bool,
     pub(crate) missing: Missing,

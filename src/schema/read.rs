@@ -65,6 +65,23 @@ impl Schema {
         self.fields.iter().any(super::Field::tells_any_apart)
     }
 
+    /// Takes off what named rules say is no part of the value. Reports show cells as they came.
+    pub fn strip(&self, columns: &Columns, cells: &mut [Cow<'_, str>]) {
+        for (field, column) in self.fields.iter().zip(&columns.column_of_field) {
+            if field.strip_apostrophe
+                && let Some(cell) = column.and_then(|column| cells.get_mut(column))
+            {
+                match cell {
+                    Cow::Borrowed(text) => *text = text.strip_prefix('\'').unwrap_or(text),
+                    Cow::Owned(text) if text.starts_with('\'') => {
+                        text.remove(0);
+                    }
+                    Cow::Owned(_) => {}
+                }
+            }
+        }
+    }
+
     fn is_blank(&self, columns: &Columns, cells: &[Cow<'_, str>]) -> bool {
         cells.iter().enumerate().all(|(column, cell)| match columns.field_of_column.get(column) {
             Some(Some(field)) => self.fields[*field].is_missing(cell),

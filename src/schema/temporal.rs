@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use chrono::{FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::kind::{Reading, Unreadable};
 use super::strptime::{Moment, Pattern};
@@ -15,36 +15,116 @@ pub(crate) enum Form {
     /// Any of the forms that cannot be read two ways.
     Any,
     Pattern(Pattern),
+    /// Seconds or milliseconds since 1970, in UTC.
+    Epoch {
+        milliseconds: bool,
+    },
+    /// These, in this order. No two of them read a text differently.
+    Several(Vec<Form>),
+}
+
+/// The instant that a text is read as, for comparisons.
+type Instant = (Option<NaiveDate>, Option<NaiveTime>, Option<FixedOffset>);
+
+impl Form {
+    fn date(&self, text: &str) -> Option<NaiveDate> {
+        match self {
+            Form::Default => iso_date(text.as_bytes()),
+            Form::Any => any(text, &ANY_DATES).and_then(|moment| moment.date),
+            Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.date),
+            Form::Epoch { .. } => None,
+            Form::Several(forms) => forms.iter().find_map(|form| form.date(text)),
+        }
+    }
+
+    fn time(&self, text: &str) -> Option<NaiveTime> {
+        match self {
+            Form::Default => iso_time(text.as_bytes()).filter(|(_, rest)| rest.is_empty()).map(|(time, _)| time),
+            Form::Any => any(text, &TIMES).and_then(|moment| moment.time),
+            Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.time),
+            Form::Epoch { .. } => None,
+            Form::Several(forms) => forms.iter().find_map(|form| form.time(text)),
+        }
+    }
+
+    fn datetime(&self, text: &str) -> Option<(NaiveDateTime, Option<FixedOffset>)> {
+        match self {
+            Form::Default => iso_datetime(text.as_bytes()),
+            Form::Any => iso_datetime(text.as_bytes()).or_else(|| any_datetime(text)),
+            Form::Pattern(pattern) => pattern.read(text).and_then(joined),
+            Form::Epoch { milliseconds } => epoch(text, *milliseconds),
+            Form::Several(forms) => forms.iter().find_map(|form| form.datetime(text)),
+        }
+    }
+
+    /// As the descriptor writes it.
+    pub fn shown(&self) -> String {
+        match self {
+            Form::Default => "default".to_owned(),
+            Form::Any => "any".to_owned(),
+            Form::Pattern(pattern) => pattern.source().to_owned(),
+            Form::Epoch { milliseconds } => if *milliseconds { "epoch-ms" } else { "epoch" }.to_owned(),
+            Form::Several(forms) => forms.iter().map(Form::shown).collect::<Vec<_>>().join("` or `"),
+        }
+    }
+
+    /// What a text means, whichever type of field it stands in.
+    pub fn moment(&self, text: &str) -> Option<Instant> {
+        match self {
+            Form::Pattern(pattern) => pattern.read(text).map(|moment| (moment.date, moment.time, moment.offset)),
+            form => {
+                let whole = form.datetime(text).map(|(local, offset)| (Some(local.date()), Some(local.time()), offset));
+                whole
+                    .or_else(|| form.date(text).map(|date| (Some(date), None, None)))
+                    .or_else(|| form.time(text).map(|time| (None, Some(time), None)))
+            }
+        }
+    }
+
+    /// Texts in this form: times whose parts could be taken for each other.
+    pub fn samples(&self) -> Vec<String> {
+        let times = ["2003-02-01T04:05:06", "2011-10-09T08:07:06", "2012-11-10T09:08:07"];
+        let times = times.into_iter().filter_map(|text| iso_datetime(text.as_bytes()).map(|(local, _)| local.and_utc()));
+        match self {
+            Form::Pattern(pattern) => {
+                // Python's letters and chrono's differ in the fraction and in names of zones, which part no two formats here.
+                let source = pattern.source().replace("%f", "000000").replace("%Z", "UTC");
+                times.map(|time| time.format(&source).to_string()).collect()
+            }
+            Form::Epoch { milliseconds } => {
+                times.map(|time| if *milliseconds { time.timestamp_millis() } else { time.timestamp() }.to_string()).collect()
+            }
+            Form::Default | Form::Any | Form::Several(_) => Vec::new(),
+        }
+    }
+}
+
+/// Digits since 1970. So few of them that seconds and milliseconds are not mistaken for each other: twelve digits of seconds are the year
+/// 5138 and later, twelve of milliseconds 1973 and later.
+fn epoch(text: &str, milliseconds: bool) -> Option<(NaiveDateTime, Option<FixedOffset>)> {
+    let most = if milliseconds { 12..=14 } else { 1..=11 };
+    if !most.contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = text.parse().ok()?;
+    let time = if milliseconds { DateTime::from_timestamp_millis(number)? } else { DateTime::from_timestamp(number, 0)? };
+    Some((time.naive_utc(), FixedOffset::east_opt(0)))
 }
 
 #[inline]
 pub(crate) fn date<'c>(text: &'c str, form: &Form) -> Reading<'c> {
-    let value = match form {
-        Form::Default => iso_date(text.as_bytes()),
-        Form::Any => any(text, &ANY_DATES).and_then(|moment| moment.date),
-        Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.date),
-    };
-    value.map(Value::Date).ok_or_else(|| refusal(text, form, "is not a date in the form YYYY-MM-DD", date_formats))
+    form.date(text).map(Value::Date).ok_or_else(|| refusal(text, form, "is not a date in the form YYYY-MM-DD", date_formats))
 }
 
 #[inline]
 pub(crate) fn time<'c>(text: &'c str, form: &Form) -> Reading<'c> {
-    let value = match form {
-        Form::Default => iso_time(text.as_bytes()).filter(|(_, rest)| rest.is_empty()).map(|(time, _)| time),
-        Form::Any => any(text, &TIMES).and_then(|moment| moment.time),
-        Form::Pattern(pattern) => pattern.read(text).and_then(|moment| moment.time),
-    };
+    let value = form.time(text);
     value.map(Value::Time).ok_or_else(|| refusal(text, form, "is not a time of day in the form hh:mm:ss, without an offset", time_formats))
 }
 
 #[inline]
 pub(crate) fn datetime<'c>(text: &'c str, form: &Form) -> Reading<'c> {
-    let value = match form {
-        Form::Default => iso_datetime(text.as_bytes()),
-        Form::Any => iso_datetime(text.as_bytes()).or_else(|| any_datetime(text)),
-        Form::Pattern(pattern) => pattern.read(text).and_then(joined),
-    };
-    value
+    form.datetime(text)
         .map(|(local, offset)| Value::DateTime(local, offset))
         .ok_or_else(|| refusal(text, form, "is not a date and time in the form YYYY-MM-DDThh:mm:ss", datetime_formats))
 }
@@ -225,7 +305,8 @@ fn refusal(text: &str, form: &Form, default: &'static str, fitting: fn(&str) -> 
     let problem = match form {
         Form::Default => Unreadable::new(default),
         Form::Any => Unreadable::new("can be read in several ways or in none"),
-        Form::Pattern(pattern) => return Unreadable::new(format!("does not fit the format `{}`", pattern.source())),
+        Form::Pattern(_) | Form::Epoch { .. } => return Unreadable::new(format!("does not fit the format `{}`", form.shown())),
+        Form::Several(_) => return Unreadable::new(format!("does not fit any of the formats `{}`", form.shown())),
     };
     if text.trim() != text {
         return problem.suggest("remove the spaces around it");

@@ -482,3 +482,58 @@ fn own_properties_are_read() {
     let field = &schema.fields()[0];
     assert!(field.personal && field.identifier && field.empty == Empty::Clear && field.aliases == ["y"]);
 }
+
+#[test]
+fn formats_are_tried_in_their_order_and_never_guessed_between() {
+    let field = |more: &str| format!(r#"{{"fields": [{{"name": "at", "type": "datetime", {more}}}]}}"#);
+    let schema = Schema::parse(&field(
+        r#""format": "%m/%d/%Y %H:%M:%S", "x-passferry": {"formats": ["%m/%d/%y %H:%M:%S", "default", "%Y-%m-%d %H:%M:%S%z", "epoch", "epoch-ms"]}"#,
+    ))
+    .unwrap();
+    let read = |text: &str| schema.fields()[0].read(text).map(|value| value.map(|value| value.canonical().into_owned()));
+    for (text, instant) in [
+        ("09/30/2014 13:34:08", "2014-09-30T13:34:08"),
+        ("09/30/14 13:34:08", "2014-09-30T13:34:08"),
+        ("2014-09-30T13:34:08", "2014-09-30T13:34:08"),
+        ("2014-09-30 13:34:08+02:00", "2014-09-30T11:34:08Z"),
+        ("1412098448", "2014-09-30T17:34:08Z"),
+        ("1412098448250", "2014-09-30T17:34:08.250Z"),
+    ] {
+        assert_eq!(read(text), Ok(Some(instant.to_owned())), "{text}");
+    }
+    assert!(read("30/09/2014 13:34:08").is_err() && read("14120984482").is_ok() && read("141209844825001").is_err());
+    let faults = |more: &str| Schema::parse(&field(more)).unwrap_err()[0].to_string();
+    insta::assert_snapshot!(faults(r#""format": "%d/%m/%Y", "x-passferry": {"formats": ["%m/%d/%Y"]}"#), @"fields[0].x-passferry.formats: `%d/%m/%Y` and `%m/%d/%Y` read `01/02/2003` as different times; nothing could tell which is meant");
+    assert!(faults(r#""format": "%y-%m-%d", "x-passferry": {"formats": ["%d-%m-%y"]}"#).contains("different times"));
+}
+
+#[test]
+fn words_for_nothing_count_only_without_quotes() {
+    let text = r#"{"missingValues": ["", "\\N"], "fields": [
+        {"name": "a", "type": "string"}, {"name": "b", "type": "string", "x-passferry": {"quotedEmpty": "text"}}, {"name": "c", "type": "integer"}]}"#;
+    let schema = Schema::parse(text).unwrap();
+    assert!(schema.tells_apart());
+    let labels = ["a", "b", "c"].map(str::to_owned);
+    let columns = schema.columns(Some(&labels)).unwrap();
+    let read = |cells: [&'static str; 3], literal: &[usize]| {
+        let cells = cells.map(std::borrow::Cow::Borrowed);
+        let (mut values, mut problems) = (Vec::new(), Vec::new());
+        schema.read(&columns, &cells, literal, &mut values, &mut problems);
+        let shown: Vec<String> =
+            values.iter().map(|value| value.as_ref().map_or("none".to_owned(), |value| format!("<{}>", value.canonical()))).collect();
+        (shown.join(" "), problems.len())
+    };
+    assert_eq!(read(["\\N", "", "5"], &[]), ("none none <5>".to_owned(), 0));
+    assert_eq!(read(["\\N", "", "5"], &[0, 1]), ("<\\N> <> <5>".to_owned(), 0));
+    assert_eq!(read(["x", "\\N", ""], &[2]), ("<x> none none".to_owned(), 0), "a quoted empty cell has no value unless its field says so");
+}
+
+#[test]
+fn an_apostrophe_goes_by_a_named_rule() {
+    let schema = Schema::parse(r#"{"fields": [{"name": "id", "x-passferry": {"strip": "apostrophe"}}, {"name": "t"}]}"#).unwrap();
+    let labels = ["id", "t"].map(str::to_owned);
+    let columns = schema.columns(Some(&labels)).unwrap();
+    let mut cells = ["'721'", "'x"].map(std::borrow::Cow::Borrowed);
+    schema.strip(&columns, &mut cells);
+    assert_eq!(cells, ["721'", "'x"]);
+}

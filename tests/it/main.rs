@@ -5,6 +5,7 @@ mod demo;
 mod faults;
 mod feeds;
 mod formats;
+mod forms;
 mod login;
 mod model;
 mod platforms;

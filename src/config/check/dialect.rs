@@ -62,6 +62,13 @@ impl Check<'_> {
                 _ => self.fault(&here.child("member"), format!("{} is not a pattern; write such as \"loyalty_*.csv\"", quoted(member))),
             }
         }
+        if let Some(sheet) = &written.sheet {
+            if sheet.is_empty() {
+                self.fault(&here.child("sheet"), "is empty; write a sheet's name, or its number such as \"1\"".into());
+            } else {
+                choice.sheet = Some(sheet.clone());
+            }
+        }
         if let Some(lines) = written.blank_lines {
             choice.blank_lines_strict = lines == written::BlankLines::Reject;
         }

@@ -384,6 +384,7 @@ impl Check<'_> {
             size("record", &limits.record, most.record as u64),
             size("cell", &limits.cell, most.cell as u64),
         );
+        let sheet = size("sheet", &limits.sheet, most.sheet);
         let (cells, expansion) = (limits.cells.unwrap_or(most.cells as u32), limits.expansion.unwrap_or(most.expansion as u32));
         for (name, count) in [("cells", cells), ("expansion", expansion)] {
             if count == 0 {
@@ -396,6 +397,6 @@ impl Check<'_> {
                 self.fault(&key.child(name), "is more than memory should hold of one row; write at most \"64MiB\"".into());
             }
         }
-        Limits { file, record: record as usize, cell: cell as usize, cells: cells as usize, expansion: u64::from(expansion) }
+        Limits { file, record: record as usize, cell: cell as usize, cells: cells as usize, expansion: u64::from(expansion), sheet }
     }
 }

@@ -34,6 +34,8 @@ pub struct DialectChoice {
     pub charset: Option<Charset>,
     /// Glob over names in a zip archive; none: it holds one file.
     pub member: Option<String>,
+    /// Name or number of a workbook's sheet; none: the first.
+    pub sheet: Option<String>,
 }
 
 /// What takes its meaning from a quote inside a quoted cell.
@@ -66,6 +68,7 @@ impl Default for DialectChoice {
             section: None,
             charset: None,
             member: None,
+            sheet: None,
         }
     }
 }
@@ -103,6 +106,7 @@ impl DialectChoice {
             comment_rows: descriptor.comment_rows.clone(),
             header: descriptor.header.unwrap_or(true),
             blank_lines_strict: descriptor.skip_blank_rows == Some(false),
+            sheet: descriptor.sheet.clone(),
             ..DialectChoice::default()
         }
     }

@@ -238,6 +238,8 @@ pub struct Dialect {
     pub encoding: Option<String>,
     /// Glob over names in a zip archive, where it holds several files.
     pub member: Option<String>,
+    /// Name of the sheet of a workbook (.xlsx), or its number from 1. Default: the first.
+    pub sheet: Option<String>,
     /// Empty lines between records. Default `"skip"`.
     pub blank_lines: Option<BlankLines>,
 }
@@ -422,4 +424,6 @@ pub struct Limits {
     /// Decompressed bytes for each compressed one. Default 100.
     #[schemars(range(min = 1))]
     pub expansion: Option<u32>,
+    /// Unpacked bytes of a workbook (.xlsx), which is held in memory. Default `"64MiB"`.
+    pub sheet: Option<Size>,
 }

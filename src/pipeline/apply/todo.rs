@@ -45,6 +45,7 @@ pub(super) fn todo_of(work: &Work<'_>, row: &Row, notifications: &Notifications)
         problems.extend(correction.take(&mut cells).err());
         correction.take_indexes(&mut literal);
     }
+    work.rules.schema.strip(work.rules.columns, &mut cells);
     let mut values = Vec::new();
     work.rules.schema.read(work.rules.columns, &cells, &literal, &mut values, &mut problems);
     let place = Place { file: work.rules.file, record: row.record, key: key.as_deref() };

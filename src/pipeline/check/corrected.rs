@@ -57,6 +57,7 @@ pub(super) fn note_originals(road: &Road, correction: &mut Correction) -> anyhow
         if let Some(earlier) = hand.known.correction.as_ref() {
             let _ = earlier.take(&mut cells);
         }
+        hand.prepared().schema.strip(&hand.known.columns, &mut cells);
         if let Some(target) = mapping.target(&hand.known.columns, &cells) {
             correction.note_original(row.record, target.text());
         }

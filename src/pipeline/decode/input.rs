@@ -43,7 +43,9 @@ pub(super) struct Opened {
     pub charset: Charset,
     /// How the character set was found.
     pub evidence: String,
-    pub note: Option<String>,
+    pub notes: Vec<String>,
+    /// The text is a sheet's, in our own form.
+    pub sheet: bool,
     /// The text is kept beside the delivered bytes, as it differs from them or is one of several.
     pub keeps_text: bool,
 }
@@ -73,10 +75,12 @@ impl Input {
     /// Starts reading. Text that is kept is written to `text`, block by block, before the block is handed over.
     pub fn open(origin: &Origin<'_>, text: &Path, block: usize, choice: &DialectChoice, limits: &Limits) -> Result<Input, DecodeError> {
         let scratch = text.parent().unwrap_or(Path::new("."));
-        let unwrapped = unwrap(origin.open()?, origin.part.is_some(), scratch, limits, choice.member.as_deref())?;
-        let (charset, evidence, note) = charset(&unwrapped.head, choice.charset)?;
+        let unwrapped = unwrap(origin.open()?, origin.part.is_some(), scratch, limits, choice)?;
+        let (charset, evidence, note) =
+            if unwrapped.sheet { (Charset::UTF_8, "a workbook's own".to_owned(), None) } else { charset(&unwrapped.head, choice.charset)? };
+        let notes = unwrapped.notes.into_iter().chain(note).collect();
         let keeps_text = origin.part.is_some() || !unwrapped.containers.is_empty() || !charset.is_utf_8();
-        let opened = Opened { containers: unwrapped.containers, charset, evidence, note, keeps_text };
+        let opened = Opened { containers: unwrapped.containers, charset, evidence, notes, sheet: unwrapped.sheet, keeps_text };
         let mut bytes = if keeps_text {
             let decoder = (!charset.is_utf_8()).then(|| charset.decoder());
             let copy = origin.text(text)?;

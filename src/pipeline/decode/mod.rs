@@ -61,6 +61,11 @@ impl Default for Dialect {
 }
 
 impl Dialect {
+    /// Is the text a workbook's?
+    pub fn is_sheet(&self) -> bool {
+        self.containers.last().is_some_and(|container| container.starts_with("xlsx"))
+    }
+
     /// As the ledger and the report keep it.
     pub fn facts(&self) -> DialectFacts {
         let sign = |sign: Option<u8>| sign.map(|sign| char::from(sign).to_string()).unwrap_or_default();

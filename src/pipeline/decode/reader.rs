@@ -22,6 +22,9 @@ use crate::outcome::{Code, Problem};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
+/// What cells show whose formula has no value.
+const FORMULA_ERRORS: [&str; 8] = ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#DATA!"];
+
 /// How much is handled at a time. Changes no record, number, line or fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -50,6 +53,8 @@ pub struct Reader {
     header: Option<Header>,
     section: Option<Section>,
     notes: Vec<String>,
+    /// The text is a sheet's.
+    sheet: bool,
     /// Seen a NUL anywhere yet? Without, no record is searched for one.
     nul: bool,
     /// Why no more text comes; told when the text at hand is used up.
@@ -138,7 +143,8 @@ impl Reader {
             form: Arc::default(),
             header: None,
             section: None,
-            notes: opened.note.into_iter().collect(),
+            notes: opened.notes,
+            sheet: opened.sheet,
             nul: false,
             broken: None,
             state: State::Reading,
@@ -319,7 +325,13 @@ impl Reader {
             self.repeated_headers += 1;
             return Ok(());
         }
-        if cut.overlong || cut.stray.is_some() || self.nul || cut.length >= self.scanner.limits().cells.min(self.scanner.limits().cell) {
+        let formula = self.sheet && memchr(b'#', raw).is_some();
+        if cut.overlong
+            || cut.stray.is_some()
+            || self.nul
+            || formula
+            || cut.length >= self.scanner.limits().cells.min(self.scanner.limits().cell)
+        {
             let faults = self.form_faults(cut);
             hand.fault(faults);
         }
@@ -399,6 +411,13 @@ impl Reader {
         }
         if cut.overlong {
             return problems;
+        }
+        if self.sheet {
+            let errors = cells().enumerate().filter(|(_, cell)| FORMULA_ERRORS.contains(&&*cell.text));
+            problems.extend(errors.map(|(column, cell)| {
+                let message = format!("The cell shows the spreadsheet's error `{}`.", cell.text);
+                Problem::new(Code::FormulaError, Some(column), message).suggest("Correct the formula, and save the workbook again.")
+            }));
         }
         if raw.len() >= limits.cells && memchr_iter(self.dialect.form.first(), raw).count() >= limits.cells {
             let count = cells().count();

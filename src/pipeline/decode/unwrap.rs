@@ -1,6 +1,7 @@
 //! Out of its containers: what a file is, its content says, never its name. Layers are taken off one by one, as streams.
 
 mod member;
+mod sheet;
 mod zstd;
 
 use std::fs::File;
@@ -13,7 +14,7 @@ use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
 
 use super::fault::{DecodeError, FileFault};
-use crate::config::meant::Limits;
+use crate::config::meant::{DialectChoice, Limits};
 use crate::outcome::Code;
 
 /// Containers in one another. Exporters make two (a zipped file that was encrypted); more is an attack or a mistake.
@@ -33,6 +34,9 @@ pub(super) struct Unwrapped {
     /// From the outermost inwards, in words.
     pub containers: Vec<String>,
     pub gauge: Arc<Gauge>,
+    /// It is the text of a sheet, in our own form.
+    pub sheet: bool,
+    pub notes: Vec<String>,
 }
 
 /// What is known of reading a file, whatever layer it is read through.
@@ -125,7 +129,7 @@ pub(super) fn unwrap(
     is_part: bool,
     scratch: &Path,
     limits: &Limits,
-    member: Option<&str>,
+    choice: &DialectChoice,
 ) -> Result<Unwrapped, DecodeError> {
     let gauge = Arc::new(Gauge::default());
     let mut whole = if is_part { None } else { Some(file.get_ref().try_clone()?) };
@@ -140,7 +144,7 @@ pub(super) fn unwrap(
                 let the = if inside.is_empty() { "The" } else { inside };
                 return Err(FileFault::new(Code::NotText, format!("{the} file is {what}, not text.")).suggest(instead).into());
             }
-            return Ok(Unwrapped { bytes, head, containers, gauge });
+            return Ok(Unwrapped { bytes, head, containers, gauge, sheet: false, notes: Vec::new() });
         };
         if containers.len() == LAYERS {
             return Err(FileFault::new(Code::CompressionError, format!("The file is packed more than {LAYERS} times over."))
@@ -162,11 +166,14 @@ pub(super) fn unwrap(
                     Some(file) => file,
                     None => spooled(inner, scratch, limits).map_err(|error| gauge.judge(error))?,
                 };
-                let (name, bytes) = member::open(archive, member, |file| Counted {
-                    file: file.take(u64::MAX),
-                    gauge: Arc::clone(&gauge),
-                    delivered: is_delivered,
-                })?;
+                if sheet::is_workbook(&archive) {
+                    let sheet = sheet::open(archive, choice.sheet.as_deref(), choice.preamble, scratch, limits)?;
+                    containers.push(format!("xlsx ({})", sheet.name.escape_debug()));
+                    let (head, bytes) = peek(Box::new(sheet.text))?;
+                    return Ok(Unwrapped { bytes, head, containers, gauge, sheet: true, notes: sheet.notes });
+                }
+                let counted = |file: File| Counted { file: file.take(u64::MAX), gauge: Arc::clone(&gauge), delivered: is_delivered };
+                let (name, bytes) = member::open(archive, choice.member.as_deref(), counted)?;
                 named = format!("zip ({})", name.escape_debug());
                 bytes
             }

@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod rows;
+mod workbook;
 
 use std::fs::File;
 use std::io::Write;
@@ -62,8 +63,9 @@ impl Names {
 /// Reports that one run may have under names of their own.
 const REPORTS_MAX: u32 = 9999;
 
-/// Endings of the three files, in the order in which they are published: whoever sees the last has them all.
-pub const ENDINGS: [&str; 3] = ["errors.csv", "problems.csv", "report.json"];
+/// Endings of the files, in the order in which they are published: whoever sees the last has them all. The workbook is there where the
+/// input was one.
+pub const ENDINGS: [&str; 4] = ["errors.xlsx", "errors.csv", "problems.csv", "report.json"];
 
 /// Chooses names that nothing has yet at the feed's report place.
 pub fn choose_names(feed: &Feed, run: &Run, source: &mut dyn Source) -> SourceResult<Names> {
@@ -103,6 +105,9 @@ pub fn build(
         let errors = crate::spool::create_private(&path("errors.csv"))?;
         let problems = crate::spool::create_private(&path("problems.csv"))?;
         notes = rows::write(run, ledger, source, &errors, &problems)?;
+        if source.dialect.is_sheet() {
+            notes.extend(workbook::write(&path("errors.csv"), &path("errors.xlsx"), spool.folder())?);
+        }
     }
     let mut report = crate::spool::create_private(&path("report.json"))?;
     let mut told = Report::of(run, names);

@@ -138,6 +138,8 @@ fn one_row(
     let place = Place { file: source.file, record: row.record, key: given.as_deref() };
     // What was given stays as it is, whatever else is wrong with the row.
     let key = given.clone().filter(|key| !key.is_empty()).or_else(|| {
+        let mut cells = cells.clone();
+        source.schema.strip(source.columns, &mut cells);
         let key = source.mapping.row_key(source.columns, &cells, &place).ok().flatten();
         key.map(|key| key.to_string())
     });

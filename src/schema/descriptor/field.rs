@@ -53,6 +53,7 @@ pub(super) fn read(json: &Json, index: usize, edition: Edition, missing: &Missin
         required: false,
         unique: false,
         in_primary_key: false,
+        strip_apostrophe: own.strip_apostrophe,
         quoted_empty: own.quoted_empty,
         missing,
         reader,
@@ -91,7 +92,7 @@ fn reader(object: &Object, kind: FieldType, format: &str, path: &str, findings: 
         FieldType::String => TextForm::parse(format).map(Reader::Text),
         FieldType::GeoPoint => PointForm::parse(format).map(Reader::Point),
         FieldType::GeoJson if format == "topojson" => Some(Reader::TopoJson),
-        FieldType::Date | FieldType::Time | FieldType::DateTime => return temporal(kind, format, path, findings),
+        FieldType::Date | FieldType::Time | FieldType::DateTime => return temporal(object, kind, format, path, findings),
         FieldType::Any => Some(Reader::Text(TextForm::Plain)),
         _ if format != "default" => None,
         FieldType::Number => Some(Reader::Number(numbers(object, true, path, findings))),
@@ -117,10 +118,42 @@ fn reader(object: &Object, kind: FieldType, format: &str, path: &str, findings: 
     reader
 }
 
-fn temporal(kind: FieldType, format: &str, path: &str, findings: &mut Findings) -> Option<Reader> {
-    let path = format!("{path}.format");
+/// The `format`, then those of `x-passferry.formats` in their order.
+fn temporal(object: &Object, kind: FieldType, format: &str, path: &str, findings: &mut Findings) -> Option<Reader> {
+    let mut forms = vec![form(kind, format, &format!("{path}.format"), findings)?];
+    let more = format!("{path}.x-passferry.formats");
+    match object.get("x-passferry").and_then(|own| own.get("formats")) {
+        None => {}
+        Some(Json::Array(formats)) => {
+            for (index, json) in formats.iter().enumerate() {
+                let here = format!("{more}[{index}]");
+                match json.as_str() {
+                    Some(format) => forms.push(form(kind, format, &here, findings)?),
+                    None => findings.field(here, "must be a string"),
+                }
+            }
+        }
+        Some(_) => findings.field(more.clone(), "must be an array of formats"),
+    }
+    if let Some((one, other, text)) = clash(&forms) {
+        findings.field(more, format!("`{one}` and `{other}` read `{text}` as different times; nothing could tell which is meant"));
+        return None;
+    }
+    let form = match forms.len() {
+        1 => forms.pop()?,
+        _ => Form::Several(forms),
+    };
+    Some(match kind {
+        FieldType::Date => Reader::Date(form),
+        FieldType::Time => Reader::Time(form),
+        _ => Reader::DateTime(form),
+    })
+}
+
+fn form(kind: FieldType, format: &str, path: &str, findings: &mut Findings) -> Option<Form> {
     let form = match format {
         "default" => Form::Default,
+        "epoch" | "epoch-ms" if kind == FieldType::DateTime => Form::Epoch { milliseconds: format == "epoch-ms" },
         "any" => {
             let pattern = match kind {
                 FieldType::Date => "%d/%m/%Y",
@@ -128,7 +161,7 @@ fn temporal(kind: FieldType, format: &str, path: &str, findings: &mut Findings) 
                 _ => "%Y-%m-%d %H:%M:%S",
             };
             let message = format!("`any` accepts only what cannot be read two ways; write the exporter's own pattern, such as `{pattern}`");
-            findings.warn(&path, &message);
+            findings.warn(path, &message);
             Form::Any
         }
         pattern => match Pattern::parse(pattern) {
@@ -149,11 +182,24 @@ fn temporal(kind: FieldType, format: &str, path: &str, findings: &mut Findings) 
             return None;
         }
     }
-    Some(match kind {
-        FieldType::Date => Reader::Date(form),
-        FieldType::Time => Reader::Time(form),
-        _ => Reader::DateTime(form),
-    })
+    Some(form)
+}
+
+/// Two formats that read one text differently, day and month in either order above all. A text they share is looked for among those that
+/// each of them writes.
+fn clash(forms: &[Form]) -> Option<(String, String, String)> {
+    for (index, one) in forms.iter().enumerate() {
+        for other in &forms[index + 1..] {
+            for text in one.samples().into_iter().chain(other.samples()) {
+                if let (Some(first), Some(second)) = (one.moment(&text), other.moment(&text))
+                    && first != second
+                {
+                    return Some((one.shown(), other.shown(), text));
+                }
+            }
+        }
+    }
+    None
 }
 
 fn numbers(object: &Object, decimals: bool, path: &str, findings: &mut Findings) -> NumberForm {
@@ -223,7 +269,7 @@ fn list(object: &Object, path: &str, findings: &mut Findings) -> Option<Reader> 
 }
 
 /// Names of the field's properties under `x-passferry`.
-const OWN: [&str; 5] = ["personal", "empty", "identifier", "quotedEmpty", "aliases"];
+const OWN: [&str; 7] = ["personal", "empty", "identifier", "quotedEmpty", "strip", "formats", "aliases"];
 
 /// The field's properties under `x-passferry`.
 #[derive(Default)]
@@ -232,6 +278,7 @@ struct Own {
     empty: Empty,
     identifier: bool,
     quoted_empty: bool,
+    strip_apostrophe: bool,
     aliases: Vec<String>,
 }
 
@@ -266,6 +313,14 @@ fn own(object: &Object, path: &str, findings: &mut Findings) -> Own {
             false
         }
     };
+    let strip_apostrophe = match properties.get("strip").map(|json| json.as_str().unwrap_or_default()) {
+        None => false,
+        Some("apostrophe") => true,
+        Some(_) => {
+            findings.field(format!("{path}.strip"), "must be apostrophe");
+            false
+        }
+    };
     let aliases = properties.get("aliases").map_or(Some(Vec::new()), |json| {
         json.as_array()?.iter().map(|alias| alias.as_str().filter(|alias| !alias.trim().is_empty()).map(str::to_owned)).collect()
     });
@@ -277,6 +332,7 @@ fn own(object: &Object, path: &str, findings: &mut Findings) -> Own {
         empty,
         identifier: findings.flag(properties, "identifier", &path).unwrap_or(false),
         quoted_empty,
+        strip_apostrophe,
         aliases: aliases.unwrap_or_default(),
     }
 }

@@ -67,16 +67,13 @@ fn a_gzip_file_that_is_cut_short_fails() {
     fails("points.csv.gz", &whole[..whole.len() - 6], "compression-error");
 }
 
+/// UTF-16 that does not say so: nothing is guessed, and what to write is told.
 #[test]
-fn utf_16_fails_the_file() {
+fn utf_16_without_a_mark_fails_the_file_and_says_what_to_set() {
     let text: Vec<u8> = snapshot(1..=9, 10).encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let mut content = vec![0xff, 0xfe];
-    content.extend(text);
-    let harbour = harbour().start();
-    harbour.deliver("points.csv", &content);
-    harbour.once().exits(65);
-    assert_eq!(harbour.sandbox.requests().total(), 0);
-    check_promises(&harbour);
+    let harbour = fails("points.csv", &text, "not-text");
+    let suggestion = harbour.report("points")["fault"]["suggestion"].to_string();
+    assert!(suggestion.contains("Marketing Cloud") && suggestion.contains("utf-16le"), "{suggestion}");
 }
 
 #[test]

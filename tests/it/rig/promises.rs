@@ -109,7 +109,7 @@ fn input_of(harbour: &Harbour, run: &Run) -> Option<Vec<Cells>> {
         return input_of_set(harbour, run);
     }
     let content = harbour.delivered.borrow().iter().find(|file| hex(&hash(&file.content)) == wanted)?.content.clone();
-    if run.detail.fault.is_some() || run.kind == RunKind::Retry {
+    if run.detail.fault.is_some() || run.kind == RunKind::Retry || !is_plain(run) {
         return None;
     }
     Some(records(&content))
@@ -127,6 +127,22 @@ fn input_of_set(harbour: &Harbour, run: &Run) -> Option<Vec<Cells>> {
         }
     }
     (run.detail.fault.is_none() && run.kind != RunKind::Retry).then_some(all)
+}
+
+/// Is the run's file one that another CSV reader reads alike? What others hold, their own tests say.
+fn is_plain(run: &Run) -> bool {
+    let dialect = run.detail.dialect.clone().unwrap_or_default();
+    let usual = passferry::ledger::run::DialectFacts {
+        delimiter: dialect.delimiter.clone(),
+        header: true,
+        pinned: dialect.pinned,
+        evidence: dialect.evidence.clone(),
+        encoding_evidence: dialect.encoding_evidence.clone(),
+        containers: dialect.containers.iter().filter(|container| *container == "gzip").cloned().collect(),
+        ..Default::default()
+    };
+    let bare = run.detail.facts.as_ref().is_some_and(|facts| facts.passed_over > 0 || facts.footer);
+    (run.detail.dialect.is_none() || dialect == usual) && !bare
 }
 
 /// Reads a table: header names to cells, protection against formulas taken off where the file is a report of ours.

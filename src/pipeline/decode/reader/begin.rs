@@ -35,9 +35,11 @@ impl Reader {
         }
         let mut named = None;
         if !ours {
-            named = self.read_sep_line(choice)?;
+            if !self.sheet {
+                named = self.read_sep_line(choice)?;
+            }
             self.skip_preamble(choice.preamble)?;
-            if named.is_none() {
+            if named.is_none() && !self.sheet {
                 named = self.read_sep_line(choice)?;
             }
         }
@@ -60,6 +62,12 @@ impl Reader {
 
     /// The delimiter, by the feed, by the file, or by what stands in it; and whether quotes stand behind a backslash.
     fn find_form(&mut self, choice: &DialectChoice, named: Option<String>) -> Result<(), DecodeError> {
+        if self.sheet {
+            self.dialect.form = Form { comment: choice.comment.clone(), ..Form::default() };
+            self.dialect.pinned = true;
+            "cells of a sheet".clone_into(&mut self.dialect.evidence);
+            return Ok(());
+        }
         let stated = self.section.as_ref().and_then(|section| section.delimiter).map(|byte| char::from(byte).to_string());
         let head = &self.scanner.text[..self.scanner.text.len().min(DIALECT_HEAD)];
         let (delimiter, evidence) = match (choice.delimiter.clone(), stated) {

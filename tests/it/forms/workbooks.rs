@@ -1,0 +1,90 @@
+//! Workbooks, composed from the XML that spreadsheets write.
+
+use super::{plan, python, tier};
+use crate::rig::promises::check_promises;
+
+/// A workbook of two sheets. `A1` and on of the second: an id as a number with a format of zeros, a date, shared and inline strings.
+const BOOK: &str = r#"
+import sys, io, zipfile
+rows = sys.stdin.read()
+main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+rel = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
+parts = {
+ '[Content_Types].xml': '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="xml" ContentType="application/xml"/><Override PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/></Types>',
+ '_rels/.rels': '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+ 'xl/workbook.xml': f'<workbook {main} {rel}><sheets><sheet name="Cover" sheetId="1" r:id="rId1"/><sheet name="Points" sheetId="2" r:id="rId2"/></sheets></workbook>',
+ 'xl/_rels/workbook.xml.rels': '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/><Relationship Id="rId2" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet2.xml"/><Relationship Id="rId3" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/styles" Target="styles.xml"/><Relationship Id="rId4" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings" Target="sharedStrings.xml"/></Relationships>',
+ 'xl/styles.xml': f'<styleSheet {main}><numFmts count="1"><numFmt numFmtId="164" formatCode="000000"/></numFmts><fonts count="1"><font/></fonts><fills count="1"><fill/></fills><borders count="1"><border/></borders><cellXfs count="3"><xf numFmtId="0"/><xf numFmtId="164"/><xf numFmtId="14"/></cellXfs></styleSheet>',
+ 'xl/sharedStrings.xml': f'<sst {main} count="4" uniqueCount="4"><si><t>id</t></si><si><t>points</t></si><si><t>tier</t></si><si><t>gold, "x"</t></si></sst>',
+ 'xl/worksheets/sheet1.xml': f'<worksheet {main}><sheetData><row r="1"><c r="A1" t="inlineStr"><is><t>about</t></is></c></row></sheetData></worksheet>',
+ 'xl/worksheets/sheet2.xml': f'<worksheet {main}><sheetData>{rows}</sheetData><mergeCells count="1"><mergeCell ref="C2:C3"/></mergeCells></worksheet>',
+}
+out = io.BytesIO()
+z = zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED)
+for name, text in parts.items():
+    z.writestr(name, '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>' + text)
+z.close()
+sys.stdout.buffer.write(out.getvalue())
+"#;
+
+/// Replaces text in every part of a workbook.
+const EDIT: &str = r"
+import sys, io, zipfile
+book = zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read()))
+out = io.BytesIO()
+z = zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED)
+for name in book.namelist():
+    z.writestr(name, book.read(name).replace(b'>#N/A<', b'>12<'))
+z.close()
+sys.stdout.buffer.write(out.getvalue())
+";
+
+const ROWS: &str = r#"<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c><c r="C1" t="s"><v>2</v></c></row>
+<row r="2"><c r="A2" s="1"><v>123</v></c><c r="B2"><v>10</v></c><c r="C2" t="s"><v>3</v></c></row>
+<row r="4"><c r="A4" s="1"><v>124</v></c><c r="B4" t="e"><v>#N/A</v></c><c r="C4" s="2"><v>46346</v></c></row>
+<row r="5"><c r="A5" s="1"><v>125</v></c><c r="B5"><v>11</v></c></row>"#;
+
+#[test]
+fn a_workbook_is_read_reported_as_one_and_corrected() {
+    let harbour = plan().feed("dialect", r#"{ sheet = "Points" }"#).start();
+    let ids = ["000123", "000124", "000125"];
+    harbour.sandbox.issue(ids.into_iter().map(|id| passferry::sandbox::Issue { external_id: id.into(), ..Default::default() })).unwrap();
+    let book = python(BOOK, ROWS.as_bytes());
+    harbour.deliver("points.xlsx", &book);
+    harbour.once().exits(1);
+    assert_eq!((harbour.points("000123"), tier(&harbour, "000123").as_str()), (10.0, "gold, \"x\""));
+    assert_eq!((harbour.points("000125"), tier(&harbour, "000125").as_str()), (11.0, ""));
+    let report = harbour.report("points");
+    assert_eq!(report["problems"], serde_json::json!({ "formula-error": 1 }), "{report:#}");
+    assert_eq!(report["file"]["dialect"]["containers"].to_string(), r#"["xlsx (Points)"]"#);
+    assert!(report["warnings"].to_string().contains("merged cells hold their value in the first one alone: C2:C3"), "{report:#}");
+    let error = &harbour.errors("points")[0];
+    assert_eq!((&*error["id"], &*error["points"], &*error["tier"], &*error["_line"]), ("000124", "#N/A", "2026-11-20", "4"));
+    let errors = harbour.read("reports/points.errors.xlsx");
+    let cells = python(
+        "import sys, io, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(io.BytesIO(sys.stdin.buffer.read())).read('xl/worksheets/sheet1.xml'))",
+        &errors,
+    );
+    let cells = String::from_utf8(cells).unwrap();
+    assert!(cells.contains("000124") && !cells.contains("<v>000124"), "each cell is text: {cells}");
+    harbour.deliver("points.errors.xlsx", python(EDIT, &errors));
+    harbour.once().exits(0);
+    assert_eq!((harbour.points("000124"), tier(&harbour, "000124").as_str()), (12.0, "2026-11-20"));
+    check_promises(&harbour);
+}
+
+#[test]
+fn a_sheet_that_is_not_there_and_a_workbook_too_large_fail_the_file() {
+    for (option, value, code, words) in [
+        ("dialect", r#"{ sheet = "Sheet9" }"#, "source-error", "`Cover`, `Points`"),
+        ("limits", r#"{ sheet = "1KiB" }"#, "file-too-large", "1024 bytes"),
+    ] {
+        let harbour = plan().feed(option, value).start();
+        harbour.deliver("points.xlsx", python(BOOK, ROWS.as_bytes()));
+        harbour.once().exits(65);
+        let fault = harbour.report("points")["fault"].clone();
+        assert_eq!(fault["code"], code, "{fault}");
+        assert!(fault["message"].as_str().unwrap().contains(words), "{fault}");
+        check_promises(&harbour);
+    }
+}
