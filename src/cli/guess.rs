@@ -12,8 +12,8 @@ use super::file::{InHand, delimiter, shown};
 use super::validate::tell_fault;
 use super::{Exit, Failure, out};
 use crate::config::meant::{DialectChoice, Limits};
-use crate::guess::{self, Certainty, Guess};
 use crate::dialect::Charset;
+use crate::guess::{self, Certainty, Guess};
 use crate::ledger::run::DialectFacts;
 
 /// Propose a schema and a feed from a sample of a file
@@ -65,7 +65,8 @@ struct Told<'a> {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let hand = InHand::open(&args.file)?;
-    let choice = DialectChoice { delimiter: args.delimiter.clone(), header: !args.no_header, charset: args.encoding, ..DialectChoice::default() };
+    let choice =
+        DialectChoice { delimiter: args.delimiter.clone(), header: !args.no_header, charset: args.encoding, ..DialectChoice::default() };
     let open = |choice: &DialectChoice| hand.reader(choice, &Limits::default());
     let mut out = out::stdout();
     let found = match guess::find(&choice, args.records.max(1), &open)? {
@@ -79,7 +80,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let schema = guess::schema(guess, &name);
     let feed = guess::feed(&found, &guess::Feed { name: &name, file: base(&file), schema: &schema_file });
     if args.json {
-        out::json(&mut out, &Told { file: &file, name: &name, dialect: guess.dialect.facts(), guess, schema: serde_json::from_str(&schema)?, feed: &feed })?;
+        out::json(
+            &mut out,
+            &Told { file: &file, name: &name, dialect: guess.dialect.facts(), guess, schema: serde_json::from_str(&schema)?, feed: &feed },
+        )?;
     } else {
         tell(&mut out, &file, guess)?;
     }

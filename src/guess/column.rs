@@ -188,7 +188,11 @@ fn conclude_one(cells: Cells, house: &House) -> Column {
     }
     if cells.damaged > 0 {
         reading.certainty = Certainty::Open;
-        reading.why.push(format!("{} {} as a spreadsheet shortens long numbers: digits are lost in this file", cells.damaged, looks(cells.damaged)));
+        reading.why.push(format!(
+            "{} {} as a spreadsheet shortens long numbers: digits are lost in this file",
+            cells.damaged,
+            looks(cells.damaged)
+        ));
     }
     if cells.blanks > 0 {
         reading.why.push(format!("{} {} blanks around the value", cells.blanks, if cells.blanks == 1 { "cell has" } else { "cells have" }));
@@ -206,7 +210,8 @@ fn conclude_one(cells: Cells, house: &House) -> Column {
     if !own.is_empty() {
         reading.form.insert("x-passferry".into(), Json::Object(own));
     }
-    let nulls_of_text: u64 = if is_text { cells.nulls.iter().filter(|(null, _)| !missing.iter().any(|m| m == *null)).map(|(_, n)| n).sum() } else { 0 };
+    let nulls_of_text: u64 =
+        if is_text { cells.nulls.iter().filter(|(null, _)| !missing.iter().any(|m| m == *null)).map(|(_, n)| n).sum() } else { 0 };
     Column {
         label: cells.label,
         name: cells.name,
@@ -232,10 +237,20 @@ fn read(cells: &Cells, house: &House) -> Reading {
         return text(Certainty::Open, "no cell has a value");
     }
     if cells.zeros > 0 {
-        return text(Certainty::Sure, format!("{} {} with a zero: identifiers are text", cells.zeros, if cells.zeros == 1 { "cell begins" } else { "cells begin" }));
+        return text(
+            Certainty::Sure,
+            format!("{} {} with a zero: identifiers are text", cells.zeros, if cells.zeros == 1 { "cell begins" } else { "cells begin" }),
+        );
     }
     if cells.apostrophes > 0 {
-        return text(Certainty::Likely, format!("{} {} with an apostrophe, as exporters protect digits from spreadsheets", cells.apostrophes, if cells.apostrophes == 1 { "cell begins" } else { "cells begin" }));
+        return text(
+            Certainty::Likely,
+            format!(
+                "{} {} with an apostrophe, as exporters protect digits from spreadsheets",
+                cells.apostrophes,
+                if cells.apostrophes == 1 { "cell begins" } else { "cells begin" }
+            ),
+        );
     }
     if cells.is_identifier() {
         return text(Certainty::Sure, "it is called like an identifier: identifiers are text");
@@ -270,7 +285,9 @@ fn read(cells: &Cells, house: &House) -> Reading {
             let name = form.text("format").unwrap_or_default();
             Reading { form: form.descriptor.clone(), certainty: Certainty::Sure, why: vec![format!("every value is of the format {name}")] }
         }
-        None if timely => text(Certainty::Open, "it is called like a time, and no one format reads all values: have the exporter write one"),
+        None if timely => {
+            text(Certainty::Open, "it is called like a time, and no one format reads all values: have the exporter write one")
+        }
         None => text(Certainty::Sure, "values fit no other type"),
     }
 }
@@ -299,7 +316,11 @@ fn integer(cells: &Cells, forms: &[&Form], numbers: &[&Form], house: &House) -> 
     let grouped = |form: &&&Form| form.descriptor.contains_key("groupChar");
     if let Some(plain) = forms.iter().find(|form| !grouped(form)) {
         let why = vec!["every value is a whole number".to_owned()];
-        return Reading { form: plain.descriptor.clone(), certainty: if cells.filled > 2 { Certainty::Sure } else { Certainty::Likely }, why };
+        return Reading {
+            form: plain.descriptor.clone(),
+            certainty: if cells.filled > 2 { Certainty::Sure } else { Certainty::Likely },
+            why,
+        };
     }
     // `1,250` is a thousand or a little more than one: what other columns show decides, and the file's delimiter.
     let sign = forms[0].text("groupChar").unwrap_or_default().to_owned();
@@ -331,7 +352,11 @@ fn number(forms: &[&Form], house: &House) -> Reading {
 fn moment(kind: FieldType, forms: &[&Form], house: &House) -> Reading {
     let format = |form: &Form| form.text("format").unwrap_or("default").to_owned();
     if let Some(standard) = forms.iter().find(|form| !form.descriptor.contains_key("format")) {
-        return Reading { form: standard.descriptor.clone(), certainty: Certainty::Sure, why: vec![format!("every value is an ISO 8601 {kind}")] };
+        return Reading {
+            form: standard.descriptor.clone(),
+            certainty: Certainty::Sure,
+            why: vec![format!("every value is an ISO 8601 {kind}")],
+        };
     }
     let patterns: Vec<&&Form> = forms.iter().filter(|form| form.text("format") != Some("any")).collect();
     let orders: HashSet<Option<bool>> = patterns.iter().map(|form| day_first(&format(form))).collect();

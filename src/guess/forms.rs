@@ -86,7 +86,8 @@ pub(super) fn possible(cells: &[&str]) -> Vec<Form> {
     }
     // A currency stands beside every number alike; other words make a text of it.
     let beside: Vec<String> = cells.iter().map(|cell| beside(cell)).collect();
-    let with_signs = beside.first().is_some_and(|first| (1..=4).contains(&first.chars().count()) && beside.iter().all(|other| other == first));
+    let with_signs =
+        beside.first().is_some_and(|first| (1..=4).contains(&first.chars().count()) && beside.iter().all(|other| other == first));
     for decimal in [".", ","] {
         let groups = GROUPS.into_iter().filter(|group| *group != decimal && cells.iter().any(|cell| cell.contains(group)));
         for group in std::iter::once(None).chain(groups.map(Some)) {
@@ -116,5 +117,7 @@ pub(super) fn possible(cells: &[&str]) -> Vec<Form> {
 
 /// What of a cell is neither digits nor the signs of a number.
 fn beside(cell: &str) -> String {
-    cell.chars().filter(|letter| !letter.is_ascii_digit() && !matches!(letter, '+' | '-' | '.' | ',' | ' ' | '\'' | '\u{a0}' | '\u{202f}')).collect()
+    cell.chars()
+        .filter(|letter| !letter.is_ascii_digit() && !matches!(letter, '+' | '-' | '.' | ',' | ' ' | '\'' | '\u{a0}' | '\u{202f}'))
+        .collect()
 }

@@ -112,7 +112,10 @@ impl Guess {
         });
         let digits = || told.iter().find(|column| column.label.bytes().all(|byte| byte.is_ascii_digit()));
         let column = like.or_else(digits)?;
-        Some(format!("the first record holds {:?} where a name should stand, so it was taken for data: the file has no header", column.label))
+        Some(format!(
+            "the first record holds {:?} where a name should stand, so it was taken for data: the file has no header",
+            column.label
+        ))
     }
 }
 

@@ -118,9 +118,33 @@ pub(super) fn role(label: &str) -> Option<Role> {
     if has(&["expiry", "expires", "expiration", "expire"]) || is(&["gultigbis", "validuntil", "validto"]) {
         return Some(Role::Expiry);
     }
-    if is(&["firstname", "lastname", "name", "fullname", "surname", "givenname", "vorname", "nachname", "nickname", "birthday", "birthdate"])
-        || has(&["street", "address", "zip", "postal", "postcode", "city", "birthday", "birthdate", "note", "notes", "memo", "lastname", "firstname"])
-        || (has(&["name"]) && has(&["first", "last", "person", "billing", "shipping", "full"]))
+    if is(&[
+        "firstname",
+        "lastname",
+        "name",
+        "fullname",
+        "surname",
+        "givenname",
+        "vorname",
+        "nachname",
+        "nickname",
+        "birthday",
+        "birthdate",
+    ]) || has(&[
+        "street",
+        "address",
+        "zip",
+        "postal",
+        "postcode",
+        "city",
+        "birthday",
+        "birthdate",
+        "note",
+        "notes",
+        "memo",
+        "lastname",
+        "firstname",
+    ]) || (has(&["name"]) && has(&["first", "last", "person", "billing", "shipping", "full"]))
     {
         return Some(Role::Person);
     }

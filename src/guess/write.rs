@@ -55,9 +55,15 @@ pub fn feed(found: &Found, feed: &Feed<'_>) -> String {
     let _ = writeln!(out, "inbox = \".\"");
     let _ = writeln!(out, "pattern = {}", toml_text(&pattern(feed.file)));
     if repeats {
-        let _ = writeln!(out, "content = \"delta\"                    # passes occur more than once in the file, so its rows are changes or events");
+        let _ = writeln!(
+            out,
+            "content = \"delta\"                    # passes occur more than once in the file, so its rows are changes or events"
+        );
     } else {
-        let _ = writeln!(out, "content = \"snapshot\"                 # each pass once: its present state. \"delta\" if rows are changes or events");
+        let _ = writeln!(
+            out,
+            "content = \"snapshot\"                 # each pass once: its present state. \"delta\" if rows are changes or events"
+        );
     }
     let _ = writeln!(out, "schema = {}", toml_text(feed.schema));
     let _ = writeln!(out, "platform = \"PLATFORM\"                # a [platform.…] of yours");
@@ -139,7 +145,8 @@ fn fields(out: &mut String, guess: &Guess, name: &str) {
             _ => "",
         };
         let fits = !field.is_empty() && !mapped.contains(&field) && column.certainty > Certainty::Open;
-        let remark = if column.why.is_empty() { String::new() } else { format!("  # {}: {}", certainty(column.certainty), column.why.join("; ")) };
+        let remark =
+            if column.why.is_empty() { String::new() } else { format!("  # {}: {}", certainty(column.certainty), column.why.join("; ")) };
         if fits {
             mapped.push(field);
             let _ = writeln!(out, "{} = {}{}", toml_text(field), toml_text(&column.name), one_line(&remark));

@@ -128,7 +128,10 @@ fn ecwid_orders_earn_points_once() {
     let harbour = ferried("ecwid-orders", &ids);
     assert_eq!(points(&harbour, &ids), [20.0, 20.0]);
     let (name, content) = ("orders_again.csv", fs::read_to_string(folder("ecwid-orders").join("inbox/orders_2026-11-20.csv")).unwrap());
-    harbour.deliver(name, content + "ORD-1004,1004,208541984,pat@example.com,2026-11-21 08:00:00 +0000,AWAITING_PAYMENT,50.00,\"1 x Grinder\"\n");
+    harbour.deliver(
+        name,
+        content + "ORD-1004,1004,208541984,pat@example.com,2026-11-21 08:00:00 +0000,AWAITING_PAYMENT,50.00,\"1 x Grinder\"\n",
+    );
     harbour.once().exits(0);
     assert_eq!(points(&harbour, &ids), [20.0, 20.0], "what was exported before adds nothing, and what is not paid neither");
     check_promises(&harbour);
@@ -253,7 +256,9 @@ fn what_the_cells_leave_open_is_asked_and_not_decided() {
 /// What a person reads.
 #[test]
 fn a_guess_says_how_sure_it_is_and_why() {
-    let shown = |name: &str| passferry(&["guess", &samples().iter().find(|path| path.ends_with(name)).unwrap().display().to_string()], Path::new("/")).1;
+    let shown = |name: &str| {
+        passferry(&["guess", &samples().iter().find(|path| path.ends_with(name)).unwrap().display().to_string()], Path::new("/")).1
+    };
     let told: Vec<String> = ["Kunden.csv", "points_20261120.csv", "data_0_0_0.csv.gz"]
         .into_iter()
         .map(|name| shown(name).lines().map(|line| line.rsplit('/').next().unwrap().to_owned() + "\n").collect::<String>())

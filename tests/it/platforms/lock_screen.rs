@@ -4,9 +4,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use openssl::pkey::PKey;
 use openssl::x509::X509;
-use passferry::sandbox::apple::{Apns, By, Certificates, Fate, Pair, Settings};
+use passferry::sandbox::apple::{Apns, By, Fate, Settings};
 use serde_json::json;
 
 use super::apple::{check, plan};
@@ -15,13 +14,6 @@ use crate::rig::harbour::{Harbour, Process, wait_until};
 use crate::rig::phone::Phone;
 
 const LIMIT: Duration = Duration::from_mins(1);
-
-fn certificates() -> Certificates {
-    let read = |name: &str| std::fs::read(AUTHORITY.path(name)).unwrap();
-    let key = |name: &str| PKey::private_key_from_pem(&read(name)).unwrap();
-    let pair = |name: &str| Pair { certificate: X509::from_pem(&read(&format!("{name}.pem"))).unwrap(), key: key(&format!("{name}.key")) };
-    Certificates { root: pair("root"), wwdr: pair("wwdr"), server: pair("server"), token_key: key("push.p8") }
-}
 
 /// A daemon that hosts passes, the service it pushes to, and phones.
 struct Stage {
@@ -34,15 +26,15 @@ struct Stage {
 
 impl Stage {
     fn start() -> Stage {
-        let certificates = certificates();
+        let certificates = &AUTHORITY.certificates;
         let settings = Settings { topics: vec![PASS_TYPE.to_owned()], team: TEAM.to_owned(), ..Settings::default() };
-        let apns = Apns::start(settings, &certificates).unwrap();
+        let apns = Apns::start(settings, certificates).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let plan = plan(&format!("https://{}", apns.address())).platform("listen", &format!("\"127.0.0.1:{port}\""));
         let harbour = plan.start();
         let daemon = harbour.start(&["run"]);
         wait_until("phones are served", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Stage { apns, harbour, daemon, root: certificates.root.certificate, address: format!("http://127.0.0.1:{port}") }
+        Stage { apns, harbour, daemon, root: certificates.root.certificate.clone(), address: format!("http://127.0.0.1:{port}") }
     }
 
     fn deliver(&self, name: &str, rows: &str) {
