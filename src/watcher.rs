@@ -36,11 +36,13 @@ pub mod expected;
 mod generation;
 mod once;
 mod reload;
+mod waiting;
 
 use generation::Generation;
 pub use once::{Sweep, Trouble, once};
 use reload::Note;
 pub use reload::{InUse, Reload, in_use};
+use waiting::{tell_waiting, words_of};
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.
 const TICK: Duration = Duration::from_secs(1);
@@ -264,25 +266,6 @@ fn lookout(road: &Road, source: &Source, wakers: &BTreeMap<String, Sender<()>>, 
         }
     }
     drop(never_sends);
-}
-
-/// What waits and for what.
-fn words_of(waiting: &Waiting) -> String {
-    format!("feed {}: {} waits: {}", waiting.feed, waiting.what, waiting.words)
-}
-
-/// Logs what waits once, and once more when it has waited for too long.
-fn tell_waiting(source: &Source, waiting: &[Waiting], told: &mut Vec<Waiting>) {
-    for one in waiting {
-        let before = told.iter().find(|known| (&known.feed, &known.what) == (&one.feed, &one.what));
-        match (one.alert, before) {
-            (true, Some(before)) if before.alert && before.words == one.words => {}
-            (true, _) => warn!(source = source.name, "{}", words_of(one)),
-            (false, None) => info!(source = source.name, "{}", words_of(one)),
-            (false, Some(_)) => {}
-        }
-    }
-    *told = waiting.to_vec();
 }
 
 /// Waits for time, an event or the stop; does `meanwhile` now and then. True when it was an event.
