@@ -52,7 +52,7 @@ fn spark_quotes_behind_backslashes_are_detected_and_told() {
 /// contracts/exports.md section 5: commas in the data, no quotes. Ragged rows are told, not guessed.
 #[test]
 fn several_signs_a_banner_comments_and_a_footer_come_off() {
-    let dialect = r###"{ delimiter = "||", preamble = 2, comment = "#", footer = "TRL||{}||{count}" }"###;
+    let dialect = r##"{ delimiter = "||", preamble = 2, comment = "#", footer = "TRL||{}||{count}" }"##;
     let harbour = plan().feed("dialect", dialect).start();
     let content = "Loyalty report, \"2026\nfor us\nid||points||tier\n#C-9||1||x\nC-1||10||go|ld\nC-2||x||\"sil||ver\"\nTRL||20261120||2\n";
     harbour.deliver("points.csv", content);
