@@ -115,9 +115,9 @@ fn a_table_dialect_is_read_from_a_file() {
     let content = "made today\nid;po;ti\n;ints;er\nC-1; 10;'a;b'\nC-2;11; -\n";
     let file = harbour.home.path().join("points.csv");
     std::fs::write(&file, content).unwrap();
-    let shown = harbour
-        .command(&["preview", file.to_str().unwrap(), "--dialect", "dialect.json"])
-        .current_dir(harbour.home.path())
+    let descriptor = harbour.home.path().join("dialect.json");
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_passferry"))
+        .args(["preview", file.to_str().unwrap(), "--dialect", descriptor.to_str().unwrap()])
         .output()
         .unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
