@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use passferry::sandbox::apple::{Apns, By, Fate, Settings};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::apple::{check, holds, plan, store};
+use super::apple::{check, holds, plan, store, template};
 use crate::rig::apple::{AUTHORITY, PASS_TYPE, apns, token};
 use crate::rig::harbour::{Harbour, wait_until};
 
@@ -93,13 +93,16 @@ fn each_phone_with_a_changed_pass_is_pushed_once() {
 #[test]
 fn ten_thousand_rows_are_one_push_a_phone_and_interval() {
     let apns = apns();
-    let harbour = plan(&apns.base_url()).platform("push_every", "\"30s\"").feed("guard.created", "false").start();
+    let plan = plan(&apns.base_url()).platform("push_every", "\"30s\"").feed("operation", "\"update\"");
+    let harbour = plan.feed("fields.\"barcode.message\"", "").feed("fields.tier", "").start();
     let ids: Vec<String> = (0..10_000).map(|n| format!("C-{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    harbour.deliver("0.csv", rows(0, &ids));
-    harbour.once().exits(0);
+    let design: Value = serde_json::from_str(&std::fs::read_to_string(template().join("pass.json")).unwrap()).unwrap();
+    store(&harbour)
+        .write(|work| ids.iter().try_for_each(|id| work.insert(id, Some(id), "a-token-of-the-test", &design, 1).map(drop)))
+        .unwrap();
     holds(&harbour, "one", "aa11", &ids);
-    holds(&harbour, "two", "bb22", &ids[..5_000]);
+    holds(&harbour, "two", "bb22", &ids[..100]);
     let daemon = harbour.start(&["run"]);
     harbour.deliver("1.csv", rows(1, &ids));
     wait_until("the file is done with", || is_over(&harbour, "1.csv"));

@@ -12,7 +12,7 @@ use crate::rig::apple::{AUTHORITY, PASS_TYPE, apns};
 use crate::rig::harbour::{Harbour, Process, wait_until};
 use crate::rig::phone::Phone;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 struct Host {
     harbour: Harbour,

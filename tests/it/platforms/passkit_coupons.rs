@@ -149,7 +149,7 @@ fn a_coupon_that_a_till_redeemed_is_refused_with_its_reference() {
 fn what_is_too_large_or_wrong_is_refused_before_or_by_the_platform_and_the_rest_goes_on() {
     let harbour = start(plan());
     harbour.sandbox.faults().change(|faults| {
-        faults.rules.push(Rule::new(Trouble::Status { code: 400, message: Some("validation err: no".into()) }).id("C-4").method("PUT"))
+        faults.rules.push(Rule::new(Trouble::Status { code: 400, message: Some("validation err: no".into()) }).id("C-4").method("PUT"));
     });
     let long = "x".repeat(10_001);
     let fits_alone = "y".repeat(9_950);

@@ -127,7 +127,7 @@ pub fn open(package: &[u8]) -> Opened {
 }
 
 fn sha1(path: &Path) -> String {
-    openssl::sha::sha1(&fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+    passferry::spool::hex(&openssl::sha::sha1(&fs::read(path).unwrap()))
 }
 
 fn walk(folder: &Path) -> Vec<String> {
@@ -180,7 +180,7 @@ impl Answered {
 #[track_caller]
 pub fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let more = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: passes.example.com\r\nconnection: close\r\ncontent-length: {}\r\n{more}\r\n",
         body.len()
