@@ -41,6 +41,7 @@ impl Default for Sizes {
 }
 
 /// Reads one file from its start to its end.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Reader {
     input: Input,
     scanner: Scanner,

@@ -273,6 +273,7 @@ const OWN: [&str; 7] = ["personal", "empty", "identifier", "quotedEmpty", "strip
 
 /// The field's properties under `x-passferry`.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own in the descriptor")]
 struct Own {
     personal: bool,
     empty: Empty,

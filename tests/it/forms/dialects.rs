@@ -52,7 +52,7 @@ fn spark_quotes_behind_backslashes_are_detected_and_told() {
 /// contracts/exports.md section 5: commas in the data, no quotes. Ragged rows are told, not guessed.
 #[test]
 fn several_signs_a_banner_comments_and_a_footer_come_off() {
-    let dialect = r###"{ delimiter = "||", preamble = 2, comment = "#", footer = "TRL||{}||{count}" }"###;
+    let dialect = r##"{ delimiter = "||", preamble = 2, comment = "#", footer = "TRL||{}||{count}" }"##;
     let harbour = plan().feed("dialect", dialect).start();
     let content = "Loyalty report, \"2026\nfor us\nid||points||tier\n#C-9||1||x\nC-1||10||go|ld\nC-2||x||\"sil||ver\"\nTRL||20261120||2\n";
     harbour.deliver("points.csv", content);
@@ -115,9 +115,9 @@ fn a_table_dialect_is_read_from_a_file() {
     let content = "made today\nid;po;ti\n;ints;er\nC-1; 10;'a;b'\nC-2;11; -\n";
     let file = harbour.home.path().join("points.csv");
     std::fs::write(&file, content).unwrap();
-    let shown = harbour
-        .command(&["preview", file.to_str().unwrap(), "--dialect", "dialect.json"])
-        .current_dir(harbour.home.path())
+    let descriptor = harbour.home.path().join("dialect.json");
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_passferry"))
+        .args(["preview", file.to_str().unwrap(), "--dialect", descriptor.to_str().unwrap()])
         .output()
         .unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();

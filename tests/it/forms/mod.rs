@@ -1,5 +1,8 @@
 //! Files as exporters write them, from the front door: composed here byte by byte, or by other programs.
 
+// Balances are whole numbers here, and files are small.
+#![allow(clippy::float_cmp, clippy::format_collect)]
+
 mod containers;
 mod dialects;
 mod sets;
