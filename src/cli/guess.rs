@@ -179,7 +179,7 @@ fn name_of(file: &str) -> String {
         if !name.is_empty() {
             name.push('-');
         }
-        name.extend(part.chars().flat_map(char::to_lowercase).filter(|letter| letter.is_ascii_alphanumeric()));
+        name.extend(part.chars().flat_map(char::to_lowercase).filter(char::is_ascii_alphanumeric));
     }
     if name.is_empty() { "feed".to_owned() } else { name }
 }

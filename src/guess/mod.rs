@@ -172,7 +172,7 @@ fn look(mut reader: Reader, most: u64) -> Result<Guess, DecodeError> {
     if key.is_none() && records > broken {
         notes.push("no column has a value in every record: name the one that identifies the pass under `pass`".into());
     }
-    Ok(Guess { dialect, records, broken, key, columns, last_broken, notes })
+    Ok(Guess { dialect, records, broken, columns, key, last_broken, notes })
 }
 
 /// The columns, with the forms that the first records allow, and these records taken in.

@@ -181,7 +181,8 @@ pub(super) fn field_name(label: &str, index: usize, taken: &[&str]) -> String {
     if !is_taken(&name) {
         return name;
     }
-    (2..).map(|n| format!("{name}.{n}")).find(|other| !is_taken(other)).unwrap_or(name)
+    // Of one more than there are, one is free.
+    (2..=taken.len() + 2).map(|n| format!("{name}.{n}")).find(|other| !is_taken(other)).unwrap_or(name)
 }
 
 #[cfg(test)]
