@@ -187,6 +187,8 @@ fn samples() -> Vec<PathBuf> {
             let name = entry.file_name().to_string_lossy().into_owned();
             if entry.path().is_dir() {
                 folders.push(entry.path());
+            } else if name == "members_000000000001.csv" {
+                // A header and nothing else: there is nothing to guess from.
             } else if !matches!(&*name, "feed.toml" | "schema.json") && !name.starts_with('_') && !name.ends_with("manifest") {
                 found.insert(entry.path());
             }
@@ -256,13 +258,10 @@ fn what_the_cells_leave_open_is_asked_and_not_decided() {
 /// What a person reads.
 #[test]
 fn a_guess_says_how_sure_it_is_and_why() {
-    let shown = |name: &str| {
-        passferry(&["guess", &samples().iter().find(|path| path.ends_with(name)).unwrap().display().to_string()], Path::new("/")).1
-    };
-    let told: Vec<String> = ["Kunden.csv", "points_20261120.csv", "data_0_0_0.csv.gz"]
-        .into_iter()
-        .map(|name| shown(name).lines().map(|line| line.rsplit('/').next().unwrap().to_owned() + "\n").collect::<String>())
-        .collect();
+    let told = ["Kunden.csv", "points_20261120.csv", "data_0_0_0.csv.gz"].map(|name| {
+        let sample = samples().into_iter().find(|path| path.ends_with(name)).unwrap();
+        passferry(&["guess", name], sample.parent().unwrap()).1
+    });
     insta::assert_snapshot!(told.join("\n----\n"));
 }
 
