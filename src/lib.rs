@@ -9,6 +9,7 @@
 //! Modules in reading order.
 
 pub mod config;
+pub mod openpgp;
 pub mod secret;
 
 pub mod dialect;

@@ -209,6 +209,8 @@ codes! {
     SourceError = "source-error", false, "The file is empty or its content cannot be read as a table.", "Deliver the file again; an export with no rows still needs its header line.";
     EncodingError = "encoding-error", false, "A byte does not belong to the file's character set: UTF-8, unless the feed or a byte-order mark says otherwise.", "Export as UTF-8, or name the set in dialect.encoding.";
     CompressionError = "compression-error", false, "The compressed file is damaged, cut short, or expands beyond the limit.", "Deliver the file again; raise limits.expansion only if the file is known to be this repetitive.";
+    DecryptionError = "decryption-error", false, "The file is in OpenPGP and cannot be opened, is cut short, or was altered.", "Deliver the file again, encrypted to a key that [feed.NAME.pgp.keys] names.";
+    SignatureError = "signature-error", false, "The file is not signed by a key that the feed trusts.", "Sign the file with a key that pgp.signed_by names.";
     UnterminatedQuote = "unterminated-quote", false, "A quoted cell is opened and never closed.", "Close the quote on the line named, or double quotes inside the cell.";
     CellTooLong = "cell-too-long", false, "A cell is longer than the limit.", "Look for a missing closing quote before the line named; raise limits.cell if the cell is meant.";
     RecordTooLong = "record-too-long", false, "A record is longer than the limit.", "Look for missing line ends; raise limits.record if the record is meant.";

@@ -8,6 +8,7 @@ mod fingerprint;
 mod format;
 mod mapping;
 mod order;
+mod pgp;
 mod platform;
 mod source;
 

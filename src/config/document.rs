@@ -34,6 +34,7 @@ impl Key {
     pub fn is_secret(&self) -> bool {
         match &*self.0 {
             [section, _, auth, key, ..] if section == "platform" && auth == "auth" => AUTH_SECRETS.contains(&&**key),
+            [section, _, pgp, keys, _, ..] if section == "feed" && pgp == "pgp" && keys == "keys" => true,
             [section, _, key, ..] => (section == "source" || section == "platform") && SECRETS.contains(&&**key),
             _ => false,
         }

@@ -113,8 +113,22 @@ pub fn with_id(name: &BStr, id: &str) -> BString {
 
 /// Length of a name without the endings that say what is in it.
 pub fn stem_length(name: &BStr) -> usize {
-    const ENDINGS: [&[u8]; 13] =
-        [b".gz", b".zip", b".zst", b".bz2", b".sz", b".pgp", b".gpg", b".csv", b".tsv", b".txt", b".xlsx", b".wallet_update", b".errors"];
+    const ENDINGS: [&[u8]; 14] = [
+        b".gz",
+        b".zip",
+        b".zst",
+        b".bz2",
+        b".sz",
+        b".pgp",
+        b".gpg",
+        b".asc",
+        b".csv",
+        b".tsv",
+        b".txt",
+        b".xlsx",
+        b".wallet_update",
+        b".errors",
+    ];
     let mut length = name.len();
     while let Some(ending) = ENDINGS.iter().find(|ending| name[..length].to_ascii_lowercase().ends_with(ending) && length > ending.len()) {
         length -= ending.len();

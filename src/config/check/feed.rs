@@ -64,7 +64,8 @@ impl Check<'_> {
         let canary = self.canary(&key, feed);
         let section = self.header_section(&key, feed, format.as_ref());
         let mut schema = schema;
-        let dialect = DialectChoice { section, ..self.dialect(&key, feed, schema.as_mut().map(|(_, text, _)| text)) };
+        let dialect =
+            DialectChoice { section, pgp: self.pgp(&key, feed), ..self.dialect(&key, feed, schema.as_mut().map(|(_, text, _)| text)) };
         let complete = self.complete(&key, feed);
         let arrival = self.arrival(&key, feed);
         let after = self.after(&key, feed);

@@ -86,6 +86,8 @@ fn parts(feed: &Feed) -> Vec<String> {
         parts.push("personal".to_owned());
         parts.extend(personal.iter().cloned());
     }
+    // Keys are rotated; what a file means does not change by that.
+    let dialect = DialectChoice { pgp: None, ..dialect.clone() };
     let plain = DialectChoice {
         delimiter: dialect.delimiter.clone(),
         header: dialect.header,
@@ -93,7 +95,7 @@ fn parts(feed: &Feed) -> Vec<String> {
         section: dialect.section.clone(),
         ..DialectChoice::default()
     };
-    if *dialect != plain {
+    if dialect != plain {
         parts.extend(["dialect".to_owned(), format!("{dialect:?}")]);
     }
     parts

@@ -1,7 +1,11 @@
 //! How a feed's files are written, as far as it says.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::dialect::{Charset, Footer, Form};
 use crate::schema::DialectDescriptor;
+use crate::secret::Secret;
 
 /// Pinned or detected, property by property.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,27 @@ pub struct DialectChoice {
     pub member: Option<String>,
     /// Name or number of a workbook's sheet; none: the first.
     pub sheet: Option<String>,
+    /// What opens and vouches for files in OpenPGP.
+    pub pgp: Option<Arc<Pgp>>,
+}
+
+/// Keys for files in OpenPGP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pgp {
+    pub keys: Vec<PgpKey>,
+    /// Public keys whose signatures count.
+    pub signed_by: Vec<PathBuf>,
+    /// A file that none of them signed fails.
+    pub required: bool,
+}
+
+/// A secret key of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PgpKey {
+    /// As the configuration calls it.
+    pub name: String,
+    pub key: Secret,
+    pub passphrase: Option<Secret>,
 }
 
 /// What takes its meaning from a quote inside a quoted cell.
@@ -69,6 +94,7 @@ impl Default for DialectChoice {
             charset: None,
             member: None,
             sheet: None,
+            pgp: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Out of its containers: what a file is, its content says, never its name. Layers are taken off one by one, as streams.
 
 mod member;
+mod openpgp;
 mod sheet;
 mod zstd;
 
@@ -77,6 +78,7 @@ enum Kind {
     Bzip2,
     Snappy,
     Zip,
+    OpenPgp,
 }
 
 impl Kind {
@@ -89,6 +91,7 @@ impl Kind {
             | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Some(Kind::Bzip2),
             [0xFF, 0x06, 0x00, 0x00, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Kind::Snappy),
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => Some(Kind::Zip),
+            head if openpgp::is_message(head) => Some(Kind::OpenPgp),
             _ => None,
         }
     }
@@ -100,6 +103,7 @@ impl Kind {
             Kind::Bzip2 => "bzip2",
             Kind::Snappy => "snappy",
             Kind::Zip => "zip",
+            Kind::OpenPgp => "openpgp",
         }
     }
 }
@@ -135,21 +139,36 @@ pub(super) fn unwrap(
     let mut whole = if is_part { None } else { Some(file.get_ref().try_clone()?) };
     let mut bytes: Box<dyn Read + Send> = Box::new(Counted { file, gauge: Arc::clone(&gauge), delivered: true });
     let mut containers = Vec::new();
+    let mut notes = Vec::new();
+    let pgp = choice.pgp.as_deref();
+    let mut needs_signature = pgp.is_some_and(|pgp| pgp.required);
     loop {
         let head;
         (head, bytes) = peek(bytes).map_err(|error| gauge.judge(error))?;
         let Some(kind) = Kind::of(&head) else {
+            if needs_signature {
+                return Err(openpgp::unsigned().into());
+            }
             if let Some((what, instead)) = unread(&head) {
                 let inside = if containers.is_empty() { "" } else { "In its container, the" };
                 let the = if inside.is_empty() { "The" } else { inside };
                 return Err(FileFault::new(Code::NotText, format!("{the} file is {what}, not text.")).suggest(instead).into());
             }
-            return Ok(Unwrapped { bytes, head, containers, gauge, sheet: false, notes: Vec::new() });
+            return Ok(Unwrapped { bytes, head, containers, gauge, sheet: false, notes });
         };
         if containers.len() == LAYERS {
             return Err(FileFault::new(Code::CompressionError, format!("The file is packed more than {LAYERS} times over."))
                 .suggest("Pack it once.")
                 .into());
+        }
+        let watch = Watch { given: 0, gauge: Arc::clone(&gauge), expansion: limits.expansion, most: limits.file };
+        if kind == Kind::OpenPgp {
+            let opened = openpgp::open(bytes, pgp, scratch, watch)?;
+            containers.push(opened.named);
+            notes.extend(opened.note);
+            needs_signature = false;
+            bytes = Box::new(Counted { file: opened.text.take(u64::MAX), gauge: Arc::clone(&gauge), delivered: false });
+            continue;
         }
         let ended = Arc::new(AtomicBool::new(false));
         let inner: Box<dyn Read + Send> = Box::new(Ended { bytes, ended: Arc::clone(&ended) });
@@ -167,20 +186,30 @@ pub(super) fn unwrap(
                     None => spooled(inner, scratch, limits).map_err(|error| gauge.judge(error))?,
                 };
                 if sheet::is_workbook(&archive) {
+                    if needs_signature {
+                        return Err(openpgp::unsigned().into());
+                    }
                     let sheet = sheet::open(archive, choice.sheet.as_deref(), choice.preamble, scratch, limits)?;
                     containers.push(format!("xlsx ({})", sheet.name.escape_debug()));
                     let (head, bytes) = peek(Box::new(sheet.text))?;
-                    return Ok(Unwrapped { bytes, head, containers, gauge, sheet: true, notes: sheet.notes });
+                    return Ok(Unwrapped {
+                        bytes,
+                        head,
+                        containers,
+                        gauge,
+                        sheet: true,
+                        notes: notes.into_iter().chain(sheet.notes).collect(),
+                    });
                 }
                 let counted = |file: File| Counted { file: file.take(u64::MAX), gauge: Arc::clone(&gauge), delivered: is_delivered };
                 let (name, bytes) = member::open(archive, choice.member.as_deref(), counted)?;
                 named = format!("zip ({})", name.escape_debug());
                 bytes
             }
+            Kind::OpenPgp => inner,
         };
         containers.push(named);
-        bytes =
-            Box::new(Layer { kind, decoder, given: 0, ended, gauge: Arc::clone(&gauge), expansion: limits.expansion, most: limits.file });
+        bytes = Box::new(Layer { kind, decoder, ended, watch });
     }
 }
 
@@ -198,32 +227,20 @@ fn peek(mut bytes: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + 
     Ok((head, Box::new(again)))
 }
 
-/// One container off. Says what is wrong with it, and watches how much comes out of it.
-struct Layer {
-    kind: Kind,
-    decoder: Box<dyn Read + Send>,
+/// How much comes out of one container, and when that is too much.
+struct Watch {
     given: u64,
-    /// Has its input come to an end?
-    ended: Arc<AtomicBool>,
     gauge: Arc<Gauge>,
     expansion: u64,
     most: u64,
 }
 
-impl Read for Layer {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self.decoder.read(into) {
-            Ok(count) => {
-                self.given += count as u64;
-                self.check().map(|()| count).map_err(|fault| self.gauge.refuse(fault))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => Err(self.gauge.refuse(self.damaged(&error))),
-        }
+impl Watch {
+    fn count(&mut self, count: usize) -> io::Result<()> {
+        self.given += count as u64;
+        self.check().map_err(|fault| self.gauge.refuse(fault))
     }
-}
 
-impl Layer {
     fn check(&self) -> Result<(), FileFault> {
         if self.given > self.most {
             return Err(FileFault::new(Code::CompressionError, format!("The file decompresses to more than {} bytes.", self.most))
@@ -237,9 +254,30 @@ impl Layer {
         }
         Ok(())
     }
+}
 
+/// One container off. Says what is wrong with it, and watches how much comes out of it.
+struct Layer {
+    kind: Kind,
+    decoder: Box<dyn Read + Send>,
+    /// Has its input come to an end?
+    ended: Arc<AtomicBool>,
+    watch: Watch,
+}
+
+impl Read for Layer {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.decoder.read(into) {
+            Ok(count) => self.watch.count(count).map(|()| count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => Err(self.watch.gauge.refuse(self.damaged(&error))),
+        }
+    }
+}
+
+impl Layer {
     fn damaged(&self, error: &io::Error) -> FileFault {
-        let (name, given) = (self.kind.name(), self.given);
+        let (name, given) = (self.kind.name(), self.watch.given);
         let is_short = error.kind() == io::ErrorKind::UnexpectedEof || self.ended.load(Ordering::Relaxed);
         let message = if is_short {
             format!("The {name} file is cut short after about {given} bytes of text.")

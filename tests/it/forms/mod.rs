@@ -5,6 +5,7 @@
 
 mod containers;
 mod dialects;
+mod openpgp;
 mod sets;
 mod workbooks;
 
