@@ -44,7 +44,8 @@ pub enum Format {
 pub const FILTER: &str = "PASSFERRY_LOG";
 
 /// Libraries that report on their own account what we report already, and better.
-const QUIET: &str = "russh=error,russh_sftp=error,hyper=warn,hyper_util=warn,reqwest=warn,notify=warn,h2=warn";
+/// What OpenPGP messages hold is no matter for a log at all.
+const QUIET: &str = "russh=error,russh_sftp=error,hyper=warn,hyper_util=warn,reqwest=warn,notify=warn,h2=warn,pgp=off";
 
 /// Starts logging for the whole process. The filter is `PASSFERRY_LOG` if it is set, else `level`, else `info`.
 /// Fails when the filter is wrong or logging was started before.

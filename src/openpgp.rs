@@ -72,7 +72,9 @@ pub fn signer(signature: &Signature, hash: &[u8], trusted: &[SignedPublicKey]) -
 
 /// Had the key, by the newest of its own signatures, not expired when it signed?
 fn is_alive<'a>(created: u32, own: impl Iterator<Item = &'a Signature>, at: u32) -> bool {
-    let newest = own.filter(|signature| signature.created().is_some()).max_by_key(|signature| signature.created().map(|at| at.as_secs()));
-    let lives = newest.and_then(Signature::key_expiration_time).map_or(0, |lives| lives.as_secs());
+    let newest = own
+        .filter(|signature| signature.created().is_some())
+        .max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs));
+    let lives = newest.and_then(Signature::key_expiration_time).map_or(0, pgp::types::Duration::as_secs);
     lives == 0 || at <= created.saturating_add(lives)
 }

@@ -47,7 +47,7 @@ impl Check<'_> {
         let pattern = self.pattern(&key, feed);
         let kind_of_content = self.required(&key.child("content"), feed.content.as_ref(), "content = \"snapshot\" or content = \"delta\"");
         let format = self.format(&key, feed);
-        let schema = self.schema_or_format(&key, feed, format.as_ref());
+        let mut schema = self.schema_or_format(&key, feed, format.as_ref());
         let columns: Columns = schema.as_ref().and_then(|(_, _, columns)| columns.clone());
         let pass = self.pass_or_format(&key, feed, &columns, format.as_ref(), platform.as_deref());
         let operation = self.operation(&key, feed, &columns);
@@ -63,7 +63,6 @@ impl Check<'_> {
         let notify = self.notify(&key, feed, &columns, platform.as_deref());
         let canary = self.canary(&key, feed);
         let section = self.header_section(&key, feed, format.as_ref());
-        let mut schema = schema;
         let dialect =
             DialectChoice { section, pgp: self.pgp(&key, feed), ..self.dialect(&key, feed, schema.as_mut().map(|(_, text, _)| text)) };
         let complete = self.complete(&key, feed);

@@ -31,9 +31,8 @@ pub(super) fn is_message(head: &[u8]) -> bool {
     }
     let Some((&first, rest)) = head.split_first() else { return false };
     let (tag, length) = match (first, rest) {
-        (0xC0..=0xFF, [0..=191, ..]) => (first & 0x3F, 1),
+        (0xC0..=0xFF, [0..=191 | 224..=254, ..]) => (first & 0x3F, 1),
         (0xC0..=0xFF, [192..=223, _, ..]) => (first & 0x3F, 2),
-        (0xC0..=0xFF, [224..=254, ..]) => (first & 0x3F, 1),
         (0xC0..=0xFF, [255, _, _, _, _, ..]) => (first & 0x3F, 5),
         (0x80..=0xBF, _) => ((first >> 2) & 0x0F, [1, 2, 4, 0][usize::from(first & 3)]),
         _ => return false,
