@@ -83,7 +83,8 @@ fn point_to(harbour: &Harbour, to: &str) {
         let from = text.split("\nbase_url = \"").nth(1).unwrap();
         let host = from.find("://").unwrap() + 3;
         let end = host + from[host..].find(['/', '"']).unwrap();
-        text.replace(&from[if to.contains("://") { 0 } else { host }..end], to)
+        let kept = if to.contains("://") { "" } else { &from[..host] };
+        text.replacen(&format!("\nbase_url = \"{}", &from[..end]), &format!("\nbase_url = \"{kept}{to}"), 1)
     });
 }
 
