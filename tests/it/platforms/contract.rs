@@ -37,7 +37,7 @@ pub struct Entry {
     pub secrets: &'static [&'static str],
     pub adds: Option<Adds>,
     /// Keys of adds that took effect, and how often, where that is not at the sandbox.
-    pub added: Option<fn(&Harbour) -> Vec<(String, u64)>>,
+    pub added: Option<AddedThere>,
     /// Changes of several passes travel in one request, at most five of them.
     pub batches: Option<Batches>,
     pub excused: &'static [Excuse],
@@ -61,6 +61,9 @@ pub struct Held {
     /// All that nobody mapped.
     pub rest: Value,
 }
+
+/// Asks another place than the sandbox which adds took effect, and how often.
+pub type AddedThere = fn(&Harbour) -> Vec<(String, u64)>;
 
 /// Something of which twice is wrong: of columns `points` or `message`, told apart by column `tx`.
 pub struct Adds {
