@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 
 use super::sign::Signer;
-use super::store::{Owed, Result as StoreResult, Store, Work, now_ms};
+use super::store::{Owed, Result as StoreResult, Store, StoreError, Work, now_ms};
 use crate::config::meant::apple::{AppleWallet, PushProof};
 use crate::platform::base64url;
 
@@ -47,7 +47,7 @@ pub enum Answered {
     Later(String),
     /// All are asked to wait.
     SlowDown(String),
-    /// Nobody answered.
+    /// Nobody answered, or it could not be sent for a reason that passes by itself.
     NoConnection(String),
     /// No push is taken before a person acts.
     Stop(String),
@@ -100,12 +100,12 @@ impl Pusher {
     }
 
     /// Sends one push; once more where the token that proves who we are has become too old.
-    pub async fn send(&self, token: &str) -> Answered {
+    pub async fn send(&self, store: &Store, token: &str) -> Answered {
         let mut refused: Option<String> = None;
         loop {
-            let bearer = match self.bearer(refused.as_deref()) {
+            let bearer = match self.bearer(store, refused.as_deref()) {
                 Ok(bearer) => bearer,
-                Err(reason) => return Answered::Stop(reason),
+                Err(answer) => return answer,
             };
             match self.try_once(token, bearer.as_deref()).await {
                 Err(error) => return Answered::NoConnection(format!("no answer: {}", innermost(&error))),
@@ -135,32 +135,33 @@ impl Pusher {
         Ok((status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
     }
 
-    /// The token in use, or a new one where that is too old or was refused. None where the certificate proves who we are.
-    fn bearer(&self, refused: Option<&str>) -> Result<Option<String>, String> {
+    /// The token in use, or a new one where that is too old or was refused. None where the certificate proves who we are. A store that
+    /// is busy and a key file that is being changed are so for a while; a key that cannot sign stays one.
+    fn bearer(&self, store: &Store, refused: Option<&str>) -> Result<Option<String>, Answered> {
         let PushProof::Token { key, key_id } = &self.account.push.proof else { return Ok(None) };
-        let store = Store::open(&self.account.store).map_err(|error| error.to_string())?;
+        let broken = |error: StoreError| Answered::NoConnection(error.to_string());
         let now = now_ms();
         let signer = format!("{} {key_id}", self.account.team);
         let fresh = |work: &Work<'_>| -> rusqlite::Result<Option<String>> {
             let known = work.bearer(&signer)?;
             Ok(known.filter(|(token, at)| (0..BEARER_MS).contains(&(now - at)) && Some(token.as_str()) != refused).map(|(token, _)| token))
         };
-        if let Some(token) = store.read(fresh).map_err(|error| error.to_string())? {
+        if let Some(token) = store.read(fresh).map_err(broken)? {
             return Ok(Some(token));
         }
-        let made =
-            key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now())).map_err(|error| format!("the push key: {error}"))?;
-        let made = made.map_err(|words| format!("the push key ({}): {words}", key.place))?;
+        let made = key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now()));
+        let made = made.map_err(|error| Answered::NoConnection(format!("the push key: {error}")))?;
+        let made = made.map_err(|words| Answered::Stop(format!("the push key ({}): {words}", key.place)))?;
         // Another may have made one meanwhile: theirs is used.
         let kept = store.write(|work| match fresh(work)? {
             Some(theirs) => Ok(theirs),
             None => work.keep_bearer(&signer, &made, now).map(|()| made.clone()),
         });
-        kept.map(Some).map_err(|error| error.to_string())
+        kept.map(Some).map_err(broken)
     }
 
     /// Sends what is owed and due, one push a token, however many passes changed.
-    pub async fn round(self: &Arc<Self>, store: &Store) -> StoreResult<Round> {
+    pub async fn round(self: &Arc<Self>, store: &Arc<Store>) -> StoreResult<Round> {
         let mut round = Round::default();
         let until = store.read(|work| work.last_tag())?;
         loop {
@@ -169,7 +170,7 @@ impl Pusher {
             if owed.is_empty() {
                 return Ok(round);
             }
-            let answers = self.send_all(owed).await;
+            let answers = self.send_all(store, owed).await;
             let registered_until = now_ms();
             store
                 .write(|work| answers.iter().try_for_each(|(owed, answer)| self.note(work, owed, answer, registered_until, &mut round)))?;
@@ -180,7 +181,7 @@ impl Pusher {
     }
 
     /// Those behind one that ends the round are not sent.
-    async fn send_all(self: &Arc<Self>, owed: Vec<Owed>) -> Vec<(Owed, Answered)> {
+    async fn send_all(self: &Arc<Self>, store: &Arc<Store>, owed: Vec<Owed>) -> Vec<(Owed, Answered)> {
         let mut answers = Vec::with_capacity(owed.len());
         let mut left = owed.into_iter();
         let mut under_way: JoinSet<(Owed, Answered)> = JoinSet::new();
@@ -188,9 +189,9 @@ impl Pusher {
         loop {
             while !over && under_way.len() < AT_ONCE {
                 let Some(owed) = left.next() else { break };
-                let pusher = Arc::clone(self);
+                let (pusher, store) = (Arc::clone(self), Arc::clone(store));
                 under_way.spawn(async move {
-                    let answer = pusher.send(&owed.token).await;
+                    let answer = pusher.send(&store, &owed.token).await;
                     (owed, answer)
                 });
             }

@@ -118,7 +118,9 @@ impl Check<'_> {
         }
         let host = url.as_deref().and_then(|url| url::Url::parse(url).ok()).and_then(|url| url.host_str().map(str::to_ascii_lowercase));
         if host.is_some_and(|host| STAGES.contains(&host.trim_end_matches('.'))) {
-            let words = format!("is where apps under development are pushed, and tokens of passes are refused there; remove it, or write \"{APNS}\"");
+            let words = format!(
+                "is where apps under development are pushed, and tokens of passes are refused there; remove it, or write \"{APNS}\""
+            );
             self.fault(&key.child("base_url"), words);
         }
         let proof = match (&platform.push_key, &platform.push_key_id) {
