@@ -56,7 +56,7 @@ pub async fn prove(account: &Arc<AppleWallet>) -> Proved {
             Proved { ok: true, denied: false, message }
         }
         Answered::Stop(reason) => no(true, format!("{valid}; {url} refuses {proof}: {reason}")),
-        Answered::Later(reason) | Answered::NoConnection(reason) | Answered::SlowDown(reason) => {
+        Answered::Later(reason) | Answered::NoConnection(reason) | Answered::TimedOut(reason) | Answered::SlowDown(reason) => {
             no(false, format!("{valid}; pushes: {url}: {reason}"))
         }
     }

@@ -270,3 +270,24 @@ fn a_push_key_that_is_missing_for_a_while_stops_nothing() {
     assert_eq!((heard(&apns, "aa11"), apns.pushes().iter().all(|push| push.by == By::Token && push.accepted)), (1, true));
     check(&harbour);
 }
+
+/// One stream that is never answered is that phone's trouble, not the round's; what Apple has is noted before the time is over.
+#[test]
+fn a_push_without_an_answer_holds_up_no_other() {
+    let apns = apns();
+    let harbour = start(&apns);
+    for (device, token) in [("one", "aa11"), ("two", "bb22"), ("three", "cc33")] {
+        holds(&harbour, device, token, ["C-1"]);
+    }
+    next_fate(&apns, "aa11", Fate::Stalled);
+    harbour.deliver("1.csv", rows(1, &["C-1"]));
+    let mut once = harbour.start(&["once"]);
+    wait_until("the others are noted", || owed(&harbour) == 1);
+    assert_eq!((heard(&apns, "bb22"), heard(&apns, "cc33"), apns.pushes().len()), (1, 1, 3));
+    assert_eq!((once.wait(), harbour.said().contains("pushes wait")), (75, false), "{}", harbour.said());
+    wait_until("its time comes", || {
+        harbour.once();
+        owed(&harbour) == 0
+    });
+    check(&harbour);
+}
