@@ -50,7 +50,7 @@ impl Host {
         for account in &accounts {
             let signer = Arc::new(Current::new(Arc::clone(account)));
             warn_of_certificate(account, &signer);
-            let store = Store::open(&account.store)?;
+            let store = Arc::new(Store::open(&account.store)?);
             // A person has been here since.
             store.write(|work| work.resume())?;
             pushing.push((Arc::clone(account), Arc::clone(&signer), store));
@@ -164,7 +164,7 @@ fn warn_of_certificate(account: &AppleWallet, signer: &Current) {
 }
 
 /// Pushes what is owed, again and again.
-async fn push(account: Arc<AppleWallet>, signers: Arc<Current>, store: Store, mut ended: watch::Receiver<bool>) {
+async fn push(account: Arc<AppleWallet>, signers: Arc<Current>, store: Arc<Store>, mut ended: watch::Receiver<bool>) {
     let mut told = Told::default();
     let mut pusher: Option<(Arc<Signer>, Arc<Pusher>)> = None;
     let mut looked = Instant::now();
@@ -189,7 +189,12 @@ async fn push(account: Arc<AppleWallet>, signers: Arc<Current>, store: Store, mu
 }
 
 /// One round. What keeps it from being sent at all breaks it off as well.
-async fn round(account: &Arc<AppleWallet>, signers: &Current, store: &Store, pusher: &mut Option<(Arc<Signer>, Arc<Pusher>)>) -> Round {
+async fn round(
+    account: &Arc<AppleWallet>,
+    signers: &Current,
+    store: &Arc<Store>,
+    pusher: &mut Option<(Arc<Signer>, Arc<Pusher>)>,
+) -> Round {
     let broken_off = |reason: String| Round { broken_off: Some((reason, account.push.every)), ..Round::default() };
     if store.read(|work| work.pushes_owed()).is_ok_and(|owed| owed == 0) {
         return Round::default();
@@ -218,7 +223,7 @@ pub fn push_once(accounts: &[Arc<AppleWallet>], stop: &Stop) -> Vec<String> {
 }
 
 fn push_account(account: &Arc<AppleWallet>, stop: &Stop) -> anyhow::Result<Option<String>> {
-    let store = Store::open(&account.store)?;
+    let store = Arc::new(Store::open(&account.store)?);
     let signers = Current::new(Arc::clone(account));
     warn_of_certificate(account, &signers);
     store.write(|work| work.resume())?;

@@ -28,9 +28,9 @@ pub async fn prove(account: &Arc<AppleWallet>) -> Proved {
     if let Err(fault) = read_template(&account.template).and_then(|_| build(account, &signer, &sample(account))) {
         return no(false, fault);
     }
-    let passes = Store::open(&account.store).and_then(|store| store.write(|work| work.count()));
-    let passes = match passes {
-        Ok(passes) => passes,
+    let opened = Store::open(&account.store).and_then(|store| store.write(|work| work.count()).map(|passes| (store, passes)));
+    let (store, passes) = match opened {
+        Ok(opened) => opened,
         Err(fault) => return no(false, fault.to_string()),
     };
     let validity = signer.validity();
@@ -45,7 +45,7 @@ pub async fn prove(account: &Arc<AppleWallet>) -> Proved {
         PushProof::Certificate => "the certificate",
         PushProof::Token { .. } => "the push key",
     };
-    match pusher.send(NOBODY).await {
+    match pusher.send(&store, NOBODY).await {
         Answered::Done | Answered::Gone { .. } | Answered::Never => {
             let proved = "key and chain fit, the template makes a package, the store can be written";
             let message = format!(
@@ -56,7 +56,7 @@ pub async fn prove(account: &Arc<AppleWallet>) -> Proved {
             Proved { ok: true, denied: false, message }
         }
         Answered::Stop(reason) => no(true, format!("{valid}; {url} refuses {proof}: {reason}")),
-        Answered::Later(reason) | Answered::NoConnection(reason) | Answered::SlowDown(reason) => {
+        Answered::Later(reason) | Answered::NoConnection(reason) | Answered::TimedOut(reason) | Answered::SlowDown(reason) => {
             no(false, format!("{valid}; pushes: {url}: {reason}"))
         }
     }

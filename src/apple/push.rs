@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 
 use super::sign::Signer;
-use super::store::{Owed, Result as StoreResult, Store, Work, now_ms};
+use super::store::{Owed, Result as StoreResult, Store, StoreError, Work, now_ms};
 use crate::config::meant::apple::{AppleWallet, PushProof};
 use crate::platform::base64url;
 
@@ -23,8 +23,8 @@ use crate::platform::base64url;
 const BEARER_MS: i64 = 55 * 60 * 1000;
 /// Requests at once on the connection.
 const AT_ONCE: usize = 64;
-/// Deadline of a push.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// Deadline of a push: two of them pass within the time that `once` waits.
+const TIMEOUT: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection is kept for as long as Apple likes to keep it (contract 7).
 const IDLE: Duration = Duration::from_hours(1);
@@ -47,8 +47,10 @@ pub enum Answered {
     Later(String),
     /// All are asked to wait.
     SlowDown(String),
-    /// Nobody answered.
+    /// Nobody answered, or it could not be sent for a reason that passes by itself.
     NoConnection(String),
+    /// No answer in time, on a connection that may well be in order.
+    TimedOut(String),
     /// No push is taken before a person acts.
     Stop(String),
 }
@@ -65,10 +67,19 @@ pub struct Round {
     pub pushed: u64,
     /// Registrations that are no more.
     pub removed: u64,
+    /// Apple answered a push.
+    pub answered: bool,
     /// Why not all were sent, and how long to wait.
     pub broken_off: Option<(String, Duration)>,
     /// Why no more are sent at all.
     pub halted: Option<String>,
+}
+
+impl Round {
+    /// No more are sent.
+    fn is_over(&self) -> bool {
+        self.halted.is_some() || self.broken_off.is_some()
+    }
 }
 
 impl Pusher {
@@ -100,14 +111,15 @@ impl Pusher {
     }
 
     /// Sends one push; once more where the token that proves who we are has become too old.
-    pub async fn send(&self, token: &str) -> Answered {
+    pub async fn send(&self, store: &Store, token: &str) -> Answered {
         let mut refused: Option<String> = None;
         loop {
-            let bearer = match self.bearer(refused.as_deref()) {
+            let bearer = match self.bearer(store, refused.as_deref()) {
                 Ok(bearer) => bearer,
-                Err(reason) => return Answered::Stop(reason),
+                Err(answer) => return answer,
             };
             match self.try_once(token, bearer.as_deref()).await {
+                Err(error) if error.is_timeout() && !error.is_connect() => return Answered::TimedOut(innermost(&error)),
                 Err(error) => return Answered::NoConnection(format!("no answer: {}", innermost(&error))),
                 Ok((403, answer)) if reason(&answer) == "ExpiredProviderToken" && refused.is_none() && bearer.is_some() => refused = bearer,
                 Ok((status, answer)) => return judge(status, &answer),
@@ -135,32 +147,33 @@ impl Pusher {
         Ok((status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
     }
 
-    /// The token in use, or a new one where that is too old or was refused. None where the certificate proves who we are.
-    fn bearer(&self, refused: Option<&str>) -> Result<Option<String>, String> {
+    /// The token in use, or a new one where that is too old or was refused. None where the certificate proves who we are. A store that
+    /// is busy and a key file that is being changed are so for a while; a key that cannot sign stays one.
+    fn bearer(&self, store: &Store, refused: Option<&str>) -> Result<Option<String>, Answered> {
         let PushProof::Token { key, key_id } = &self.account.push.proof else { return Ok(None) };
-        let store = Store::open(&self.account.store).map_err(|error| error.to_string())?;
+        let broken = |error: StoreError| Answered::NoConnection(error.to_string());
         let now = now_ms();
         let signer = format!("{} {key_id}", self.account.team);
         let fresh = |work: &Work<'_>| -> rusqlite::Result<Option<String>> {
             let known = work.bearer(&signer)?;
             Ok(known.filter(|(token, at)| (0..BEARER_MS).contains(&(now - at)) && Some(token.as_str()) != refused).map(|(token, _)| token))
         };
-        if let Some(token) = store.read(fresh).map_err(|error| error.to_string())? {
+        if let Some(token) = store.read(fresh).map_err(broken)? {
             return Ok(Some(token));
         }
-        let made =
-            key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now())).map_err(|error| format!("the push key: {error}"))?;
-        let made = made.map_err(|words| format!("the push key ({}): {words}", key.place))?;
+        let made = key.with(|pem| bearer(pem, key_id, &self.account.team, SystemTime::now()));
+        let made = made.map_err(|error| Answered::NoConnection(format!("the push key: {error}")))?;
+        let made = made.map_err(|words| Answered::Stop(format!("the push key ({}): {words}", key.place)))?;
         // Another may have made one meanwhile: theirs is used.
         let kept = store.write(|work| match fresh(work)? {
             Some(theirs) => Ok(theirs),
             None => work.keep_bearer(&signer, &made, now).map(|()| made.clone()),
         });
-        kept.map(Some).map_err(|error| error.to_string())
+        kept.map(Some).map_err(broken)
     }
 
     /// Sends what is owed and due, one push a token, however many passes changed.
-    pub async fn round(self: &Arc<Self>, store: &Store) -> StoreResult<Round> {
+    pub async fn round(self: &Arc<Self>, store: &Arc<Store>) -> StoreResult<Round> {
         let mut round = Round::default();
         let until = store.read(|work| work.last_tag())?;
         loop {
@@ -169,73 +182,74 @@ impl Pusher {
             if owed.is_empty() {
                 return Ok(round);
             }
-            let answers = self.send_all(owed).await;
-            let registered_until = now_ms();
-            store
-                .write(|work| answers.iter().try_for_each(|(owed, answer)| self.note(work, owed, answer, registered_until, &mut round)))?;
-            if round.halted.is_some() || round.broken_off.is_some() {
+            self.send_all(store, owed, &mut round).await?;
+            if round.is_over() {
                 return Ok(round);
             }
         }
     }
 
-    /// Those behind one that ends the round are not sent.
-    async fn send_all(self: &Arc<Self>, owed: Vec<Owed>) -> Vec<(Owed, Answered)> {
-        let mut answers = Vec::with_capacity(owed.len());
+    /// Those behind one that ends the round are not sent. What is answered is noted at once: whoever waits for the rest may give up.
+    async fn send_all(self: &Arc<Self>, store: &Arc<Store>, owed: Vec<Owed>, round: &mut Round) -> StoreResult<()> {
         let mut left = owed.into_iter();
         let mut under_way: JoinSet<(Owed, Answered)> = JoinSet::new();
-        let mut over = false;
         loop {
-            while !over && under_way.len() < AT_ONCE {
+            while !round.is_over() && under_way.len() < AT_ONCE {
                 let Some(owed) = left.next() else { break };
-                let pusher = Arc::clone(self);
+                let (pusher, store) = (Arc::clone(self), Arc::clone(store));
                 under_way.spawn(async move {
-                    let answer = pusher.send(&owed.token).await;
+                    let answer = pusher.send(&store, &owed.token).await;
                     (owed, answer)
                 });
             }
-            match under_way.join_next().await {
-                None => return answers,
-                Some(Ok((owed, answer))) => {
-                    over |= matches!(answer, Answered::Stop(_) | Answered::NoConnection(_) | Answered::SlowDown(_));
-                    answers.push((owed, answer));
+            let Some(first) = under_way.join_next().await else { return Ok(()) };
+            let mut answers = Vec::new();
+            let mut next = Some(first);
+            while let Some(ended) = next {
+                match ended {
+                    Ok(answer) => answers.push(answer),
+                    Err(error) => tracing::error!("a push ended badly: {error}"),
                 }
-                Some(Err(error)) => tracing::error!("a push ended badly: {error}"),
+                next = under_way.try_join_next();
             }
+            round.answered |= answers.iter().any(|(_, answer)| !matches!(answer, Answered::NoConnection(_) | Answered::TimedOut(_)));
+            let now = now_ms();
+            store.write(|work| answers.iter().try_for_each(|(owed, answer)| self.note(work, owed, answer, now, round)))?;
         }
     }
 
     fn note(&self, work: &Work<'_>, owed: &Owed, answer: &Answered, now: i64, round: &mut Round) -> rusqlite::Result<()> {
         let retry = self.account.push.retry;
-        match answer {
-            Answered::Done => {
+        match (answer, round.answered) {
+            (Answered::Done, _) => {
                 round.pushed += 1;
                 work.pushed(owed)
             }
-            Answered::Gone { until } => {
+            (Answered::Gone { until }, _) => {
                 round.removed += work.gone(&owed.token, *until)?;
                 Ok(())
             }
-            Answered::Never => {
+            (Answered::Never, _) => {
                 round.removed += work.gone(&owed.token, i64::MAX)?;
                 Ok(())
             }
-            Answered::Later(reason) => {
+            // Others are answered: the trouble is this one's alone.
+            (Answered::Later(reason), _) | (Answered::TimedOut(reason), true) => {
                 let pause = retry.saturating_mul(1 << owed.tries.min(DOUBLINGS));
                 tracing::debug!(platform = self.account.name, reason, "a push is tried again later");
                 work.put_off(owed, now + pause.as_millis() as i64)
             }
-            Answered::SlowDown(reason) => {
+            (Answered::SlowDown(reason), _) => {
                 round.broken_off = Some((reason.clone(), retry));
                 Ok(())
             }
             // The connection is missing, not this phone: the whole round waits, and this push with it.
-            Answered::NoConnection(reason) => {
+            (Answered::NoConnection(reason), _) | (Answered::TimedOut(reason), false) => {
                 let pause = UNREACHABLE_FIRST.saturating_mul(1 << owed.tries.min(16)).min(retry);
                 round.broken_off.get_or_insert((reason.clone(), pause));
                 work.put_off(owed, now)
             }
-            Answered::Stop(reason) => {
+            (Answered::Stop(reason), _) => {
                 round.halted = Some(reason.clone());
                 work.halt(reason, now)
             }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkcs7::{Pkcs7, Pkcs7Flags};
 use openssl::pkcs12::Pkcs12;
@@ -41,6 +42,13 @@ pub struct Validity {
 impl Signer {
     /// Reads and checks what an account signs with. The error says what is wrong and what to do; never what is in a key.
     pub fn load(account: &AppleWallet) -> Result<Signer, String> {
+        let read = Signer::read(account);
+        // A signature that does not fit leaves its error with the thread, where the next connection would take it for its own.
+        drop(ErrorStack::get());
+        read
+    }
+
+    fn read(account: &AppleWallet) -> Result<Signer, String> {
         let Signing { certificate, key, passphrase, intermediate, check_subject } = &account.signing;
         let (certificate_read, own_key) = read_certificate(certificate, passphrase.as_ref())?;
         let key = match (key, own_key) {
@@ -134,7 +142,7 @@ impl Signer {
 
     /// Certificates and key as a client of TLS presents them.
     pub fn identity(&self) -> Result<reqwest::Identity, String> {
-        let pem = || -> Result<(Vec<u8>, Vec<u8>), openssl::error::ErrorStack> {
+        let pem = || -> Result<(Vec<u8>, Vec<u8>), ErrorStack> {
             let mut chain = self.certificate.to_pem()?;
             chain.extend(self.intermediate.to_pem()?);
             Ok((chain, self.key.private_key_to_pem_pkcs8()?))

@@ -337,6 +337,9 @@ impl Engine {
                     return refusal.unwrap_or(Answer::Exhausted { tries, message: reason, denied: false });
                 }
                 self.gate.outage(None, reason);
+            } else if patient && tries == self.limits.tries && self.gate.successes() == successes && !self.ask_platform().await {
+                // Nothing succeeds for anybody: that is no brown-out, and pauses that double would take minutes to show it.
+                self.gate.outage(None, reason);
             } else if counts {
                 let pause = tokio::time::sleep(backoff(&self.limits, tries));
                 match stop {

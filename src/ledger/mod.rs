@@ -27,7 +27,7 @@ pub use keeping::Keeping;
 pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use mark::{FieldState, Mark};
 pub use run::{Run, RunKind, State, Wish};
-pub(crate) use sqlite::copy_database;
+pub(crate) use sqlite::{copy_database, empty_log};
 
 /// Proof that the holder leads: a write with an older one is refused. One worker leads a state directory at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -69,8 +69,11 @@ fn judge(change: Change, finding: Finding, dispatch: &ForRun<'_>, several: Sever
     match finding {
         Finding::Found(found) => Resolved::Ready(vec![with_pass(change, found)]),
         Finding::Absent if change.verb == crate::row::Verb::Upsert => Resolved::Ready(vec![change]),
-        // Taking away what is not there has come true already.
-        Finding::Absent if change.verb == crate::row::Verb::Void => Resolved::Ready(vec![change]),
+        // Taking away what is not there has come true already. An identifier of the platform's own may be of a pass that is there and is not
+        // this account's to take away.
+        Finding::Absent if change.verb == crate::row::Verb::Void && matches!(change.target, Target::External(_)) => {
+            Resolved::Ready(vec![change])
+        }
         Finding::Absent => ended(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier".into()),
         Finding::Several(passes) if several == Several::All => {
             let count = passes.len();

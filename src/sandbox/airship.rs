@@ -12,7 +12,7 @@ use super::door::Visit;
 use super::effects::{Effect, Effects};
 use super::faults::Faults;
 use super::oauth::{self, Client, TokenKnobs};
-use super::shelf::{Cellar, Shelf};
+use super::shelf::{Cellar, Shelf, lay_over};
 use super::stand_in::{Called, Kind, Meddling, Pass, Request, StandIn, percent_decoded};
 
 /// Who the stand-in is.
@@ -251,12 +251,10 @@ impl StandIn for Project {
     fn meddle(&self, pass: &Pass, meddling: &Meddling<'_>, _knobs: &Faults) {
         let mut state = self.lock();
         let Some(key) = pass.id.as_deref() else { return };
-        let Some(mut kept) = state.passes.get(key).cloned() else { return };
+        let Some(mut kept) = state.passes.meddle(key, meddling) else { return };
         match *meddling {
-            Meddling::Delete => {
-                state.passes.remove(key);
-                return;
-            }
+            // Done.
+            Meddling::Delete => return,
             Meddling::Write { key, value } => kept["fields"][key]["value"] = value.into(),
             Meddling::Give { points } => {
                 let had = kept["fields"]["points"]["value"].as_i64().unwrap_or(0);
@@ -286,9 +284,7 @@ impl StandIn for Project {
             let key = format!("{template}/{external_id}");
             if state.passes.get(&key).is_none() {
                 let mut kept = json!({"externalId": external_id, "template": template, "installed": true, "fields": {}, "headers": {}});
-                for (name, value) in pass.as_object().into_iter().flatten() {
-                    kept[name] = value.clone();
-                }
+                lay_over(&mut kept, &pass);
                 state.passes.put(&key, kept);
                 new += 1;
             }

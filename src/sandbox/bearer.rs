@@ -38,6 +38,11 @@ impl Tokens {
         true
     }
 
+    /// Whether a token is not over; nothing is used up.
+    pub fn knows(&self, token: &str, now: SystemTime) -> bool {
+        self.lock().get(token).is_some_and(|token| token.expires > now)
+    }
+
     pub fn revoke_all(&self) {
         self.lock().clear();
     }

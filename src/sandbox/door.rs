@@ -60,6 +60,7 @@ pub(super) async fn open(State(shared): State<Arc<Shared>>, ConnectInfo(wire): C
             called: &called,
             knobs: &decision.knobs,
             clock: decision.clock,
+            is_part: false,
             sequence: leaving.sequence,
             after: &after,
             troubles: &decision.troubles,
@@ -197,6 +198,8 @@ pub(super) struct Visit<'a> {
     pub knobs: &'a Arc<Faults>,
     /// The server's.
     pub clock: SystemTime,
+    /// It came in a batch, which was let in already.
+    pub is_part: bool,
     sequence: u64,
     after: &'a After,
     troubles: &'a [Trouble],
@@ -216,7 +219,7 @@ impl Visit<'_> {
                 self.after.delay(*ms);
             }
         }
-        let visit = Visit { request: &request, called: &called, sequence, troubles: &troubles, ..*self };
+        let visit = Visit { request: &request, called: &called, is_part: true, sequence, troubles: &troubles, ..*self };
         let End::Answer(answer) = visit.end() else {
             self.after.cut.store(true, Ordering::Relaxed);
             return None;
@@ -310,6 +313,7 @@ impl Visit<'_> {
                 called: &called,
                 knobs: &knobs,
                 clock: clock + wait,
+                is_part: false,
                 sequence,
                 after: &after,
                 troubles: &[],

@@ -9,7 +9,7 @@ use super::answer::{Failure, JSON, Reply};
 use super::door::Visit;
 use super::effects::{Effect, Effects};
 use super::faults::Faults;
-use super::shelf::{Cellar, Shelf};
+use super::shelf::{Cellar, Shelf, lay_over};
 use super::stand_in::{Called, Kind, Meddling, Pass, Request, StandIn, percent_decoded, uuid};
 
 /// Who the stand-in is.
@@ -149,12 +149,10 @@ impl StandIn for Account {
     fn meddle(&self, pass: &Pass, meddling: &Meddling<'_>, _knobs: &Faults) {
         let mut state = self.lock();
         let Some(id) = pass.external_id.as_deref() else { return };
-        let Some(mut kept) = state.passes.get(id).cloned() else { return };
+        let Some(mut kept) = state.passes.meddle(id, meddling) else { return };
         match *meddling {
-            Meddling::Delete => {
-                state.passes.remove(id);
-                return;
-            }
+            // Done.
+            Meddling::Delete => return,
             Meddling::Write { key, value } => kept["attributes"]["passContent"][key]["value"] = value.into(),
             Meddling::Give { points } => {
                 let content = &mut kept["attributes"]["passContent"]["points"]["value"];
@@ -180,9 +178,7 @@ impl StandIn for Account {
             let Some(external_id) = pass["extId"].as_str() else { anyhow::bail!("a pass to seed has no extId: {pass}") };
             if state.passes.get(external_id).is_none() {
                 let mut attributes = json!({"status": "issued", "extId": external_id, "passContent": {}});
-                for (name, value) in pass.as_object().into_iter().flatten() {
-                    attributes[name] = value.clone();
-                }
+                lay_over(&mut attributes, &pass);
                 state.passes.put(external_id, json!({"id": uuid(), "type": "pass", "attributes": attributes}));
                 new += 1;
             }

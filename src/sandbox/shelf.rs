@@ -8,6 +8,8 @@ use anyhow::Context;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
+use super::stand_in::Meddling;
+
 /// Where shelves are carried to; nowhere without a file.
 #[derive(Clone, Default)]
 pub(super) struct Cellar(Option<Arc<Mutex<Connection>>>);
@@ -83,6 +85,15 @@ impl Shelf {
         self.documents.remove(key)
     }
 
+    /// What another writer is to change, or none: there is no such document, or it was deleted as that writer wanted.
+    pub fn meddle(&mut self, key: &str, meddling: &Meddling<'_>) -> Option<Value> {
+        if matches!(meddling, Meddling::Delete) {
+            self.remove(key);
+            return None;
+        }
+        self.get(key).cloned()
+    }
+
     fn note(&mut self, key: &str) {
         if self.cellar.0.is_some() {
             self.dirty.insert(key.to_owned());
@@ -112,5 +123,12 @@ impl Shelf {
         write(&mut connection).context("the sandbox cannot write its database")?;
         self.dirty.clear();
         Ok(())
+    }
+}
+
+/// What is seeded wins over what a new document begins with, key by key.
+pub(super) fn lay_over(document: &mut Value, seeded: &Value) {
+    for (name, value) in seeded.as_object().into_iter().flatten() {
+        document[name] = value.clone();
     }
 }

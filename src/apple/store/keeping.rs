@@ -88,9 +88,11 @@ impl Store {
     /// Writes the file anew, without what was deleted from it.
     pub fn compact(&self) -> Result<()> {
         let connection = self.lock();
-        connection
-            .execute_batch("VACUUM")
-            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
-            .map_err(|error| fault(&self.path, &error))
+        let emptied = connection.execute_batch("VACUUM").and_then(|()| crate::ledger::empty_log(&connection));
+        if emptied.map_err(|error| fault(&self.path, &error))? {
+            return Ok(());
+        }
+        let what = "its log cannot be emptied: another program keeps reading".to_owned();
+        Err(StoreError::Other { path: self.path.display().to_string(), what })
     }
 }

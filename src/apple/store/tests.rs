@@ -174,3 +174,18 @@ fn what_is_forgotten_is_gone_with_who_held_it() {
     assert_eq!((forgotten.passes, forgotten.registrations), (1, 1));
     assert_eq!((rig.tokens().len(), rig.read(|work| work.count()).unwrap()), (0, 1));
 }
+
+/// What was deleted is gone from the log as well; a reader who keeps it there is told of.
+#[test]
+fn the_file_is_not_called_clean_while_its_log_is_kept() {
+    let rig = rig();
+    let log = || std::fs::metadata(rig.path().with_extension("sqlite-wal")).unwrap().len();
+    let reader = Connection::open(rig.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM pass").unwrap();
+    rig.lock().busy_timeout(Duration::ZERO).unwrap();
+    let fault = rig.compact().unwrap_err();
+    assert!(fault.to_string().contains("another program keeps reading") && log() > 0, "{fault}");
+    reader.execute_batch("COMMIT").unwrap();
+    rig.compact().unwrap();
+    assert_eq!(log(), 0);
+}

@@ -56,6 +56,8 @@ fn what_phones_or_apple_would_refuse_is_a_fault_of_the_file() {
         ("apple/loyalty.pass", "apple/nothing", "own.template"),
         ("team = ", "listen = \"8080\"\nteam = ", "own.listen"),
         ("team = ", "base_url = \"http://127.0.0.1:1\"\nteam = ", "own.base_url"),
+        ("team = ", "base_url = \"https://api.sandbox.push.apple.com\"\nteam = ", "own.base_url"),
+        ("team = ", "base_url = \"https://API.development.push.apple.com:2197\"\nteam = ", "own.base_url"),
         ("team = ", "push_key_id = \"X\"\nteam = ", "own.push_key"),
         ("team = ", "push_key = { env = \"K\" }\nteam = ", "own.push_key_id"),
         ("team = ", "push_body = \"[]\"\nteam = ", "own.push_body"),

@@ -91,6 +91,8 @@ pub enum HttpKind {
 }
 
 /// A request that changes something. Values stand in it as `{{ external_id }}`.
+///
+/// All but updates are sent one by one, adds too (`earn`, `burn`, `redeem`, `notify`): a `batch` carries updates alone.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpCall {

@@ -113,20 +113,25 @@ impl Keeping for Sqlite {
         self.readers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
         let writer = self.writer();
         writer.execute_batch("VACUUM").map_err(storage)?;
-        empty_log(&writer)
+        if empty_log(&writer).map_err(storage)? {
+            return Ok(());
+        }
+        Err(LedgerError::Storage("the log of the ledger cannot be emptied: another program keeps reading".into()))
     }
 }
 
 /// Writes the log into the file and cuts it to nothing. Another process that reads just now keeps it from that; it is asked a few times.
-fn empty_log(connection: &Connection) -> Result<()> {
+/// False where that did not help.
+pub fn empty_log(connection: &Connection) -> rusqlite::Result<bool> {
     for _ in 0..20 {
-        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(storage)?;
+        // What keeps it is no error to SQLite, but an answer.
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         if busy == 0 {
-            return Ok(());
+            return Ok(true);
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    Err(LedgerError::Storage("the log of the ledger cannot be emptied: another program keeps reading".into()))
+    Ok(false)
 }
 
 /// Copies what the connection reads to a path that nothing has. Under its name the copy is whole, durable and verified.

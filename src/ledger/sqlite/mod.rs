@@ -30,7 +30,7 @@ use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey};
 use crate::space::{Reserve, Trouble};
 
-pub(crate) use keeping::copy as copy_database;
+pub(crate) use keeping::{copy as copy_database, empty_log};
 
 pub struct Sqlite {
     path: PathBuf,

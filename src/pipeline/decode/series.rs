@@ -148,6 +148,11 @@ impl<'p> Series<'p> {
                 self.choice.escape = Escape::By(sign);
             }
             self.choice.header &= self.header_in_each;
+            if !self.header_in_each {
+                // What stands before the header, and rows left out by their number, are the first part's too.
+                self.choice.preamble = 0;
+                self.choice.comment_rows.clear();
+            }
         } else if reader.dialect().form != self.dialect.form {
             let message = "It is written otherwise than the first part: quotes in its cells stand behind a backslash.";
             return Err(FileFault::new(Code::SourceError, message)

@@ -37,6 +37,9 @@ fn too_old(feed: &Feed, run: &Run) -> Option<String> {
 /// Parts with a name in common bear no sign of the run that they are of. Where none of them was in the last set of that name, they are
 /// taken for what came too late for it: a new set begins with the same numbers as the last one.
 fn late_part(feed: &Feed, run: &Run, ledger: &dyn Ledger) -> anyhow::Result<Option<String>> {
+    if let Some(words) = taken_before(feed, run, ledger)? {
+        return Ok(Some(words));
+    }
     let is_shards = feed.set.as_ref().is_some_and(|set| matches!(set.kind, SetKind::Shards { .. }));
     if !is_shards || run.parts().is_empty() {
         return Ok(None);
@@ -57,4 +60,24 @@ fn late_part(feed: &Feed, run: &Run, ledger: &dyn Ledger) -> anyhow::Result<Opti
             last.id
         )
     }))
+}
+
+/// A set that has parts in common with one that was applied, and others beside them, where rows add: those would be added again.
+fn taken_before(feed: &Feed, run: &Run, ledger: &dyn Ledger) -> anyhow::Result<Option<String>> {
+    if run.parts().is_empty() || !feed.may_add() {
+        return Ok(None);
+    }
+    let filter = RunFilter { feed: Some(feed.name.clone()), states: Vec::new(), limit: Some(LOOK_BACK) };
+    for past in ledger.runs(&filter)? {
+        if past.id == run.id || past.kind != RunKind::File || past.detail.order >= run.detail.order || !past.detail.may_have_sent() {
+            continue;
+        }
+        let before: HashSet<(&BStr, u64, i64)> = past.parts().iter().map(|part| (part.path.as_bstr(), part.size, part.mtime)).collect();
+        let same = run.parts().iter().filter(|part| before.contains(&(part.path.as_bstr(), part.size, part.mtime))).count();
+        if same > 0 && same < run.parts().len() {
+            let all = run.parts().len();
+            return Ok(Some(format!("{same} of its {all} parts were in the set that run {} took, and what they add would be added again", past.id)));
+        }
+    }
+    Ok(None)
 }

@@ -33,7 +33,7 @@ use super::door::Visit;
 use super::effects::{Effect, Effects};
 use super::faults::Faults;
 use super::oauth::{self, Client};
-use super::shelf::{Cellar, Shelf};
+use super::shelf::{Cellar, Shelf, lay_over};
 use super::stand_in::{Called, Kind, Meddling, Pass, Request, StandIn, percent_decoded};
 use keys::Keys;
 
@@ -302,10 +302,13 @@ impl StandIn for Shop {
         let is = |way: Auth| auth == Auth::Any || auth == way;
         let header = request.header("authorization").unwrap_or_default();
         let bearer = request.bearer();
+        // A batch is one call of its token.
+        let lets_in =
+            |token: &str| if visit.is_part { self.tokens.knows(token, visit.clock) } else { self.tokens.take(token, visit.clock) };
         let good = (is(Auth::Bearer) && bearer == Some(token))
             || (is(Auth::Basic) && oauth::basic(header).is_some_and(|(user, password)| user == *key && password == *secret))
             || (is(Auth::ApiKey) && request.header("x-api-key") == Some(key))
-            || (is(Auth::Oauth2) && bearer.is_some_and(|token| self.tokens.take(token, visit.clock)));
+            || (is(Auth::Oauth2) && bearer.is_some_and(lets_in));
         if good { Ok(()) } else { Err(Failure::new(401, "who are you?").because("unauthorized")) }
     }
 
@@ -368,12 +371,10 @@ impl StandIn for Shop {
     fn meddle(&self, pass: &Pass, meddling: &Meddling<'_>, _knobs: &Faults) {
         let mut state = self.lock();
         let Some(reference) = pass.external_id.as_deref() else { return };
-        let Some(mut kept) = state.passes.get(reference).cloned() else { return };
+        let Some(mut kept) = state.passes.meddle(reference, meddling) else { return };
         match *meddling {
-            Meddling::Delete => {
-                state.passes.remove(reference);
-                return;
-            }
+            // Done.
+            Meddling::Delete => return,
             Meddling::Write { key, value } => kept["fields"][key] = value.into(),
             Meddling::Give { points } => {
                 kept["balance"] = (kept["balance"].as_f64().unwrap_or(0.0) + f64::from(points)).into();
@@ -401,9 +402,7 @@ impl StandIn for Shop {
             if state.passes.get(reference).is_none() {
                 let id = Alphanumeric.sample_string(&mut rand::rng(), 16);
                 let mut kept = json!({"id": id, "reference": reference, "version": 1, "balance": 0, "fields": {}});
-                for (name, value) in pass.as_object().into_iter().flatten() {
-                    kept[name] = value.clone();
-                }
+                lay_over(&mut kept, &pass);
                 state.passes.put(reference, kept);
                 new += 1;
             }

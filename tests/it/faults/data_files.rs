@@ -182,19 +182,17 @@ fn a_header_alone_is_held_where_files_are_known_to_have_rows() {
 
 /// E13.
 #[test]
-fn containers_that_are_no_plain_gzip_fail_the_file() {
+fn broken_containers_fail_the_file() {
     let rows = snapshot(1..=9, 10);
     let zip = [b"PK\x03\x04\x14\0\0\0\0\0".as_slice(), rows.as_bytes()].concat();
-    let twice = gzip(&gzip(rows.as_bytes()));
     let mut wrong_sum = gzip(rows.as_bytes());
     let end = wrong_sum.len();
     wrong_sum[end - 6] ^= 0xff;
     let mut garbage = gzip(rows.as_bytes());
     garbage.extend_from_slice(b"and then something else");
     let whole = gzip(rows.as_bytes());
-    let cases: [(&str, Vec<u8>); 7] = [
+    let cases: [(&str, Vec<u8>); 6] = [
         ("zip", zip),
-        ("twice", twice),
         ("sum", wrong_sum),
         ("garbage", garbage),
         ("head", whole[..10].to_vec()),

@@ -16,17 +16,22 @@ pub fn template() -> PathBuf {
 
 /// A feed that issues and changes passes of the sample template.
 pub fn plan(apns: &str) -> Plan {
+    let plan = hosted(harbour().folder().unmodelled(), apns).feed("operation", "\"upsert\"");
+    let plan = plan.feed("fields.\"metaData.tier\"", "").feed("fields.\"person.emailAddress\"", "");
+    plan.feed("fields.tier", "\"tier\"").feed("fields.\"barcode.message\"", "\"{{ id }}\"")
+}
+
+/// Makes the platform one that hosts passes of the sample template here.
+pub fn hosted(plan: Plan, apns: &str) -> Plan {
     let own = |name: &str| format!("{:?}", AUTHORITY.path(name));
-    let plan = harbour().folder().unmodelled().platform("secret", "").platform("program", "").platform("allowance", "");
+    let plan = plan.platform("secret", "").platform("program", "").platform("allowance", "");
     let plan =
         plan.platform("kind", "\"apple_wallet\"").platform("pass_type", &format!("{PASS_TYPE:?}")).platform("team", &format!("{TEAM:?}"));
     let plan = plan.platform("template", &format!("{:?}", template().display().to_string()));
     let plan = plan.platform("certificate", &own("pass.pem")).platform("intermediate", &own("wwdr.pem"));
     let plan = plan.platform("key", &format!("{{ file = {} }}", own("pass.key")));
     let plan = plan.platform("public_url", "\"https://passes.example.com/apple\"").platform("base_url", &format!("{apns:?}"));
-    let plan = plan.platform("ca_file", &own("root.pem")).platform("push_every", "\"50ms\"").platform("push_retry", "\"200ms\"");
-    let plan = plan.feed("operation", "\"upsert\"").feed("fields.\"metaData.tier\"", "").feed("fields.\"person.emailAddress\"", "");
-    plan.feed("fields.tier", "\"tier\"").feed("fields.\"barcode.message\"", "\"{{ id }}\"")
+    plan.platform("ca_file", &own("root.pem")).platform("push_every", "\"50ms\"").platform("push_retry", "\"200ms\"")
 }
 
 pub fn store(harbour: &Harbour) -> Store {
@@ -46,18 +51,21 @@ pub fn holds(harbour: &Harbour, device: &str, front: &str, serials: impl IntoIte
         .unwrap();
 }
 
-/// What is left of the promises: adds as the store counts them.
+/// Adds as the store counts them.
+pub fn added(harbour: &Harbour) -> Vec<(String, u64)> {
+    let path = harbour.state().join("apple/cards.sqlite");
+    if !path.exists() {
+        return Vec::new();
+    }
+    let store = rusqlite::Connection::open(path).unwrap();
+    let mut keys = store.prepare("SELECT key FROM added").unwrap();
+    let keys = keys.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+    keys.filter(|key| !key.ends_with("-notify")).map(|key| (key, 1)).collect()
+}
+
 #[track_caller]
 pub fn check(harbour: &Harbour) {
-    let path = harbour.state().join("apple/cards.sqlite");
-    let mut effects = Vec::new();
-    if path.exists() {
-        let store = rusqlite::Connection::open(path).unwrap();
-        let mut keys = store.prepare("SELECT key FROM added").unwrap();
-        effects.extend(keys.query_map([], |row| row.get::<_, String>(0)).unwrap().map(|key| (key.unwrap(), 1)));
-    }
-    effects.retain(|(key, _)| !key.ends_with("-notify"));
-    harbour.elsewhere.replace(effects);
+    harbour.elsewhere.replace(added(harbour));
     check_promises(harbour);
 }
 

@@ -247,3 +247,47 @@ fn a_signed_token_is_kept_over_starts_and_renewed_once_when_it_is_too_old() {
         check(&harbour);
     }
 }
+
+/// A key that cannot be read just now is no refusal of Apple's: pushes go on by themselves once it can.
+#[test]
+fn a_push_key_that_is_missing_for_a_while_stops_nothing() {
+    let apns = apns();
+    let key = AUTHORITY.path("push.p8");
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("push.p8");
+    let plan = plan(&apns.base_url()).platform("push_key", &format!("{{ file = {:?} }}", place.display().to_string()));
+    let harbour = plan.platform("push_key_id", "\"SANDBOXKEY\"").start();
+    harbour.deliver("0.csv", rows(0, &["C-1"]));
+    harbour.once().exits(0);
+    holds(&harbour, "one", "aa11", ["C-1"]);
+    harbour.deliver("1.csv", rows(1, &["C-1"]));
+    harbour.once().exits(75).says("1 phones are not told yet").says("the push key: cannot read");
+    assert!(store(&harbour).read(|work| work.halted()).unwrap().is_none());
+    let daemon = harbour.start(&["run"]);
+    std::fs::copy(key, place).unwrap();
+    wait_until("the phone is told", || owed(&harbour) == 0);
+    assert_eq!(daemon.terminate(), 0);
+    assert_eq!((heard(&apns, "aa11"), apns.pushes().iter().all(|push| push.by == By::Token && push.accepted)), (1, true));
+    check(&harbour);
+}
+
+/// One stream that is never answered is that phone's trouble, not the round's; what Apple has is noted before the time is over.
+#[test]
+fn a_push_without_an_answer_holds_up_no_other() {
+    let apns = apns();
+    let harbour = start(&apns);
+    for (device, token) in [("one", "aa11"), ("two", "bb22"), ("three", "cc33")] {
+        holds(&harbour, device, token, ["C-1"]);
+    }
+    next_fate(&apns, "aa11", Fate::Stalled);
+    harbour.deliver("1.csv", rows(1, &["C-1"]));
+    let mut once = harbour.start(&["once"]);
+    wait_until("the others are noted", || owed(&harbour) == 1);
+    assert_eq!((heard(&apns, "bb22"), heard(&apns, "cc33"), apns.pushes().len()), (1, 1, 3));
+    assert_eq!((once.wait(), harbour.said().contains("pushes wait")), (75, false), "{}", harbour.said());
+    wait_until("its time comes", || {
+        harbour.once();
+        owed(&harbour) == 0
+    });
+    check(&harbour);
+}

@@ -1,9 +1,10 @@
 //! One contract for all platforms: the same files, the same trouble, the same promises, whoever is spoken to.
 //!
 //! [`cases`] holds what is asked of a platform, [`table`] what each platform is; a new one is an entry there and its name in `suite!` below.
-//! [`reach`] is what a person reads of an account that cannot be used.
+//! [`hosted`] is what is asked in their place where passes are hosted here. [`reach`] is what a person reads of an account that cannot be used.
 
 mod cases;
+mod hosted;
 mod reach;
 mod table;
 
@@ -11,6 +12,7 @@ use passferry::sandbox::Rule;
 use serde_json::Value;
 
 use crate::rig::harbour::{Harbour, Plan, harbour};
+use crate::rig::promises;
 
 /// A platform as the suite needs it. Column `points` is mapped to a whole number of its passes, `tier` to a text.
 pub struct Entry {
@@ -34,6 +36,8 @@ pub struct Entry {
     /// What must never be seen, beside the planted key and secret.
     pub secrets: &'static [&'static str],
     pub adds: Option<Adds>,
+    /// Keys of adds that took effect, and how often, where that is not at the sandbox.
+    pub added: Option<AddedThere>,
     /// Changes of several passes travel in one request, at most five of them.
     pub batches: Option<Batches>,
     pub excused: &'static [Excuse],
@@ -58,6 +62,9 @@ pub struct Held {
     pub rest: Value,
 }
 
+/// Asks another place than the sandbox which adds took effect, and how often.
+pub type AddedThere = fn(&Harbour) -> Vec<(String, u64)>;
+
 /// Something of which twice is wrong: of columns `points` or `message`, told apart by column `tx`.
 pub struct Adds {
     pub plan: fn(Plan) -> Plan,
@@ -67,15 +74,20 @@ pub struct Adds {
     pub effects: fn(&Harbour, &str) -> usize,
 }
 
-/// A case that a platform cannot be put to: the program says so itself.
+/// A case that a platform cannot be put to.
 pub struct Excuse {
     pub case: &'static str,
     /// Why, in words; for whoever reads this.
     pub reason: &'static str,
-    /// A plan that asks for it all the same.
-    pub plan: fn(Plan) -> Plan,
-    /// What `check` says to it.
-    pub says: &'static str,
+    pub shown: Shown,
+}
+
+/// How an excuse is seen to hold.
+pub enum Shown {
+    /// The program says so itself: what `check` says to a plan that asks for it all the same.
+    Refused { plan: fn(Plan) -> Plan, says: &'static str },
+    /// What comes nearest to it happens, and does what the case is for.
+    InItsPlace(fn(&Entry)),
 }
 
 pub struct Wrong {
@@ -112,9 +124,22 @@ pub fn start(entry: &Entry, passes: usize, change: impl FnOnce(Plan) -> Plan) ->
 /// Puts a platform to a case, or shows why it cannot be.
 fn put(entry: &Entry, name: &str, case: fn(&Entry)) {
     let Some(excuse) = entry.excused.iter().find(|excuse| excuse.case == name) else { return case(entry) };
-    let harbour = start(entry, 0, excuse.plan);
-    let told = harbour.run(&["check"]);
-    assert!(told.exit == 78 && told.err.contains(excuse.says), "{}, {name}: {} does not hold\n{}", entry.name, excuse.reason, told.err);
+    match excuse.shown {
+        Shown::InItsPlace(case) => case(entry),
+        Shown::Refused { plan, says } => {
+            let told = start(entry, 0, plan).run(&["check"]);
+            assert!(told.exit == 78 && told.err.contains(says), "{}, {name}: {} does not hold\n{}", entry.name, excuse.reason, told.err);
+        }
+    }
+}
+
+/// The promises, with adds counted where they took effect.
+#[track_caller]
+pub fn check_promises(entry: &Entry, harbour: &Harbour) {
+    if let Some(added) = entry.added {
+        harbour.elsewhere.replace(added(harbour));
+    }
+    promises::check_promises(harbour);
 }
 
 macro_rules! cases {
@@ -164,4 +189,4 @@ macro_rules! suite {
     };
 }
 
-suite! { passkit google_wallet thewalletcrew http http_batch airship }
+suite! { passkit coupons tickets google_wallet thewalletcrew http http_batch airship apple_wallet }

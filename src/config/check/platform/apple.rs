@@ -15,6 +15,9 @@ use crate::config::written;
 /// Where Apple takes pushes; passes know no other stage (contract 7).
 const APNS: &str = "https://api.push.apple.com";
 
+/// Where Apple takes pushes of apps that are being built.
+const STAGES: [&str; 2] = ["api.sandbox.push.apple.com", "api.development.push.apple.com"];
+
 /// Bytes of a push (contract 7).
 const PUSH_BYTES_MAX: usize = 4096;
 
@@ -112,6 +115,13 @@ impl Check<'_> {
         };
         if url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
             self.fault(&key.child("base_url"), "is not encrypted, and pushes are taken over TLS alone; write https://…".into());
+        }
+        let host = url.as_deref().and_then(|url| url::Url::parse(url).ok()).and_then(|url| url.host_str().map(str::to_ascii_lowercase));
+        if host.is_some_and(|host| STAGES.contains(&host.trim_end_matches('.'))) {
+            let words = format!(
+                "is where apps under development are pushed, and tokens of passes are refused there; remove it, or write \"{APNS}\""
+            );
+            self.fault(&key.child("base_url"), words);
         }
         let proof = match (&platform.push_key, &platform.push_key_id) {
             (None, None) => Some(PushProof::Certificate),

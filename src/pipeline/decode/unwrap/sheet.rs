@@ -18,6 +18,10 @@ use crate::pipeline::decode::fault::{DecodeError, FileFault};
 /// Places of merged cells that are named.
 const SHOWN: usize = 5;
 
+/// Rows and columns of a sheet (Excel's specifications). A cell beyond them is no sheet's, and would have memory filled up to it.
+const ROWS_MOST: u32 = 1 << 20;
+const COLUMNS_MOST: usize = 1 << 14;
+
 /// Text of a sheet against the limit of its workbook.
 const TEXT_MOST: u64 = 4;
 
@@ -158,6 +162,10 @@ fn write(book: &mut Xlsx<io::BufReader<File>>, name: &str, passed: u64, text: Fi
         }
         let Some((cell, style)) = next else { return finish(out) };
         let column = cell.get_position().1 as usize;
+        if column >= COLUMNS_MOST || cell.get_position().0 >= ROWS_MOST {
+            let message = format!("A cell stands outside of what a sheet has: {ROWS_MOST} rows and {COLUMNS_MOST} columns.");
+            return Err(FileFault::new(Code::FileTooLarge, message).suggest("Save it with Excel or LibreOffice again, or as CSV.").into());
+        }
         if row.len() <= column {
             row.resize(column + 1, String::new());
         }

@@ -36,6 +36,8 @@ impl<D: Document> Give<D> {
     /// What a second redemption does is not known, so that the first is looked for.
     fn begin(&mut self) -> Step<AddEnd> {
         match self.add.key.kind {
+            // An identifier of PassKit's own may be of another production, which only the pass says.
+            AddKind::Validate if matches!(self.add.target, Target::Pass(_)) => Step::Send(self.scope.kind.get(&self.add.target)),
             AddKind::Validate => self.give(),
             AddKind::Redeem if self.scope.kind.can_get(&self.add.target) => Step::Send(self.scope.kind.get(&self.add.target)),
             AddKind::Redeem => refused(Outcome::Refused, Code::MappingError, CANNOT_ASK),
@@ -74,6 +76,10 @@ impl<D: Document> Give<D> {
         };
         if !self.scope.kind.is_live(&pass) {
             return refused(Outcome::Unresolved, Code::PassNotFound, "no pass has this identifier");
+        }
+        if self.add.key.kind == AddKind::Validate {
+            self.pass_id = Some(pass.id().to_owned());
+            return self.give();
         }
         match D::redeemed(&pass) {
             Some(details) if text(&details, "redemptionReference") == self.add.key.to_string() => {

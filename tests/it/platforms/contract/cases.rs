@@ -7,9 +7,8 @@ use passferry::ledger::State;
 use passferry::sandbox::{Latency, Outage, Rule, Trouble};
 use serde_json::{Value, json};
 
-use super::{Batches, Entry, Held, SCHEMA, start};
+use super::{Batches, Entry, Held, SCHEMA, check_promises, start};
 use crate::rig::harbour::{Harbour, wait_until};
-use crate::rig::promises::check_promises;
 
 /// The schema under which an empty cell of `tier` takes the text away.
 pub const CLEARING: &str = r#"{
@@ -23,7 +22,7 @@ pub const CLEARING: &str = r#"{
 "#;
 
 /// A file of `C-1` to `C-n`: their numbers and `more` as points, and a tier.
-fn file(passes: usize, more: usize) -> String {
+pub fn file(passes: usize, more: usize) -> String {
     (1..=passes).fold("id,points,tier\n".to_owned(), |mut file, n| {
         let _ = writeln!(file, "C-{n},{},tier {}", n + more, n + more);
         file
@@ -31,30 +30,30 @@ fn file(passes: usize, more: usize) -> String {
 }
 
 #[track_caller]
-fn held(entry: &Entry, harbour: &Harbour, name: &str) -> Held {
+pub fn held(entry: &Entry, harbour: &Harbour, name: &str) -> Held {
     (entry.held)(harbour, name).unwrap_or_else(|| panic!("{}: there is no pass {name}\n{}", entry.name, harbour.said()))
 }
 
 #[track_caller]
-fn holds(entry: &Entry, harbour: &Harbour, name: &str, points: &str, tier: &str) {
+pub fn holds(entry: &Entry, harbour: &Harbour, name: &str, points: &str, tier: &str) {
     let Held { points: had, tier: was, .. } = held(entry, harbour, name);
     assert_eq!((had.as_str(), was.as_str()), (points, tier), "{}: {name}\n{}", entry.name, harbour.said());
 }
 
 /// Every pass of [`file`] holds what stands in it.
 #[track_caller]
-fn all_hold(entry: &Entry, harbour: &Harbour, passes: usize, more: usize) {
+pub fn all_hold(entry: &Entry, harbour: &Harbour, passes: usize, more: usize) {
     for n in 1..=passes {
         holds(entry, harbour, &format!("C-{n}"), &(n + more).to_string(), &format!("tier {}", n + more));
     }
 }
 
-fn rows(harbour: &Harbour, stem: &str) -> Value {
+pub fn rows(harbour: &Harbour, stem: &str) -> Value {
     harbour.report(stem)["rows"].clone()
 }
 
 /// Codes of the error report by identifier.
-fn codes(harbour: &Harbour, stem: &str) -> BTreeMap<String, String> {
+pub fn codes(harbour: &Harbour, stem: &str) -> BTreeMap<String, String> {
     harbour.errors(stem).into_iter().map(|line| (line["id"].clone(), line["_codes"].clone())).collect()
 }
 
@@ -73,7 +72,7 @@ pub fn present_passes_are_changed_and_absent_ones_told(entry: &Entry) {
     holds(entry, &harbour, "C-2", "8", "silver");
     assert_eq!(held(entry, &harbour, "C-3"), untouched);
     assert_eq!((entry.held)(&harbour, "C-404"), None, "nobody is issued who was not asked for");
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 pub fn an_update_changes_what_is_mapped_and_only_when_it_changed(entry: &Entry) {
@@ -91,7 +90,7 @@ pub fn an_update_changes_what_is_mapped_and_only_when_it_changed(entry: &Entry) 
     holds(entry, &harbour, "C-2", "90", "tier 12");
     holds(entry, &harbour, "C-3", "13", "tier 13");
     assert!(harbour.sandbox.requests().total() - sent <= 4, "{}: rows that say nothing new cost nothing", entry.name);
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 pub fn an_upsert_issues_what_is_not_there(entry: &Entry) {
@@ -102,7 +101,7 @@ pub fn an_upsert_issues_what_is_not_there(entry: &Entry) {
     holds(entry, &harbour, "C-1", "7", "gold");
     holds(entry, &harbour, "N-1", "8", "silver");
     holds(entry, &harbour, "N-2", "9", "bronze");
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 pub fn an_empty_cell_clears_where_the_schema_says_so(entry: &Entry) {
@@ -115,7 +114,7 @@ pub fn an_empty_cell_clears_where_the_schema_says_so(entry: &Entry) {
     holds(entry, &harbour, "C-1", "7", "");
     holds(entry, &harbour, "C-2", "8", "silver");
     assert_eq!(held(entry, &harbour, "C-1").rest, before);
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// Two files at once, several rows of each pass, and answers that take their time.
@@ -136,7 +135,7 @@ pub fn changes_of_a_pass_keep_their_order(entry: &Entry) {
         holds(entry, &harbour, &format!("C-{pass}"), &format!("8{pass}"), &format!("tier 8{pass}"));
     }
     assert_eq!((rows(&harbour, "a"), rows(&harbour, "b")), (json!({ "applied": 12 }), json!({ "applied": 12 })));
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// Requests a second, and what a start and a batch may have on top.
@@ -171,7 +170,7 @@ pub fn a_platform_that_asks_to_slow_down_is_obeyed(entry: &Entry) {
         let within = times[index..].iter().take_while(|at| **at < from + 1000).count();
         assert!(within < ALLOWANCE + ON_TOP, "{}: {within} requests within a second: {times:?}", entry.name);
     }
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// D4. Nothing is rejected, the run says why it waits, and it goes on by itself; also where it was half done.
@@ -199,7 +198,7 @@ pub fn an_outage_rejects_nothing_and_the_run_resumes(entry: &Entry) {
     assert_eq!(daemon.terminate(), 0);
     assert_eq!(rows(&harbour, "a"), json!({ "applied": 20 }));
     all_hold(entry, &harbour, 20, 10);
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// D9.
@@ -212,7 +211,7 @@ pub fn credentials_that_end_in_mid_run_are_renewed(entry: &Entry) {
     all_hold(entry, &harbour, 30, 10);
     let statuses = harbour.sandbox.requests().stats().statuses;
     assert!(statuses.get(&401).is_some_and(|refused| *refused > 0), "{}: nothing ended: {statuses:?}", entry.name);
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// D4, D7, D8, D15. One that the platform refuses and one that keeps failing, with and without a batch around them.
@@ -236,7 +235,7 @@ pub fn one_bad_row_harms_no_other(entry: &Entry) {
         entry.name
     );
     holds(entry, &harbour, "C-7", "17", "tier 17");
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// D1, D5, D17.
@@ -257,7 +256,7 @@ pub fn a_lost_answer_to_a_change_costs_nothing(entry: &Entry) {
     harbour.deliver("b.csv", file(12, 10) + "\n");
     harbour.once().exits(0);
     assert_eq!((rows(&harbour, "b"), harbour.writes().len()), (json!({ "unchanged": 12 }), writes), "{}", entry.name);
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// D1, D5, D6. Applied exactly once or left in doubt; and no repeat of the file changes that.
@@ -287,7 +286,7 @@ pub fn a_lost_answer_to_an_add_never_adds_twice(entry: &Entry) {
     harbour.deliver("b.csv", format!("id,points,tx,message\n\n{rows}"));
     harbour.once();
     assert_eq!(effects(&harbour), first, "{}: the same transactions again", entry.name);
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 /// Passes in doubt after file `a.csv`, which may have none.
@@ -316,7 +315,7 @@ pub fn what_the_platform_cannot_hold_is_never_sent(entry: &Entry) {
     assert_eq!(told, wanted, "{}: {:?}", entry.name, harbour.errors("a"));
     assert!(harbour.errors("a").iter().all(|line| line["_outcome"] == "rejected"), "{:?}", harbour.errors("a"));
     assert_eq!(harbour.sandbox.requests().total(), 0, "{}: {:?}", entry.name, harbour.sandbox.requests().all());
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
 
 pub fn an_unknown_field_is_told_before_any_file_comes(entry: &Entry) {
@@ -361,5 +360,5 @@ pub fn nothing_secret_or_personal_is_told(entry: &Entry) {
         }
     }
     harbour.sandbox.faults().change(|faults| faults.rules.clear());
-    check_promises(&harbour);
+    check_promises(entry, &harbour);
 }
