@@ -76,7 +76,10 @@ fn taken_before(feed: &Feed, run: &Run, ledger: &dyn Ledger) -> anyhow::Result<O
         let same = run.parts().iter().filter(|part| before.contains(&(part.path.as_bstr(), part.size, part.mtime))).count();
         if same > 0 && same < run.parts().len() {
             let all = run.parts().len();
-            return Ok(Some(format!("{same} of its {all} parts were in the set that run {} took, and what they add would be added again", past.id)));
+            return Ok(Some(format!(
+                "{same} of its {all} parts were in the set that run {} took, and what they add would be added again",
+                past.id
+            )));
         }
     }
     Ok(None)

@@ -55,11 +55,11 @@ impl Gpg {
 
     /// A harbour whose feed has these keys.
     fn plan(&self, secret: &str, more: &str) -> Plan {
-        plan().feed("pgp", &format!("{{ keys.new = {{ key = {{ file = {:?} }} }}{more} }}", self.secret(secret)))
+        plan().feed("pgp", &format!("{{ keys.new = {{ key = {{ file = \"{}\" }} }}{more} }}", self.secret(secret).display()))
     }
 
     fn signed_by(&self, name: &str) -> String {
-        format!(", signed_by = [{:?}]", self.public(name))
+        format!(", signed_by = [\"{}\"]", self.public(name).display())
     }
 }
 

@@ -149,8 +149,9 @@ impl<D: Document> Protocol for Documents<D> {
     fn needs_find(&self, change: &Change) -> bool {
         let nothing_else = change.verb == Verb::Upsert && change.fields.is_empty();
         // An identifier of PassKit's own may be of another campaign or production, which only the pass says.
-        matches!(change.target, Target::Pass(_)) || matches!(change.verb, Verb::Update | Verb::Upsert)
-            && (nothing_else || parts_of(D::CATALOGUE, change).any(|part| needs_state(&part)))
+        matches!(change.target, Target::Pass(_))
+            || matches!(change.verb, Verb::Update | Verb::Upsert)
+                && (nothing_else || parts_of(D::CATALOGUE, change).any(|part| needs_state(&part)))
     }
 
     fn apply(self: Arc<Self>, change: Change) -> Box<dyn Conversation<ChangeResult>> {
