@@ -133,17 +133,17 @@ fn fields(out: &mut String, guess: &Guess, name: &str) {
     let _ = writeln!(out, "[feed.{}.fields]", toml_key(name));
     let key = guess.key.as_ref().map(|key| key.column);
     let mut mapped: Vec<&str> = Vec::new();
+    // A feed maps something. Where no name says what, it is the first number, or the first column, that may be.
+    let may_be = |&index: &usize| Some(index) != key && guess.columns[index].role.is_none_or(|role| !role.is_personal());
+    let is_number = |&index: &usize| matches!(guess.columns[index].form.get("type").and_then(Json::as_str), Some("integer" | "number"));
+    let told = guess.columns.iter().any(|column| field_of(column).is_some() && column.certainty > Certainty::Open);
+    let possible: Vec<usize> = (0..guess.columns.len()).filter(may_be).filter(|_| !told).collect();
+    let instead = possible.iter().copied().find(is_number).or_else(|| possible.first().copied());
     for (index, column) in guess.columns.iter().enumerate() {
         if Some(index) == key {
             continue;
         }
-        let field = match column.role {
-            Some(Role::Balance) => "points",
-            Some(Role::Tier) => "tierId",
-            Some(Role::Expiry) => "expiryDate",
-            Some(Role::Email) => "person.emailAddress",
-            _ => "",
-        };
+        let field = field_of(column).unwrap_or_default();
         let fits = !field.is_empty() && !mapped.contains(&field) && column.certainty > Certainty::Open;
         let remark =
             if column.why.is_empty() { String::new() } else { format!("  # {}: {}", certainty(column.certainty), column.why.join("; ")) };
@@ -152,8 +152,20 @@ fn fields(out: &mut String, guess: &Guess, name: &str) {
             let _ = writeln!(out, "{} = {}{}", toml_text(field), toml_text(&column.name), one_line(&remark));
         } else {
             let field = format!("metaData.{}", slug(&column.name));
-            let _ = writeln!(out, "#{} = {}{}", toml_text(&field), toml_text(&column.name), one_line(&remark));
+            let off = if Some(index) == instead { "" } else { "#" };
+            let _ = writeln!(out, "{off}{} = {}{}", toml_text(&field), toml_text(&column.name), one_line(&remark));
         }
+    }
+}
+
+/// PassKit's field for what a column is called.
+fn field_of(column: &Column) -> Option<&'static str> {
+    match column.role? {
+        Role::Balance => Some("points"),
+        Role::Tier => Some("tierId"),
+        Role::Expiry => Some("expiryDate"),
+        Role::Email => Some("person.emailAddress"),
+        _ => None,
     }
 }
 
