@@ -212,12 +212,10 @@ impl<'c> Splitter<'c> {
         into.clear();
         let mut from = start;
         if !special {
-            let mut stop = self.delimiter_from(from);
-            while stop < end {
+            while let Some(stop) = self.delimiter_from(from, end) {
                 into.push(Cow::Borrowed(&self.text[from..stop]));
                 from = stop + self.width;
                 self.next += 1;
-                stop = self.delimiters.get(self.next).map_or(usize::MAX, |&place| place as usize);
             }
             into.push(Cow::Borrowed(&self.text[from..end]));
             return;
@@ -231,7 +229,7 @@ impl<'c> Splitter<'c> {
                 into.push(cell);
                 stop
             } else {
-                let stop = self.delimiter_from(from).min(end);
+                let stop = self.delimiter_from(from, end).unwrap_or(end);
                 into.push(Cow::Borrowed(&self.text[from..stop]));
                 stop
             };
@@ -242,14 +240,15 @@ impl<'c> Splitter<'c> {
         }
     }
 
-    fn delimiter_from(&mut self, from: usize) -> usize {
-        while let Some(&place) = self.delimiters.get(self.next) {
-            if place as usize >= from {
-                return place as usize;
+    /// The first delimiter that stands whole between these bytes: the prefix that is kept of a record too long may end within one.
+    fn delimiter_from(&mut self, from: usize, end: usize) -> Option<usize> {
+        while let Some(place) = self.delimiters.get(self.next).map(|&place| place as usize) {
+            if place >= from {
+                return (place + self.width <= end).then_some(place);
             }
             self.next += 1;
         }
-        usize::MAX
+        None
     }
 
     /// The quoted cell that opens at `from`, and where it ends; none when it is not well formed.

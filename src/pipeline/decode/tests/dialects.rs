@@ -148,6 +148,18 @@ fn footers_are_checked() {
 }
 
 #[test]
+fn the_prefix_of_a_record_too_long_may_end_within_a_delimiter() {
+    let mut bars = setup(|choice| {
+        choice.delimiter = Some("||".to_owned());
+        choice.header = false;
+    });
+    bars.limits = Limits { record: 6, ..Limits::default() };
+    let read = bars.read(b"1||ab||cd\n2||x\"|\n3||b\n");
+    assert_eq!(read.cells()[0], ["1", "ab|"]);
+    assert_eq!(read.cells().last().unwrap(), &["3", "b"]);
+}
+
+#[test]
 fn a_report_of_ours_is_read_with_its_header_whatever_the_feed_says() {
     let bare = setup(|choice| {
         choice.header = false;
