@@ -102,7 +102,8 @@ pub fn forget(config: &Config, ledger: &dyn Ledger, fence: Fence, spool: &Spool,
     for copy in &copies {
         delete(&copy.path)?;
     }
-    let hosted = super::hosted::forget(config, identifiers)?;
+    let hosted = super::hosted::forget(config, identifiers)
+        .context("copies are deleted; passes hosted here and the ledger may still hold the identifiers; run this again")?;
     (answer.hosted_passes, answer.registrations) = (hosted.passes, hosted.registrations);
     answer.ledger = ledger.forget(fence, &passes, &texts)?;
     for copy in old_format_copies(&config.state)? {

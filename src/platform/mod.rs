@@ -11,6 +11,7 @@ mod judge;
 mod numbers;
 pub mod oauth;
 pub mod passkit;
+mod rights;
 mod strict;
 mod talk;
 pub mod thewalletcrew;

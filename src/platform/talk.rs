@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 
-use super::judge::quoted;
+use super::judge::{WEB_PAGE, quoted};
 use super::{Answer, Page, Reach};
+use crate::outcome::{Code, Outcome};
+
+/// How an operation ends, and what there is to tell of it.
+pub(super) type End = (Outcome, Option<Code>, String);
 
 /// The status and the body, for a look at whether the account can be used; or what there is to tell when there is neither.
 pub(super) fn reached(base_url: &str, answer: Answer) -> Result<(u16, Bytes), Reach> {
@@ -14,6 +18,24 @@ pub(super) fn reached(base_url: &str, answer: Answer) -> Result<(u16, Bytes), Re
         Answer::Stopped { .. } => (false, "stopped before an answer came".to_owned()),
     };
     Err(Reach { ok: false, denied, message })
+}
+
+/// The status and the body, for a change that may be sent again; or how it ends when there is neither.
+pub(super) fn changed(answer: Answer) -> Result<(u16, Bytes), End> {
+    Err(match answer {
+        Answer::Http { status, body } => return Ok((status, body)),
+        Answer::Exhausted { message, .. } | Answer::Lost { message } => {
+            let code = if message.contains(WEB_PAGE) { Code::AnswerUnreadable } else { Code::RetriesExhausted };
+            (Outcome::Refused, Some(code), message)
+        }
+        Answer::Stopped { sent } => stopped(sent),
+    })
+}
+
+/// How a change ends that may be sent again, when the run is stopped before its answer came.
+pub(super) fn stopped(sent: bool) -> End {
+    let words = if sent { "the run was stopped while the answer was awaited; sending it again is harmless" } else { "" };
+    (Outcome::NotAttempted, Some(Code::RunStopped), words.to_owned())
 }
 
 /// The body of a page of a listing; the error says in words why there is none.

@@ -11,7 +11,8 @@ use super::bodies::{self, Part};
 use super::fields::{END, FIELDS, Field};
 use super::wire;
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{WEB_PAGE, clean, message};
+use crate::platform::judge::{clean, message};
+use crate::platform::talk::changed;
 use crate::platform::{Answer, ChangeResult, Conversation, OperationResult, Request, Step};
 use crate::row::{Change, Target, Verb};
 
@@ -145,22 +146,15 @@ impl Apply {
     }
 
     fn hear(&mut self, call: Call, answer: Answer) {
-        let (status, body) = match answer {
-            Answer::Http { status, body } => (status, body),
-            Answer::Lost { .. } if self.alert => {
-                self.alert = false;
-                self.note = "an answer was lost, so that the holder was alerted of this change once or not at all";
-                self.next = Some(call);
-                return;
-            }
-            Answer::Exhausted { message, .. } | Answer::Lost { message } => {
-                let code = if message.contains(WEB_PAGE) { Code::AnswerUnreadable } else { Code::RetriesExhausted };
-                return self.finish(Outcome::Refused, Some(code), &message);
-            }
-            Answer::Stopped { sent } => {
-                let words = if sent { "the run was stopped while the answer was awaited; sending it again is harmless" } else { "" };
-                return self.finish(Outcome::NotAttempted, Some(Code::RunStopped), words);
-            }
+        if self.alert && matches!(answer, Answer::Lost { .. }) {
+            self.alert = false;
+            self.note = "an answer was lost, so that the holder was alerted of this change once or not at all";
+            self.next = Some(call);
+            return;
+        }
+        let (status, body) = match changed(answer) {
+            Ok(answer) => answer,
+            Err((outcome, code, words)) => return self.finish(outcome, code, &words),
         };
         match status {
             200..=299 => self.read(call, &body),

@@ -1,7 +1,5 @@
 //! What an answer of Google's means (contract 10): the status first, the reason second.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use reqwest::Method;
@@ -9,21 +7,8 @@ use reqwest::Method;
 use super::{Scope, wire};
 use crate::platform::{RawAnswer, Request, Verdict, judge};
 
-/// So many requests answered with 403 before the first success mean the account, not the rows (failure model D10).
-const FORBIDDEN_MAX: usize = 20;
-
 const NAMES: judge::Names =
     judge::Names { platform: "Google Wallet", credentials: "the service account's key file: it may have been revoked" };
-
-/// Digests of the reads and of the writes that were answered with 403; none once one of the kind was let through.
-#[derive(Debug)]
-pub(super) struct Rights([Mutex<Option<HashSet<u64>>>; 2]);
-
-impl Default for Rights {
-    fn default() -> Rights {
-        Rights([(); 2].map(|()| Mutex::new(Some(HashSet::new()))))
-    }
-}
 
 /// What an answer to one request, or to a part of a batch, means.
 pub(super) fn judge(scope: &Scope, request: &Request, answer: &RawAnswer<'_>, now: SystemTime) -> Verdict {
@@ -36,21 +21,13 @@ pub(super) fn judge(scope: &Scope, request: &Request, answer: &RawAnswer<'_>, no
     if request.weight > 1 {
         return verdict;
     }
-    let mut forbidden = scope.rights.0[usize::from(request.method != Method::GET)].lock().unwrap_or_else(PoisonError::into_inner);
+    let writes = request.method != Method::GET;
     match answer.status {
         // One who may not do it is told so before it is looked whether it is there (contract 10).
-        200..=299 | 404 | 409 => *forbidden = None,
+        200..=299 | 404 | 409 => scope.rights.proven(writes),
         // That one is about the alerts of one pass.
-        403 if reason.as_deref() != Some(super::QUOTA) => {
-            let (Verdict::Final, Some(refused)) = (&verdict, &mut *forbidden) else { return verdict };
-            let mut digest = xxhash_rust::xxh3::Xxh3::new();
-            digest.update(request.path.as_bytes());
-            digest.update(request.body.as_deref().unwrap_or_default());
-            if refused.len() < FORBIDDEN_MAX {
-                refused.insert(digest.digest());
-            }
-            let reason = self::refused(answer.body);
-            return if refused.len() < FORBIDDEN_MAX { Verdict::Undecided { reason } } else { Verdict::Barred { reason } };
+        403 if verdict == Verdict::Final && reason.as_deref() != Some(super::QUOTA) => {
+            return scope.rights.refused(request, writes, refused(answer.body));
         }
         _ => {}
     }
@@ -75,6 +52,7 @@ mod tests {
     use super::super::tests::scope;
     use super::*;
     use crate::config::meant::WalletClass;
+    use crate::platform::rights::REFUSED_MAX;
 
     fn judged(scope: &Scope, number: usize, status: u16, reason: &str) -> Verdict {
         let body = json!({ "error": { "code": status, "message": "no", "errors": [{ "message": "no", "reason": reason }] } }).to_string();
@@ -100,11 +78,11 @@ mod tests {
     #[test]
     fn nothing_but_403_is_the_accounts_fault_and_one_success_makes_it_the_rows() {
         let none = scope(WalletClass::Loyalty);
-        for number in 1..FORBIDDEN_MAX {
+        for number in 1..REFUSED_MAX {
             assert!(matches!(judged(&none, number, 403, "forbidden"), Verdict::Undecided { .. }));
             assert_eq!(judged(&none, 100 + number, 403, "quotaExceeded"), Verdict::Final, "alerts say nothing of rights");
         }
-        let Verdict::Barred { reason } = judged(&none, FORBIDDEN_MAX, 403, "forbidden") else { panic!() };
+        let Verdict::Barred { reason } = judged(&none, REFUSED_MAX, 403, "forbidden") else { panic!() };
         assert!(reason.contains("service account's e-mail"), "{reason}");
         let some = scope(WalletClass::Loyalty);
         judged(&some, 0, 200, "");

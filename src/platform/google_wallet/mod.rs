@@ -27,6 +27,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
 use super::oauth::Tokens;
+use super::rights::Rights;
 use super::{
     AddEnd, ChangeResult, Conversation, FieldRule, Finding, Limits, Page, Platform, Proof, RawAnswer, Reach, Request, ValueFault, Verdict,
 };
@@ -73,7 +74,7 @@ struct Scope {
     batch: usize,
     /// The same as far as the platform lets us: smaller once it refused one.
     parts_max: AtomicUsize,
-    rights: judge::Rights,
+    rights: Rights,
     /// Of the listing under way: the token of each page behind the first.
     page_tokens: Mutex<Vec<String>>,
 }
@@ -107,7 +108,7 @@ impl GoogleWallet {
             read_back: settings.read_back,
             batch: settings.batch,
             parts_max: AtomicUsize::new(settings.batch),
-            rights: judge::Rights::default(),
+            rights: Rights::default(),
             page_tokens: Mutex::default(),
         };
         let grant = grant::ServiceAccount::new(settings.key.clone(), settings.token_url.clone());

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::change::{Apply, End, Work, refusal, without_answer};
+use super::change::{Apply, Work, refusal};
 use super::find::READS;
 use super::words::{hex, of_pass, set_key};
 use crate::config::meant::http::{Batch, Class, Http};
 use crate::outcome::{Code, Outcome};
+use crate::platform::talk::{End, changed, stopped};
 use crate::platform::{Answer, ChangeResult, Conversation, RawAnswer, Request, Step, strict};
 use crate::row::{Change, Verb};
 
@@ -158,10 +159,12 @@ impl Batched {
 
     fn hear(&mut self, batch: &Batch, mut group: Group, answer: Answer) {
         let (status, body) = match answer {
-            Answer::Http { status, body } => (status, body),
             Answer::Exhausted { .. } if group.items.len() > 1 => return self.halve(&group),
-            Answer::Stopped { .. } => return self.stop(&group, &answer),
-            other => return self.end_all(&group.items, &without_answer(&other)),
+            Answer::Stopped { sent } => return self.stop(&group, sent),
+            answer => match changed(answer) {
+                Ok(answer) => answer,
+                Err(end) => return self.end_all(&group.items, &end),
+            },
         };
         let json = strict::read(&body);
         let results = json.as_ref().and_then(|json| batch.results.get(json)).and_then(Json::as_array);
@@ -239,10 +242,10 @@ impl Batched {
     }
 
     /// Nothing is sent any more: not for this group, and not for the others.
-    fn stop(&mut self, group: &Group, answer: &Answer) {
-        self.end_all(&group.items, &without_answer(answer));
+    fn stop(&mut self, group: &Group, sent: bool) {
+        self.end_all(&group.items, &stopped(sent));
         for group in std::mem::take(&mut self.groups) {
-            self.end_all(&group.items, &without_answer(&Answer::Stopped { sent: false }));
+            self.end_all(&group.items, &stopped(false));
         }
         for (index, mut talk) in std::mem::take(&mut self.alone) {
             // It names a request first, and ends when that is not sent.

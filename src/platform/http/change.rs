@@ -13,7 +13,8 @@ use super::template::Words;
 use super::words::{Placed, hex, of_pass, set_key};
 use crate::config::meant::http::{Call, Class, Http};
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{WEB_PAGE, clean};
+use crate::platform::judge::clean;
+use crate::platform::talk::{End, changed};
 use crate::platform::{Answer, ChangeResult, Conversation, Finding, OperationResult, Request, Step, strict};
 use crate::row::{Change, Target, Verb};
 
@@ -33,8 +34,6 @@ enum Ask {
     Expire,
     Void,
 }
-
-pub(super) type End = (Outcome, Option<Code>, String);
 
 /// Everything that belongs to one change, and how it ends.
 pub(super) struct Work {
@@ -116,21 +115,6 @@ pub(super) fn refusal(class: Class, message: String) -> End {
         Class::Applied | Class::Refused | Class::Unlisted => Code::UpdateRejected,
     };
     (Outcome::Refused, Some(code), message)
-}
-
-/// How an operation ends whose answer never came.
-pub(super) fn without_answer(answer: &Answer) -> End {
-    match answer {
-        Answer::Stopped { sent } => {
-            let words = if *sent { "the run was stopped while the answer was awaited; sending it again is harmless" } else { "" };
-            (Outcome::NotAttempted, Some(Code::RunStopped), words.to_owned())
-        }
-        Answer::Exhausted { message, .. } | Answer::Lost { message } => {
-            let code = if message.contains(WEB_PAGE) { Code::AnswerUnreadable } else { Code::RetriesExhausted };
-            (Outcome::Refused, Some(code), message.clone())
-        }
-        Answer::Http { .. } => (Outcome::Refused, Some(Code::InternalError), String::new()),
-    }
 }
 
 pub(super) struct Apply {
@@ -215,9 +199,9 @@ impl Apply {
     }
 
     fn hear(&mut self, ask: Ask, answer: Answer) -> Option<Step<ChangeResult>> {
-        let (status, body) = match answer {
-            Answer::Http { status, body } => (status, body),
-            other => return Some(self.done(None, without_answer(&other))),
+        let (status, body) = match changed(answer) {
+            Ok(answer) => answer,
+            Err(end) => return Some(self.done(None, end)),
         };
         let work = self.work.as_mut()?;
         if ask == Ask::Read {

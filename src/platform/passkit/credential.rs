@@ -11,6 +11,7 @@ use reqwest::header::HeaderValue;
 use serde_json::Value as Json;
 
 use crate::config::meant::PasskitCredential;
+use crate::platform::base64url;
 use crate::platform::judge::Names;
 use crate::secret::{Secret, SecretError};
 
@@ -149,10 +150,6 @@ fn sign(key: &str, secret: &str, now: SystemTime) -> String {
 fn hmac_sha256(key: &[u8], message: &[u8]) -> Result<Vec<u8>, ErrorStack> {
     let key = PKey::hmac(key)?;
     openssl::sign::Signer::new(MessageDigest::sha256(), &key)?.sign_oneshot_to_vec(message)
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    openssl::base64::encode_block(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 #[cfg(test)]

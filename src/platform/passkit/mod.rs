@@ -23,12 +23,12 @@ mod tickets;
 mod wire;
 mod writes;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
+use super::rights::Rights;
 use super::{
     AddEnd, Asks, ChangeResult, Conversation, FieldRule, Finding, IndexPage, Indexed, Limits, Page, Platform, Proof, RawAnswer, Reach,
     Request, ValueFault, Verdict, judge,
@@ -41,17 +41,13 @@ use crate::secret::SecretError;
 use credential::Credential;
 use protocol::Protocol;
 
-/// So many requests answered with 403 before the first success mean the account, not the rows (failure model D10).
-const FORBIDDEN_MAX: usize = 20;
-
 /// The passes of one kind of a PassKit account.
 pub struct Passkit {
     base_url: String,
     credential: Credential,
     protocol: Arc<dyn Protocol>,
     index_from: Option<u64>,
-    /// Digests of the reads and of the writes that were answered with 403; none once one of the kind succeeded: a key may read and not write.
-    forbidden: [Mutex<Option<HashSet<u64>>>; 2],
+    rights: Rights,
 }
 
 impl Passkit {
@@ -72,7 +68,7 @@ impl Passkit {
             credential: Credential::new(&settings.credential),
             protocol,
             index_from: settings.index_from,
-            forbidden: [(); 2].map(|()| Mutex::new(Some(HashSet::new()))),
+            rights: Rights::default(),
         }
     }
 
@@ -144,26 +140,15 @@ impl Platform for Passkit {
 
     fn judge(&self, request: &Request, answer: &RawAnswer<'_>) -> Verdict {
         let (now, names) = (SystemTime::now(), self.credential.names());
-        let mut forbidden = self.forbidden[usize::from(wire::is_write(request))].lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = judge::judge(names, answer, now);
+        let writes = wire::is_write(request);
         match answer.status {
-            200..=299 => *forbidden = None,
+            200..=299 => self.rights.proven(writes),
             401 => self.credential.forget(now),
-            403 => {
-                let verdict = judge::judge(names, answer, now);
-                let (Verdict::Final, Some(refused)) = (&verdict, &mut *forbidden) else { return verdict };
-                let mut digest = xxhash_rust::xxh3::Xxh3::new();
-                digest.update(request.path.as_bytes());
-                digest.update(request.body.as_deref().unwrap_or_default());
-                if refused.len() < FORBIDDEN_MAX {
-                    refused.insert(digest.digest());
-                }
-                let reason = judge::forbidden(names, answer.body);
-                return if refused.len() < FORBIDDEN_MAX { Verdict::Undecided { reason } } else { Verdict::Barred { reason } };
-            }
+            403 if verdict == Verdict::Final => return self.rights.refused(request, writes, judge::forbidden(names, answer.body)),
             _ => {}
         }
-        drop(forbidden);
-        judge::judge(names, answer, now)
+        verdict
     }
 
     fn needs_find(&self, change: &Change) -> bool {

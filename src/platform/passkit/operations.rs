@@ -3,6 +3,7 @@
 use super::fields::{Catalogue, Field};
 use crate::outcome::{Code, Outcome};
 use crate::platform::judge::clean;
+use crate::platform::talk::End;
 use crate::platform::{ChangeResult, OperationResult};
 use crate::row::{Change, FieldChange};
 
@@ -28,8 +29,6 @@ impl Part {
 pub(super) fn parts_of<'c>(catalogue: &'static Catalogue, change: &'c Change) -> impl Iterator<Item = Part> + use<'c> {
     change.fields.iter().filter_map(|change| Some(Part { field: catalogue.parse(&change.name).ok()?, change: change.clone() }))
 }
-
-type End = (Outcome, Option<Code>, String);
 
 struct Operation {
     name: &'static str,

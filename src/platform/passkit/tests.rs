@@ -9,6 +9,7 @@ use super::*;
 use crate::config::meant::PasskitCredential;
 pub(super) use crate::config::meant::{PasskitPasses, ReadBack};
 use crate::outcome::Outcome;
+use crate::platform::rights::REFUSED_MAX;
 use crate::platform::{Answer, Step};
 use crate::row::{FieldChange, Found};
 use crate::secret::{Secret, SecretPlace};
@@ -102,10 +103,10 @@ fn many_refusals_before_the_first_success_are_about_the_account() {
         let request = Request { path: format!("/{number}"), ..request.clone() };
         passkit.judge(&request, &RawAnswer { status, headers: &headers, body: b"{}" })
     };
-    for number in (1..FORBIDDEN_MAX).chain(1..FORBIDDEN_MAX) {
+    for number in (1..REFUSED_MAX).chain(1..REFUSED_MAX) {
         assert!(matches!(judge(number, 403), Verdict::Undecided { .. }), "the same request again says nothing more");
     }
-    assert!(matches!(judge(FORBIDDEN_MAX, 403), Verdict::Barred { .. }));
+    assert!(matches!(judge(REFUSED_MAX, 403), Verdict::Barred { .. }));
     assert!(matches!(judge(1, 403), Verdict::Barred { .. }));
     judge(0, 200);
     assert_eq!(judge(1, 403), Verdict::Final);

@@ -11,7 +11,8 @@ use super::fields::{Block, FIELDS, Field, is_pass_id, json};
 use super::find::{Look, READS, look};
 use super::wire::{BODY_BYTES_MAX, Pass, created_id};
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{WEB_PAGE, clean, message};
+use crate::platform::judge::{clean, message};
+use crate::platform::talk::changed;
 use crate::platform::{Answer, ChangeResult, Conversation, OperationResult, Request, Step};
 use crate::row::{Change, Target, Verb};
 
@@ -201,26 +202,16 @@ impl Apply {
     /// What follows an answer: another call, perhaps after a pause, or the end.
     fn hear(&mut self, call: Call, answer: Answer) -> Result<(Option<Duration>, Call), End> {
         let (status, body) = match answer {
-            Answer::Http { status, body } => (status, body),
             Answer::Lost { message } if call == Call::Create => {
                 self.created = Some("its answer was lost");
                 tracing::debug!("a creation's answer was lost: {message}");
                 return self.seek();
             }
-            Answer::Exhausted { message, .. } | Answer::Lost { message } => {
-                let code = if message.contains(WEB_PAGE) { Code::AnswerUnreadable } else { Code::RetriesExhausted };
-                return Err((FIELDS, Outcome::Refused, Some(code), message));
-            }
-            Answer::Stopped { sent } => {
-                let words = match call {
-                    Call::Create if sent => {
-                        "the run was stopped while the pass was being issued; it is looked for before it is issued again"
-                    }
-                    _ if sent => "the run was stopped while the answer was awaited; sending it again is harmless",
-                    _ => "",
-                };
+            Answer::Stopped { sent: true } if call == Call::Create => {
+                let words = "the run was stopped while the pass was being issued; it is looked for before it is issued again";
                 return Err((FIELDS, Outcome::NotAttempted, Some(Code::RunStopped), words.to_owned()));
             }
+            answer => changed(answer).map_err(|(outcome, code, words)| (FIELDS, outcome, code, words))?,
         };
         match call {
             Call::Read | Call::Seek | Call::ReadBack => self.hear_look(call, status, &body),

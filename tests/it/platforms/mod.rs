@@ -14,7 +14,6 @@ mod contract;
 mod google;
 mod http;
 mod issuer;
-mod lock_screen;
 mod passkit_coupons;
 mod passkit_index;
 mod passkit_tickets;

@@ -97,6 +97,25 @@ fn a_coupon_is_voided_and_stays_so() {
     check_promises(&harbour);
 }
 
+/// An identifier of PassKit's own reaches any pass of the account: only the pass tells whose it is.
+#[test]
+fn a_coupon_of_another_campaign_is_never_touched_by_its_identifier() {
+    for operation in ["\"void\"", "\"update\""] {
+        let plan = plan().feed("pass", "{ pass_id = \"code\" }").feed("operation", operation).feed("content", "\"delta\"");
+        let harbour = start(plan);
+        harbour.sandbox.seed(PASSKIT, [json!({ "externalId": "F-1", "campaignId": "another-campaign", "sku": "old" })]).unwrap();
+        let id = |code: &str| coupon(&harbour, code)["id"].as_str().unwrap().to_owned();
+        let (ours, foreign) = (id("C-1"), id("F-1"));
+        harbour.deliver("v.csv", &format!("code,sku\n{foreign},new\n{ours},new\n"));
+        harbour.once().exits(1);
+        assert_eq!(codes(&harbour, "v"), BTreeMap::from([(foreign, "pass-not-found".to_owned())]), "{operation}");
+        assert_eq!(coupon(&harbour, "F-1")["sku"], "old", "{operation}");
+        let ours = harbour.sandbox.coupon("C-1");
+        assert_eq!(ours.map(|coupon| coupon["sku"].clone()), (operation == "\"update\"").then(|| json!("new")));
+        check_promises(&harbour);
+    }
+}
+
 /// D1, D9: the answer is lost before and after the redemption, is cut, or says 500. Each coupon is redeemed once.
 #[test]
 fn a_coupon_is_redeemed_once_whatever_becomes_of_the_answer() {

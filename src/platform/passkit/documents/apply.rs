@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Document, Documents, ISSUE, OPT_OUT, needs_state};
 use crate::outcome::{Code, Outcome};
-use crate::platform::judge::{WEB_PAGE, message};
+use crate::platform::judge::message;
 use crate::platform::passkit::adds::{CANNOT_ASK, too_large};
 use crate::platform::passkit::fields::{FIELDS, Field};
 use crate::platform::passkit::find::READS;
@@ -16,6 +16,7 @@ use crate::platform::passkit::operations::{Operations, Part, parts_of};
 use crate::platform::passkit::overlay;
 use crate::platform::passkit::protocol::Protocol;
 use crate::platform::passkit::wire::{Pass, object, text};
+use crate::platform::talk::changed;
 use crate::platform::{Answer, ChangeResult, Conversation, Request, Step, strict};
 use crate::row::{Change, Target, Verb};
 
@@ -234,16 +235,9 @@ impl<D: Document> Apply<D> {
     }
 
     fn hear(&mut self, call: Call, answer: Answer) {
-        let (status, body) = match answer {
-            Answer::Http { status, body } => (status, body),
-            Answer::Exhausted { message, .. } | Answer::Lost { message } => {
-                let code = if message.contains(WEB_PAGE) { Code::AnswerUnreadable } else { Code::RetriesExhausted };
-                return self.end_all(Outcome::Refused, Some(code), &message);
-            }
-            Answer::Stopped { sent } => {
-                let words = if sent { "the run was stopped while the answer was awaited; sending it again is harmless" } else { "" };
-                return self.end_all(Outcome::NotAttempted, Some(Code::RunStopped), words);
-            }
+        let (status, body) = match changed(answer) {
+            Ok(answer) => answer,
+            Err((outcome, code, words)) => return self.end_all(outcome, code, &words),
         };
         match (call, status) {
             (_, 200..=299) => match self.read(call, &body) {

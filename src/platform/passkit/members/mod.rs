@@ -159,9 +159,8 @@ impl Protocol for Members {
         let updates = matches!(change.verb, Verb::Update | Verb::Upsert);
         let nothing_else = change.verb == Verb::Upsert && change.fields.is_empty();
         let whole = || change.fields.iter().any(|field| MEMBER.parse(&field.name).is_ok_and(|field| field.rule().operation == FIELDS));
-        // An identifier of PassKit's own may be of another program, which only the member says; what is deleted does not come back.
-        let deletes = change.verb == Verb::Void && matches!(change.target, Target::Pass(_));
-        deletes || updates && (nothing_else || whole())
+        // An identifier of PassKit's own may be of another program, which only the member says.
+        matches!(change.target, Target::Pass(_)) || updates && (nothing_else || whole())
     }
 
     fn apply(self: Arc<Self>, change: Change) -> Box<dyn Conversation<ChangeResult>> {

@@ -9,6 +9,7 @@ use openssl::{hash::MessageDigest, pkey::PKey, sign::Signer};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
+use crate::platform::base64url;
 use crate::sandbox::google_wallet::Knobs;
 use crate::sandbox::{GOOGLE_WALLET, Rule, Sandbox, Settings, Trouble};
 
@@ -57,10 +58,10 @@ impl Rig {
             "aud": file["token_uri"], "iat": now, "exp": now + 3600,
         });
         claims.as_object_mut().expect("an object").extend(changed.as_object().expect("an object").clone());
-        let signed = format!("{}.{}", base64(head.to_string().as_bytes()), base64(claims.to_string().as_bytes()));
+        let signed = format!("{}.{}", base64url(head.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
         let key = PKey::private_key_from_pem(file["private_key"].as_str().expect("a key").as_bytes()).expect("a key");
         let mut pen = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
-        format!("{signed}.{}", base64(&pen.sign_oneshot_to_vec(signed.as_bytes()).expect("a signature")))
+        format!("{signed}.{}", base64url(&pen.sign_oneshot_to_vec(signed.as_bytes()).expect("a signature")))
     }
 
     async fn exchange(&self, assertion: &str) -> (u16, Value) {
@@ -100,10 +101,6 @@ async fn answered(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     assert_eq!(response.headers().get("etag"), None, "no ETag is offered (section 9)");
     (status, response.json().await.expect("JSON"))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    openssl::base64::encode_block(bytes).replace('+', "-").replace('/', "_").replace('=', "")
 }
 
 fn id(identifier: &str) -> String {

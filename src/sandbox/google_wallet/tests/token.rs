@@ -30,7 +30,7 @@ async fn an_assertion_is_judged() {
     }
     let good = rig.assertion(&json!({}));
     let (signed, _) = good.rsplit_once('.').expect("three parts");
-    assert_eq!(rig.exchange(&format!("{signed}.{}", base64(b"forged"))).await.1["error_description"], "Invalid JWT Signature.");
+    assert_eq!(rig.exchange(&format!("{signed}.{}", base64url(b"forged"))).await.1["error_description"], "Invalid JWT Signature.");
     assert_eq!(rig.exchange(&rig.assertion_of(&json!({"alg": "HS256"}), &json!({}))).await.0, 400);
     assert_eq!(rig.exchange(&rig.assertion_of(&json!({"alg": "RS256", "kid": "other"}), &json!({}))).await.0, 400);
     let request = rig.client.post(rig.url("/token")).body("grant_type=password&assertion=x");

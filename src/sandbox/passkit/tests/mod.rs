@@ -15,6 +15,7 @@ use openssl::{hash::MessageDigest, pkey::PKey, sign::Signer};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::platform::base64url;
 use crate::sandbox::{Faults, Issue, Rule, Sandbox, Settings, Trouble};
 
 const PROGRAM: &str = "sandbox-program";
@@ -111,10 +112,6 @@ fn member(external_id: &str) -> Issue {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
-    openssl::base64::encode_block(bytes).replace('+', "-").replace('/', "_").replace('=', "")
-}
-
 /// A token of the default key, with times relative to now.
 fn token(iat: i64, exp: i64) -> String {
     token_of("sandbox-key", "sandbox-secret", iat, exp)
@@ -122,10 +119,10 @@ fn token(iat: i64, exp: i64) -> String {
 
 fn token_of(key: &str, secret: &str, iat: i64, exp: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed();
-    let head = base64(br#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = base64(json!({"uid": key, "iat": now + iat, "exp": now + exp}).to_string().as_bytes());
+    let head = base64url(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let claims = base64url(json!({"uid": key, "iat": now + iat, "exp": now + exp}).to_string().as_bytes());
     let signed = format!("{head}.{claims}");
     let secret = PKey::hmac(secret.as_bytes()).expect("a key");
     let signature = Signer::new(MessageDigest::sha256(), &secret).and_then(|mut s| s.sign_oneshot_to_vec(signed.as_bytes()));
-    format!("{signed}.{}", base64(&signature.expect("a signature")))
+    format!("{signed}.{}", base64url(&signature.expect("a signature")))
 }

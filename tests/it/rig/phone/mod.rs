@@ -30,8 +30,6 @@ pub struct Phone {
     /// The push token.
     pub token: String,
     root: X509,
-    /// The issuer's public address, and where it is reached: what a proxy in front of it does.
-    route: Option<(String, String)>,
     client: Client,
     runtime: Runtime,
     passes: BTreeMap<Key, Installed>,
@@ -76,7 +74,6 @@ impl Phone {
             library: library.to_owned(),
             token: apns.device(pass_types),
             root: root.clone(),
-            route: None,
             client: client.timeout(Duration::from_secs(30)).build().unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             passes: BTreeMap::new(),
@@ -86,13 +83,6 @@ impl Phone {
             complaints: Vec::new(),
             asked: Vec::new(),
         }
-    }
-
-    /// Reaches what is said to be at one address at another.
-    #[must_use]
-    pub fn route(mut self, public: &str, address: &str) -> Phone {
-        self.route = Some((public.to_owned(), address.to_owned()));
-        self
     }
 
     /// Takes a package in, and registers it where it can be updated. One of the same type and serial number is replaced.
@@ -312,11 +302,7 @@ impl Phone {
 
     fn base(&self, key: &Key) -> Option<String> {
         let of_type = self.passes.iter().find(|(other, _)| *other == key || other.pass_type == key.pass_type);
-        let base = of_type?.1.package.pass["webServiceURL"].as_str()?.trim_end_matches('/');
-        match &self.route {
-            Some((public, address)) => Some(base.replacen(public, address, 1)),
-            None => Some(base.to_owned()),
-        }
+        Some(of_type?.1.package.pass["webServiceURL"].as_str()?.trim_end_matches('/').to_owned())
     }
 
     /// Sends a request, again when the server fails; status 0 when it was not answered.
