@@ -64,7 +64,7 @@ pub(in crate::pipeline) fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> 
         run.detail.attempts = 0;
         warn!("{words}: it is put away");
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-        road.end_left(run, Code::RunStopped, &words)?;
+        road.end_left(run, Code::RunStopped, &format!("{words}; what this row sets may have been sent, and sending it again is harmless"))?;
         run.detail.cause = Some(words);
         run.detail.end = Some(State::Stopped);
         return next(road, run, State::Reporting);
