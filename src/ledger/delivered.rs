@@ -46,6 +46,9 @@ pub struct Part {
     pub declared: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
+    /// Columns that stand in the names of its folders, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Partition>,
     /// Known once it was fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -53,6 +56,14 @@ pub struct Part {
     pub lines_before: u64,
     /// Data records in it.
     pub records: u64,
+}
+
+/// A column that stands in the name of a folder, and not in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    pub column: String,
+    /// None: no value.
+    pub value: Option<String>,
 }
 
 /// A file that belongs to an input and holds no rows of it.
@@ -90,6 +101,14 @@ pub struct Checksum {
     pub algorithm: Algorithm,
     /// Lower-case hexadecimal digits.
     pub hex: String,
+}
+
+impl Checksum {
+    /// That the bytes of a file digest to something else, in words, where they do.
+    pub fn mismatch(&self, found: &str, of: &str) -> Option<String> {
+        let words = || format!("the {} checksum of {of} is {found}, and {} was declared", self.algorithm.as_str(), self.hex);
+        (found != self.hex).then(words)
+    }
 }
 
 impl Part {

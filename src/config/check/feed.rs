@@ -116,6 +116,7 @@ impl Check<'_> {
             set: arrival.set,
             checksum: arrival.checksum,
             control: arrival.control,
+            patience: arrival.patience,
             date: feed.date.clone(),
             never_older_than: arrival.never_older_than,
             expected: arrival.expected,
