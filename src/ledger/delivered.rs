@@ -156,27 +156,12 @@ pub struct Waiting {
 mod tests {
     use super::*;
     use crate::ledger::run::Detail;
-    use crate::ledger::{RunKind, State};
 
     #[test]
     fn a_line_of_the_whole_is_a_line_of_a_part() {
         let part = |path: &str, lines_before| Part { path: path.into(), lines_before, ..Part::default() };
         let delivered = Delivered { parts: vec![part("a", 0), part("empty", 3), part("b", 3), part("c", 5)], ..Delivered::default() };
-        let run = Run {
-            id: "r".into(),
-            feed: String::new(),
-            account: String::new(),
-            source: String::new(),
-            folder: "in".into(),
-            name: "set".into(),
-            size: 0,
-            mtime: 0,
-            state: State::Done,
-            kind: RunKind::File,
-            parent: None,
-            sha256: None,
-            detail: Detail { delivered: Some(delivered), ..Detail::default() },
-        };
+        let run = Run { detail: Detail { delivered: Some(delivered), ..Detail::default() }, ..Run::example("set") };
         let places: Vec<_> = [1, 3, 4, 5, 6].map(|line| run.place_of_line(line).unwrap()).into();
         assert_eq!(places, ["a:1", "a:3", "b:1", "b:2", "c:1"]);
     }

@@ -74,6 +74,12 @@ impl Discovered {
         waited
     }
 
+    /// Something is looked at again before anybody can say whether it still waits for what it waited for: it has not come to anything yet.
+    fn still_waits(&mut self, known: &[Waiting], feed: &str, name: &BString) {
+        let what = show_name(name);
+        self.waiting.extend(known.iter().find(|waiting| waiting.feed == feed && waiting.what == what).cloned());
+    }
+
     /// The delivery with what stands beside it, once that is all there. None while it waits for it.
     fn beside(
         &mut self,
@@ -252,6 +258,7 @@ pub fn discover(
                 Err(wait) => {
                     if let Some(wait) = wait {
                         discovered.wait(wait);
+                        discovered.still_waits(&known, &feed.name, &entry.name);
                     }
                     incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
                 }
@@ -326,7 +333,10 @@ fn look_for_sets(
                 take(delivered, proof);
                 continue;
             }
-            Judged::Quieting(left) => discovered.wait(left),
+            Judged::Quieting(left) => {
+                discovered.wait(left);
+                discovered.still_waits(known, &feed.name, &entry.name);
+            }
             Judged::Waits { words, contradicts } => {
                 let shown = show_name(&entry.name);
                 let waited = discovered.waits(known, &feed.name, shown, words, set.patience);

@@ -17,15 +17,10 @@ fn run(name: &str) -> Run {
         feed: "points".into(),
         account: "loyalty".into(),
         source: "warehouse".into(),
-        folder: "in".into(),
-        name: name.into(),
         size: 10,
         mtime: 20,
         state: State::Applying,
-        kind: RunKind::File,
-        parent: None,
-        sha256: None,
-        detail: Detail::default(),
+        ..Run::example(name)
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use bstr::{BStr, BString, ByteSlice};
 use regex::Regex;
 
-use super::{Around, Candidate, Kind, Look, Rules, glob, is_data, manifest, matches, part_of, shards, spark};
+use super::{Around, Candidate, Kind, Look, Rules, glob, is_data, manifest, matches, natural, part_of, shards, spark};
 use crate::config::meant::{Feed, SHARDS, SetKind};
 use crate::ledger::delivered::Delivered;
 use crate::ledger::run::show_name;
@@ -158,7 +158,8 @@ impl Hand {
             return self.manifest(manifest.as_bstr());
         }
         let is_part = |entry: &&Entry| names.contains(&entry.name) && is_data(&self.rules, entry) && !is_hidden(&entry.name);
-        let named: Vec<&Entry> = self.entries.iter().filter(is_part).collect();
+        let mut named: Vec<&Entry> = self.entries.iter().filter(is_part).collect();
+        named.sort_by(|a, b| natural(&a.name, &b.name));
         let has_form = |group: &Regex, entry: &Entry| shards::part(group, "set", entry.name.as_bstr());
         let group = match &self.rules.kind {
             Some(Kind::Shards(group)) if is_of_feed || named.iter().all(|entry| has_form(group, entry).is_some()) => Some(group),

@@ -14,7 +14,6 @@ pub mod put_away;
 mod shards;
 mod spark;
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -212,17 +211,21 @@ fn beside_of(path: BString, entry: &Entry) -> Beside {
 
 /// Where something of a candidate is looked for by its name: in its folder first, then in the inbox.
 struct Around<'a> {
-    files: HashMap<BString, Cow<'a, Beside>>,
+    /// By path from the inbox.
+    inside: HashMap<&'a BStr, &'a Beside>,
+    inbox: HashMap<&'a BStr, &'a Entry>,
     /// Its folder.
     prefix: BString,
 }
 
 impl<'a> Around<'a> {
     fn new(prefix: BString, inside: &'a [Beside], entries: &'a [Entry]) -> Around<'a> {
-        let listed = entries.iter().filter(|entry| entry.kind == EntryKind::File);
-        let listed = listed.map(|entry| (entry.name.clone(), Cow::Owned(beside_of(entry.name.clone(), entry))));
-        let files = listed.chain(inside.iter().map(|file| (file.path.clone(), Cow::Borrowed(file)))).collect();
-        Around { files, prefix }
+        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        Around {
+            inside: inside.iter().map(|file| (file.path.as_bstr(), file)).collect(),
+            inbox: files.map(|entry| (entry.name.as_bstr(), entry)).collect(),
+            prefix,
+        }
     }
 
     fn find(&self, name: &BStr) -> Option<Beside> {
@@ -231,8 +234,9 @@ impl<'a> Around<'a> {
 
     /// As [`Around::find`], beside a part of it first.
     fn find_near(&self, folder: &BString, name: &BStr) -> Option<Beside> {
-        let paths = [join(folder.as_bstr(), name), join(self.prefix.as_bstr(), name), name.to_owned()];
-        paths.iter().find_map(|path| self.files.get(path)).map(|found| Beside::clone(found))
+        let paths = [join(folder.as_bstr(), name), join(self.prefix.as_bstr(), name)];
+        let inside = paths.iter().find_map(|path| self.inside.get(path.as_bstr())).map(|found| Beside::clone(found));
+        inside.or_else(|| self.inbox.get(name).map(|entry| beside_of(name.to_owned(), entry)))
     }
 }
 
