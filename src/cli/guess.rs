@@ -14,6 +14,7 @@ use super::{Exit, Failure, out};
 use crate::config::meant::{DialectChoice, Limits};
 use crate::dialect::Charset;
 use crate::guess::{self, Certainty, Guess};
+use crate::ledger::delivered::Part;
 use crate::ledger::run::{DialectFacts, show_name};
 use crate::pipeline::sets::local::Local;
 
@@ -83,10 +84,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let guess = &found.guess;
     let file = hand.shown.clone();
     // What the pattern of a feed names: the folder or manifest of a set, or its parts.
-    let delivered = set.map_or_else(|| base(&file).to_owned(), |local| match local.kind {
-        Some("spark" | "manifest") => show_name(&local.name),
-        _ => local.delivered.parts.first().map(|part| part.shown()).unwrap_or_default(),
-    });
+    let delivered = set.map_or_else(
+        || base(&file).to_owned(),
+        |local| match local.kind {
+            Some("spark" | "manifest") => show_name(&local.name),
+            _ => local.delivered.parts.first().map(Part::shown).unwrap_or_default(),
+        },
+    );
     let name = args.name.clone().unwrap_or_else(|| name_of(&delivered));
     let schema_file = format!("{name}.json");
     let schema = guess::schema(guess, &name);

@@ -29,7 +29,7 @@ use crate::pipeline::index::Choice;
 use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, pool, prepare};
 use crate::pipeline::sent::Sent;
-use crate::pipeline::validate::{Rules, ValidateError, validate};
+use crate::pipeline::validate::{Rules, ValidateError, Validated, validate};
 use crate::platform;
 use crate::row::Verb;
 use crate::schema::Columns;
@@ -193,18 +193,16 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Ok(())
     })?;
     let records = validated.valid + validated.rejected;
-    let totals = Totals { records, rejected: validated.rejected, ragged: validated.ragged, moves: &diffed.moves, kind: RunKind::File };
-    let mut guards = guard::judge(feed, &totals, &*ledger)?;
-    let of_set = hand.judge(validated.facts.records)?;
-    if !of_set.is_empty() {
-        guards.insert(0, Verdict { guard: GUARD.into(), held: true, evidence: of_set.join("; ") });
-    }
+    let guards = guards(feed, &hand, &validated, &diffed, &*ledger)?;
     let rows = counts(&diffed, validated.rejected);
     let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
     let finding = finding(&*account, diffed.moves.finds);
     let text = std::fs::File::open(&text_path)?;
     let changes = first.in_order().into_iter().map(|row| {
-        change(&row, &Told { hand: &hand, text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
+        change(
+            &row,
+            &Told { hand: &hand, text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args },
+        )
     });
     let holds = |verdict: &Verdict| verdict.held && (diffed.pending > 0 || guard::is_of_delivery(&verdict.guard));
     let held = guards.iter().any(holds) && feed.mode != Mode::Plan;
@@ -231,6 +229,18 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// What would hold it.
+fn guards(feed: &Feed, hand: &InHand, validated: &Validated, diffed: &Diffed, ledger: &dyn Ledger) -> anyhow::Result<Vec<Verdict>> {
+    let records = validated.valid + validated.rejected;
+    let totals = Totals { records, rejected: validated.rejected, ragged: validated.ragged, moves: &diffed.moves, kind: RunKind::File };
+    let mut guards = guard::judge(feed, &totals, ledger)?;
+    let of_set = hand.judge(validated.facts.records)?;
+    if !of_set.is_empty() {
+        guards.insert(0, Verdict { guard: GUARD.into(), held: true, evidence: of_set.join("; ") });
+    }
+    Ok(guards)
 }
 
 /// How the passes of so many rows are found; none where nothing must be.

@@ -133,7 +133,13 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             let mut cells = Vec::new();
             record.cells(&mut cells);
             let cells = cells.iter().enumerate().map(|(index, cell)| if hidden(index) && !cell.is_empty() { out::MASK } else { &**cell });
-            let shown = Shown { line: record.line, part: hand.part(record.line), record: record.number, cells: cells.collect(), problems: record.faults };
+            let shown = Shown {
+                line: record.line,
+                part: hand.part(record.line),
+                record: record.number,
+                cells: cells.collect(),
+                problems: record.faults,
+            };
             if args.json {
                 out::json(&mut out, &shown)?;
             } else {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::ledger::key::Decision;
-use crate::ledger::run::{Detail, RunKind, State, WishKind};
+use crate::ledger::run::{State, WishKind};
 use crate::ledger::{Ended, FieldState, Keeping, Mark};
 use crate::row::Verb;
 

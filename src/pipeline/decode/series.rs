@@ -394,11 +394,7 @@ mod tests {
             let constant = |label: &str, cell: &str| Constant { label: label.into(), cell: cell.into(), literal: cell == "NULL" };
             Piece { path, range: 0..content.len() as u64, columns: vec![constant("region", region), constant("n", "9")] }
         };
-        let pieces = vec![
-            piece("a", "id,n\na,1\n\n\"b\nb\",2", "E,U"),
-            piece("b", "id,n\nc,3\n", ""),
-            piece("c", "id,n\nd,4\n", "NULL"),
-        ];
+        let pieces = vec![piece("a", "id,n\na,1\n\n\"b\nb\",2", "E,U"), piece("b", "id,n\nc,3\n", ""), piece("c", "id,n\nd,4\n", "NULL")];
         let (records, _, facts) = read_pieces(pieces, true, &folder.path().join("text")).unwrap();
         let shown: Vec<_> = records.iter().map(|(number, line, raw)| (*number, *line, raw.as_str())).collect();
         assert_eq!(shown, [(1, 2, "a,1,\"E,U\""), (2, 4, "\"b\nb\",2,\"E,U\""), (3, 7, "c,3,"), (4, 9, "d,4,\"NULL\"")]);

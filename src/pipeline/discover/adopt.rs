@@ -5,7 +5,7 @@ use std::time::Duration;
 use bstr::{BStr, BString, ByteSlice};
 
 use super::on_the_way::OnTheWay;
-use super::{Discovered, Delivery, Matcher, Observations, is_errors_report, wanted};
+use super::{Delivery, Discovered, Matcher, Observations, is_errors_report, wanted};
 use crate::config::meant::Complete;
 use crate::ledger::{Ledger, Waiting};
 use crate::pipeline::sets::{self, Look};
@@ -69,7 +69,11 @@ pub(super) fn adopt(
             let is_correction = is_errors_report(entry.name.as_bstr());
             let delivery = matcher.delivery(entry, proof, Some(path));
             // Nobody puts anything beside a correction.
-            complete.extend(if is_correction { Some(delivery) } else { discovered.beside(matcher, delivery, look, observations, known)? });
+            complete.extend(if is_correction {
+                Some(delivery)
+            } else {
+                discovered.beside(matcher, delivery, look, observations, known)?
+            });
         }
     }
     Ok(())

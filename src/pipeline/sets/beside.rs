@@ -69,7 +69,9 @@ pub(super) fn take_checksums(
         for index in 0..candidate.parts.len() {
             let part = base_name(candidate.parts[index].path.as_bstr()).to_owned();
             let name = name_for(pattern, part.as_bstr());
-            let Some((found, text)) = find(candidate, around, look, observations, name.as_bstr(), Some(index), "checksum")? else { continue };
+            let Some((found, text)) = find(candidate, around, look, observations, name.as_bstr(), Some(index), "checksum")? else {
+                continue;
+            };
             match checksum::of(&checksum::read(&text), part.as_bstr()) {
                 Some(checksum) => candidate.parts[index].checksum = Some(checksum.clone()),
                 None => candidate.missing.push(format!("{} says no checksum of {}", show_name(&name), show_name(&part))),
@@ -79,7 +81,9 @@ pub(super) fn take_checksums(
         return Ok(());
     }
     let name = BString::from(pattern.as_str());
-    let Some((found, text)) = find(candidate, around, look, observations, name.as_bstr(), None, "list of checksums")? else { return Ok(()) };
+    let Some((found, text)) = find(candidate, around, look, observations, name.as_bstr(), None, "list of checksums")? else {
+        return Ok(());
+    };
     let listed = checksum::read(&text);
     for part in &mut candidate.parts {
         match checksum::of(&listed, base_name(part.path.as_bstr())) {
@@ -141,7 +145,10 @@ pub enum OfFile {
     Nothing,
     Fits(Box<Delivered>),
     /// It waits for what the words say. With a delivery: something stands there, and is old or does not fit.
-    Waits { words: String, at_last: Option<Box<Delivered>> },
+    Waits {
+        words: String,
+        at_last: Option<Box<Delivered>>,
+    },
 }
 
 /// Is all there that must stand beside a file? Senders write it behind the file, so that what is older may be of an earlier one. A server's

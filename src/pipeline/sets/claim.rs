@@ -91,7 +91,8 @@ fn times(run: &Run, source: &mut dyn Source) -> Result<Option<HashMap<BString, i
     let parts = run.parts().iter().map(|part| (&part.path, part.size, true));
     let beside = run.detail.delivered.iter().flat_map(|made_of| &made_of.beside).map(|file| (&file.path, file.size, false));
     for (path, size, is_part) in parts.chain(beside) {
-        let (folder, name) = path.rsplit_once_str("/").map_or((BString::default(), path.as_bstr()), |(folder, name)| (folder.into(), name.into()));
+        let (folder, name) =
+            path.rsplit_once_str("/").map_or((BString::default(), path.as_bstr()), |(folder, name)| (folder.into(), name.into()));
         if !listed.contains_key(&folder) {
             let inside = source.list(place(run, folder.as_bstr()).as_bstr())?;
             listed.insert(folder.clone(), inside.into_iter().map(|entry| (entry.name.clone(), entry)).collect());

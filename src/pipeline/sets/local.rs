@@ -62,7 +62,10 @@ fn is_manifest(path: &Path) -> bool {
     let begins = || {
         let mut head = [0; 64];
         let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut head)).unwrap_or(0);
-        head[..read].trim_start_with(|sign| sign.is_whitespace() || sign == '\u{feff}').first().is_some_and(|byte| matches!(byte, b'{' | b'['))
+        head[..read]
+            .trim_start_with(|sign| sign.is_whitespace() || sign == '\u{feff}')
+            .first()
+            .is_some_and(|byte| matches!(byte, b'{' | b'['))
     };
     is_small && begins() && std::fs::read(path).is_ok_and(|text| manifest::is_one(&text))
 }
@@ -158,16 +161,16 @@ impl Hand {
             return self.manifest(manifest.as_bstr());
         }
         let is_part = |entry: &&Entry| names.contains(&entry.name) && is_data(&self.rules, entry) && !is_hidden(&entry.name);
-        let mut named: Vec<&Entry> = self.entries.iter().filter(is_part).collect();
-        named.sort_by(|a, b| natural(&a.name, &b.name));
+        let mut parts: Vec<&Entry> = self.entries.iter().filter(is_part).collect();
+        parts.sort_by(|a, b| natural(&a.name, &b.name));
         let has_form = |group: &Regex, entry: &Entry| shards::part(group, "set", entry.name.as_bstr());
         let group = match &self.rules.kind {
-            Some(Kind::Shards(group)) if is_of_feed || named.iter().all(|entry| has_form(group, entry).is_some()) => Some(group),
+            Some(Kind::Shards(group)) if is_of_feed || parts.iter().all(|entry| has_form(group, entry).is_some()) => Some(group),
             _ => None,
         };
         let mut candidate = Candidate { name: names.first().cloned().unwrap_or_default(), ..Candidate::default() };
         let mut numbers = Vec::new();
-        for (index, entry) in named.into_iter().enumerate() {
+        for (index, entry) in parts.into_iter().enumerate() {
             if let Some(group) = group {
                 let form = has_form(group, entry);
                 let (set, number) = form.with_context(|| format!("{} has no form that set.group knows", show_name(&entry.name)))?;

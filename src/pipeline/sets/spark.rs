@@ -97,7 +97,6 @@ impl Walk<'_> {
             match entry.kind {
                 _ if name_fault(own).is_some() => {
                     candidate.notes.push(format!("{shown} was left alone: {}", name_fault(own).unwrap_or_default()));
-                    continue;
                 }
                 EntryKind::Folder if own == "_temporary" => {
                     candidate.missing.push(format!("it is still being written: {shown} is there"));
@@ -179,13 +178,7 @@ fn two_partitionings(candidate: &Candidate) -> Option<String> {
         let columns = columns(part);
         if columns.is_empty() { "no column".to_owned() } else { columns.join(", ") }
     };
-    Some(format!(
-        "the folders of {} name {}, and those of {} name {}",
-        first.shown(),
-        shown(first),
-        other.shown(),
-        shown(other)
-    ))
+    Some(format!("the folders of {} name {}, and those of {} name {}", first.shown(), shown(first), other.shown(), shown(other)))
 }
 
 /// The parts of a folder that count, each with who lists it; none where nothing says so.

@@ -70,7 +70,10 @@ fn when_nothing_newer_comes_the_file_is_compared_with_what_is_there() {
             harbour.once().exits(65);
             let fault = harbour.run_of("points.csv").detail.fault.unwrap();
             assert_eq!(fault.code.as_str(), "checksum-mismatch");
-            assert!(fault.message.ends_with("; its checksum points.csv.sha256 is older than it, and may be of an earlier delivery"), "{fault:?}");
+            assert!(
+                fault.message.ends_with("; its checksum points.csv.sha256 is older than it, and may be of an earlier delivery"),
+                "{fault:?}"
+            );
             assert_eq!((harbour.state_of("points.csv"), harbour.writes().len()), (Some(State::Failed), 0));
             assert!(harbour.inbox().join(".error/points.csv").exists(), "{:?}", harbour.tree());
         }
