@@ -8,13 +8,15 @@ use anyhow::Context;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use super::file::{InHand, delimiter, shown};
+use super::file::{InHand, delimiter};
 use super::validate::tell_fault;
 use super::{Exit, Failure, out};
 use crate::config::meant::{DialectChoice, Limits};
 use crate::dialect::Charset;
 use crate::guess::{self, Certainty, Guess};
-use crate::ledger::run::DialectFacts;
+use crate::ledger::delivered::Part;
+use crate::ledger::run::{DialectFacts, show_name};
+use crate::pipeline::sets::local::Local;
 
 /// Propose a schema and a feed from a sample of a file
 ///
@@ -24,8 +26,9 @@ use crate::ledger::run::DialectFacts;
 /// Example: passferry guess loyalty_20261120.csv --out .
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The file, as it was delivered; - is standard input
-    file: PathBuf,
+    /// The file, as it was delivered; the parts, folder or manifest of a set; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// What to call the feed and the schema; else the file's name without its dates
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -64,21 +67,34 @@ struct Told<'a> {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let hand = InHand::open(&args.file)?;
+    let hand = InHand::open(&args.files, None)?;
     let choice =
         DialectChoice { delimiter: args.delimiter.clone(), header: !args.no_header, charset: args.encoding, ..DialectChoice::default() };
     let open = |choice: &DialectChoice| hand.reader(choice, &Limits::default());
     let mut out = out::stdout();
-    let found = match guess::find(&choice, args.records.max(1), &open)? {
+    let mut found = match guess::find(&choice, args.records.max(1), &open)? {
         Ok(found) => found,
-        Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
+        Err(fault) => return tell_fault(&mut out, &hand.at_hand(), &fault, args.json),
     };
+    found.guess.notes.extend(hand.notes());
+    let set = hand.local();
+    if let Some(local) = set {
+        found.guess.notes.extend(local.missing.iter().chain(&local.delivered.contradictions).cloned());
+    }
     let guess = &found.guess;
-    let file = shown(&args.file);
-    let name = args.name.clone().unwrap_or_else(|| name_of(&file));
+    let file = hand.shown.clone();
+    // What the pattern of a feed names: the folder or manifest of a set, or its parts.
+    let delivered = set.map_or_else(
+        || base(&file).to_owned(),
+        |local| match local.kind {
+            Some("spark" | "manifest") => show_name(&local.name),
+            _ => local.delivered.parts.first().map(Part::shown).unwrap_or_default(),
+        },
+    );
+    let name = args.name.clone().unwrap_or_else(|| name_of(&delivered));
     let schema_file = format!("{name}.json");
     let schema = guess::schema(guess, &name);
-    let feed = guess::feed(&found, &guess::Feed { name: &name, file: base(&file), schema: &schema_file });
+    let feed = guess::feed(&found, &guess::Feed { name: &name, file: &delivered, set: of_set(set).as_deref(), schema: &schema_file });
     if args.json {
         out::json(
             &mut out,
@@ -105,6 +121,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// How a feed says that such files are one delivery, as its line in TOML.
+fn of_set(set: Option<&Local>) -> Option<String> {
+    let local = set?;
+    let is_partitioned = local.delivered.parts.iter().any(|part| !part.partitions.is_empty());
+    Some(match (local.kind, is_partitioned) {
+        (Some(kind), true) => format!("set = {{ kind = \"{kind}\", partitions = true }}"),
+        (Some(kind), false) => format!("set = \"{kind}\""),
+        (None, _) => "# set = { kind = \"shards\", group = \"^(?P<set>…)…$\" }  # what have the names of the parts in common?".to_owned(),
+    })
 }
 
 fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {

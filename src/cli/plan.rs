@@ -9,7 +9,7 @@ use chrono::Utc;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use super::file::{InHand, shown};
+use super::file::InHand;
 use super::show::write_moves;
 use super::told::by_outcome;
 use super::validate::{tell_fault, tell_header};
@@ -20,6 +20,7 @@ use crate::ledger::run::{Moves, Verdict};
 use crate::ledger::{Ledger, Mark, Row, Run, RunFilter, RunKind};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
+use crate::pipeline::check::delivered::GUARD;
 use crate::pipeline::correction::reserved_columns;
 use crate::pipeline::decode::{DecodeError, Dialect, Facts, literal_cells, read_record, split_cells};
 use crate::pipeline::diff::{Against, Diffed, diff};
@@ -28,7 +29,7 @@ use crate::pipeline::index::Choice;
 use crate::pipeline::pending::PendingPasses;
 use crate::pipeline::road::{Prepared, pool, prepare};
 use crate::pipeline::sent::Sent;
-use crate::pipeline::validate::{Rules, ValidateError, validate};
+use crate::pipeline::validate::{Rules, ValidateError, Validated, validate};
 use crate::platform;
 use crate::row::Verb;
 use crate::schema::Columns;
@@ -42,8 +43,10 @@ use crate::schema::Columns;
 /// Example: passferry plan loyalty_0611.csv --feed points --rows 10
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The file, plain or gzip; - is standard input
-    file: PathBuf,
+    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip), or a workbook (.xlsx); the parts, folder or manifest of a set; - is
+    /// standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// The feed it would be delivered to
     #[arg(long, value_name = "FEED")]
     feed: String,
@@ -98,6 +101,9 @@ struct Finding {
 #[derive(Serialize)]
 struct ChangeLine {
     line: u64,
+    /// Of a set: the part and the line in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<String>,
     record: u64,
     pass: String,
     operation: &'static str,
@@ -128,23 +134,23 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let known = ledger.field_names(&feed.platform.name)?;
     // A field that the ledger has not seen has no baseline; giving it a number is left to a real run.
     let number = |name: &str| known.iter().find(|(_, known)| known == name).map_or(u16::MAX, |(number, _)| *number);
-    let hand = InHand::open(&args.file)?;
+    let hand = InHand::open(&args.files, Some(feed))?;
     let mut out = out::stdout();
     let reader = match hand.read(&feed.dialect, &feed.limits)? {
         Ok(reader) => reader,
-        Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
+        Err(fault) => return tell_fault(&mut out, &hand.at_hand(), &fault, args.json),
     };
     let (labels, line) = reader.header().map(|header| (header.labels.clone(), header.line)).unzip();
     let line = line.unwrap_or(1);
     is_data(labels.as_deref().unwrap_or_default())?;
     let feed = &match shape(feed, labels.as_deref().unwrap_or_default()) {
         Ok(shaped) => shaped,
-        Err(faults) => return tell_header(&mut out, &args.file, line, &faults, args.json),
+        Err(faults) => return tell_header(&mut out, &hand.at_hand(), line, &faults, args.json),
     };
     let prepared = prepare(feed, &account, |name| Ok(number(name)))?;
     let columns = match prepared.schema.columns(labels.as_deref()) {
         Ok(columns) => columns,
-        Err(faults) => return tell_header(&mut out, &args.file, line, &faults, args.json),
+        Err(faults) => return tell_header(&mut out, &hand.at_hand(), line, &faults, args.json),
     };
     let (dialect, text_path, notes) = (reader.dialect().clone(), reader.text_path().to_owned(), reader.notes().to_vec());
     let file = hand.sha256()?;
@@ -159,7 +165,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let pool = pool(config.workers)?;
     let (validated, duplicated) = match validate(reader, &rules, &hand.spool, &pool, &|_| (), &mut |_| Ok(())) {
         Ok(both) => both,
-        Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &args.file, &fault, args.json),
+        Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &hand.at_hand(), &fault, args.json),
         Err(error) => return Err(error.into()),
     };
     let pending = pending_of(&*ledger, &feed.platform.name)?;
@@ -187,18 +193,21 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Ok(())
     })?;
     let records = validated.valid + validated.rejected;
-    let totals = Totals { records, rejected: validated.rejected, ragged: validated.ragged, moves: &diffed.moves, kind: RunKind::File };
-    let guards = guard::judge(feed, &totals, &*ledger)?;
+    let guards = guards(feed, &hand, &validated, &diffed, &*ledger)?;
     let rows = counts(&diffed, validated.rejected);
     let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
     let finding = finding(&*account, diffed.moves.finds);
     let text = std::fs::File::open(&text_path)?;
     let changes = first.in_order().into_iter().map(|row| {
-        change(&row, &Told { text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args })
+        change(
+            &row,
+            &Told { hand: &hand, text: &text, dialect: &dialect, columns: &columns, prepared: &prepared, ledger: &*ledger, feed, args },
+        )
     });
-    let held = guards.iter().any(|verdict| verdict.held) && diffed.pending > 0 && feed.mode != Mode::Plan;
+    let holds = |verdict: &Verdict| verdict.held && (diffed.pending > 0 || guard::is_of_delivery(&verdict.guard));
+    let held = guards.iter().any(holds) && feed.mode != Mode::Plan;
     let plan = Plan {
-        file: shown(&args.file),
+        file: hand.shown.clone(),
         feed: feed.name.clone(),
         mode: feed.mode.as_str(),
         records,
@@ -210,7 +219,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         seconds: (diffed.moves.requests as f64 / per_second).ceil() as u64,
         finding,
         moves: diffed.moves,
-        warnings: warnings(notes, &columns, &validated.facts),
+        warnings: warnings([hand.notes(), notes].concat(), &columns, &validated.facts),
         changes: changes.collect::<anyhow::Result<_>>()?,
     };
     if args.json {
@@ -220,6 +229,18 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
+}
+
+/// What would hold it.
+fn guards(feed: &Feed, hand: &InHand, validated: &Validated, diffed: &Diffed, ledger: &dyn Ledger) -> anyhow::Result<Vec<Verdict>> {
+    let records = validated.valid + validated.rejected;
+    let totals = Totals { records, rejected: validated.rejected, ragged: validated.ragged, moves: &diffed.moves, kind: RunKind::File };
+    let mut guards = guard::judge(feed, &totals, ledger)?;
+    let of_set = hand.judge(validated.facts.records)?;
+    if !of_set.is_empty() {
+        guards.insert(0, Verdict { guard: GUARD.into(), held: true, evidence: of_set.join("; ") });
+    }
+    Ok(guards)
 }
 
 /// How the passes of so many rows are found; none where nothing must be.
@@ -284,6 +305,7 @@ impl First {
 
 /// What is needed to tell a change.
 struct Told<'a> {
+    hand: &'a InHand,
     text: &'a std::fs::File,
     dialect: &'a Dialect,
     columns: &'a Columns,
@@ -325,6 +347,7 @@ fn change(row: &Row, told: &Told<'_>) -> anyhow::Result<ChangeLine> {
     let hidden = hide(schema.fields()[mapping.pass_field()].personal);
     Ok(ChangeLine {
         line: row.line,
+        part: told.hand.part(row.line),
         record: row.record,
         pass: if hidden { out::MASK.to_owned() } else { update.target.text().to_owned() },
         operation: row.verb.as_str(),
@@ -370,7 +393,8 @@ fn write_plan(out: &mut impl Write, plan: &Plan) -> anyhow::Result<()> {
     if !plan.changes.is_empty() {
         out::heading(out, "first changes")?;
         for change in &plan.changes {
-            writeln!(out, "line {}: {} {}", change.line, change.operation, change.pass.escape_debug())?;
+            let place = change.part.clone().unwrap_or_else(|| format!("line {}", change.line));
+            writeln!(out, "{place}: {} {}", change.operation, change.pass.escape_debug())?;
             for field in &change.fields {
                 writeln!(out, "    {}: {} → {}", field.field, field.from, field.to.escape_debug())?;
             }

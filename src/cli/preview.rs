@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::file::{InHand, delimiter, shown};
+use super::file::{InHand, delimiter};
 use super::validate::{descriptor, tell_fault};
 use super::{Exit, Global, context, out};
 use crate::config::meant::{DialectChoice, Limits};
@@ -14,7 +14,7 @@ use crate::dialect::{Charset, Form};
 use crate::format::shape;
 use crate::ledger::run::DialectFacts;
 use crate::outcome::Problem;
-use crate::pipeline::decode::DecodeError;
+use crate::pipeline::decode::{Chunks as _, DecodeError};
 use crate::schema::Schema;
 
 /// Show the records of a file as they are read, cell by cell
@@ -25,8 +25,10 @@ use crate::schema::Schema;
 /// Example: passferry preview loyalty_0611.csv.gz --records 5
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip), or a workbook (.xlsx); - is standard input
-    file: PathBuf,
+    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip), or a workbook (.xlsx); the parts, folder or manifest of a set; - is
+    /// standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Read it as files of this feed are read
     #[arg(long, value_name = "FEED", conflicts_with_all = ["delimiter", "no_header", "dialect", "encoding"])]
     feed: Option<String>,
@@ -70,6 +72,9 @@ struct Dialect<'a> {
 #[derive(Serialize)]
 struct Shown<'a> {
     line: u64,
+    /// Of a set: the part and the line in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<String>,
     record: u64,
     cells: Vec<&'a str>,
     #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
@@ -77,7 +82,6 @@ struct Shown<'a> {
 }
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let hand = InHand::open(&args.file)?;
     let (choice, limits, feed) = if let Some(name) = &args.feed {
         let config = context::config(global)?;
         let feed = context::feed(&config, name)?;
@@ -92,14 +96,16 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         choice.charset = args.encoding;
         (choice, Limits::default(), None)
     };
+    let hand = InHand::open(&args.files, feed.as_ref())?;
     let mut out = out::stdout();
     let mut reader = match hand.read(&choice, &limits)? {
         Ok(reader) => reader,
-        Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
+        Err(fault) => return tell_fault(&mut out, &hand.at_hand(), &fault, args.json),
     };
     let labels = reader.header().map(|header| header.labels.clone());
-    let notes = reader.notes().to_vec();
-    let dialect = Dialect { file: shown(&args.file), facts: reader.dialect().facts(), labels: labels.as_deref(), notes: &notes };
+    let lacks = hand.local().map(|local| [local.missing.clone(), local.delivered.contradictions.clone()].concat()).unwrap_or_default();
+    let notes = [hand.notes(), lacks, reader.notes().to_vec()].concat();
+    let dialect = Dialect { file: hand.shown.clone(), facts: reader.dialect().facts(), labels: labels.as_deref(), notes: &notes };
     if args.json {
         out::json(&mut out, &dialect)?;
     } else {
@@ -119,7 +125,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         let chunk = match reader.next_chunk() {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Err(DecodeError::Fault(fault)) => return tell_fault(&mut out, &args.file, &fault, args.json),
+            Err(DecodeError::Fault(fault)) => return tell_fault(&mut out, &hand.at_hand(), &fault, args.json),
             Err(error) => return Err(error.into()),
         };
         for record in chunk.records().take(left.try_into().unwrap_or(usize::MAX)) {
@@ -127,11 +133,18 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             let mut cells = Vec::new();
             record.cells(&mut cells);
             let cells = cells.iter().enumerate().map(|(index, cell)| if hidden(index) && !cell.is_empty() { out::MASK } else { &**cell });
-            let shown = Shown { line: record.line, record: record.number, cells: cells.collect(), problems: record.faults };
+            let shown = Shown {
+                line: record.line,
+                part: hand.part(record.line),
+                record: record.number,
+                cells: cells.collect(),
+                problems: record.faults,
+            };
             if args.json {
                 out::json(&mut out, &shown)?;
             } else {
-                writeln!(out, "{}: {}", shown.line, serde_json::to_string(&shown.cells)?)?;
+                let place = shown.part.clone().unwrap_or_else(|| shown.line.to_string());
+                writeln!(out, "{place}: {}", serde_json::to_string(&shown.cells)?)?;
                 for problem in shown.problems {
                     writeln!(out, "    {}: {}", problem.code, problem.message)?;
                 }

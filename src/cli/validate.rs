@@ -9,7 +9,7 @@ use std::sync::Arc;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use super::file::{InHand, shown};
+use super::file::InHand;
 use super::preview::is_personal;
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{DialectChoice, Feed, Limits};
@@ -29,13 +29,20 @@ use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault
 ///
 /// Example: passferry validate loyalty_0611.csv --feed points
 ///
+/// A folder of parts (Spark's), several part files or a manifest are read as the one delivery that they are: missing parts, counts and
+/// checksums are problems too, and each problem names the part and the line in it.
+///
+/// Example: passferry validate out/loyalty.csv/ --feed balances
+///
 /// Example: zcat export.gz | passferry validate - --schema loyalty.json --json
 #[derive(clap::Args, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(group = clap::ArgGroup::new("against").required(true).args(["feed", "schema"]))]
 pub struct Args {
-    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip), or a workbook (.xlsx); - is standard input
-    file: PathBuf,
+    /// The file, plain or packed (gzip, zstd, bzip2, snappy, zip), or a workbook (.xlsx); the parts, folder or manifest of a set; - is
+    /// standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Check as files of this feed are checked: schema, dialect, limits and mapping
     #[arg(long, value_name = "FEED")]
     feed: Option<String>,
@@ -95,6 +102,9 @@ struct Shown<'a> {
     kind: &'static str,
     file: &'a str,
     line: u64,
+    /// Of a set: the part and the line in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<String>,
     record: u64,
     /// The column's label.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +128,9 @@ struct Summary<'a> {
     kind: &'static str,
     file: &'a str,
     valid: bool,
+    /// Of a set: what it lacks, and what contradicts what was declared of it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    set_problems: &'a [String],
     records: u64,
     rejected: u64,
     problems: &'a BTreeMap<String, u64>,
@@ -127,11 +140,11 @@ struct Summary<'a> {
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let against = against(global, args)?;
-    let hand = InHand::open(&args.file)?;
+    let hand = InHand::open(&args.files, against.feed())?;
     let mut out = out::stdout();
     let reader = match hand.read(&against.choice, &against.limits)? {
         Ok(reader) => reader,
-        Err(fault) => return tell_fault(&mut out, &args.file, &fault, args.json),
+        Err(fault) => return tell_fault(&mut out, &hand.at_hand(), &fault, args.json),
     };
     let labels = reader.header().map(|header| header.labels.clone());
     let shaped = match against.rest {
@@ -141,7 +154,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             Ok(feed) => Shaped::Feed(Box::new(prepare(&feed, &platform::open(&feed.platform), |_| Ok(0))?)),
             Err(faults) => {
                 let line = reader.header().map_or(1, |header| header.line);
-                return tell_header(&mut out, &args.file, line, &faults, args.json);
+                return tell_header(&mut out, &hand.at_hand(), line, &faults, args.json);
             }
         },
     };
@@ -150,10 +163,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         Ok(columns) => columns,
         Err(faults) => {
             let line = reader.header().map_or(1, |header| header.line);
-            return tell_header(&mut out, &args.file, line, &faults, args.json);
+            return tell_header(&mut out, &hand.at_hand(), line, &faults, args.json);
         }
     };
-    let name = shown(&args.file);
+    let name = hand.shown.clone();
     let labels = labels.unwrap_or_else(|| schema.fields().iter().map(|field| field.name.clone()).collect());
     let rules = Rules {
         schema,
@@ -167,7 +180,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         picked: None,
     };
     let teller = Teller {
-        name: &name,
+        hand: &hand,
         labels: &labels,
         schema,
         columns: &columns,
@@ -181,22 +194,24 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let result = validate(reader, &rules, &hand.spool, &pool(0)?, &|_| (), &mut |rejected| teller.tell(&mut out, &rejected));
     let (validated, _) = match result {
         Ok(validated) => validated,
-        Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &args.file, &fault, args.json),
+        Err(ValidateError::Decode(DecodeError::Fault(fault))) => return tell_fault(&mut out, &hand.at_hand(), &fault, args.json),
         Err(ValidateError::Sink(error)) => return Err(error),
         Err(error) => return Err(error.into()),
     };
-    let mut warnings = notes;
+    let mut warnings = [hand.notes(), notes].concat();
     warnings.extend_from_slice(&columns.warnings);
     warnings.extend_from_slice(schema.warnings());
     if !validated.facts.last_line_ended && validated.facts.records > 0 {
         warnings.push("the last line has no line end: the file may have been cut short".into());
     }
-    let valid = validated.rejected == 0;
+    let set_problems = hand.judge(validated.facts.records)?;
+    let valid = validated.rejected == 0 && set_problems.is_empty();
     if args.json {
         let summary = Summary {
             kind: "summary",
             file: &name,
             valid,
+            set_problems: &set_problems,
             records: validated.valid + validated.rejected,
             rejected: validated.rejected,
             problems: &validated.problems,
@@ -207,6 +222,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     } else {
         for warning in &warnings {
             writeln!(out, "{name}: {} {warning}", "note:".yellow())?;
+        }
+        for problem in &set_problems {
+            writeln!(out, "{name}: {} {problem}", "set:".red())?;
         }
         let records = out::counted(validated.valid + validated.rejected, "record");
         if valid {
@@ -220,6 +238,15 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(if valid { Exit::Ok } else { Exit::BadFile })
+}
+
+impl Against {
+    fn feed(&self) -> Option<&Arc<Feed>> {
+        match &self.rest {
+            Rest::Feed(feed) => Some(feed),
+            Rest::Schema(_) => None,
+        }
+    }
 }
 
 fn against(global: &Global, args: &Args) -> anyhow::Result<Against> {
@@ -257,7 +284,7 @@ fn descriptor_fault(path: &Path, faults: &[SchemaFault]) -> Failure {
 
 /// Prints problems with the cells they are about.
 struct Teller<'a> {
-    name: &'a str,
+    hand: &'a InHand,
     labels: &'a [String],
     schema: &'a Schema,
     columns: &'a Columns,
@@ -300,8 +327,9 @@ impl Teller<'_> {
         if self.json {
             let shown = Shown {
                 kind: "problem",
-                file: self.name,
+                file: &self.hand.shown,
                 line: rejected.line,
+                part: self.hand.part(rejected.line),
                 record: rejected.record,
                 column,
                 position: problem.column.map(|column| column + 1),
@@ -313,7 +341,8 @@ impl Teller<'_> {
             };
             return out::json(out, &shown);
         }
-        write!(out, "{}:{} (record {})", self.name, rejected.line, rejected.record)?;
+        let (file, line) = self.hand.place(rejected.line);
+        write!(out, "{file}:{line} (record {})", rejected.record)?;
         if let Some(column) = column {
             write!(out, " {}", column.escape_debug())?;
         }
@@ -330,12 +359,12 @@ impl Teller<'_> {
 }
 
 /// The file is bad as a whole: one line, or one object, and the exit code that says so.
-pub fn tell_fault(out: &mut impl Write, file: &Path, fault: &FileFault, json: bool) -> anyhow::Result<Exit> {
+pub fn tell_fault(out: &mut impl Write, name: &str, fault: &FileFault, json: bool) -> anyhow::Result<Exit> {
     #[derive(Serialize)]
     struct Shown<'a> {
         #[serde(rename = "type")]
         kind: &'static str,
-        file: String,
+        file: &'a str,
         code: &'static str,
         line: Option<u64>,
         character: Option<u64>,
@@ -343,7 +372,7 @@ pub fn tell_fault(out: &mut impl Write, file: &Path, fault: &FileFault, json: bo
         message: &'a str,
         suggestion: Option<&'a str>,
     }
-    let (name, code) = (shown(file), fault.code.as_str());
+    let code = fault.code.as_str();
     if json {
         let (message, suggestion) = (&*fault.message, fault.suggestion.as_deref());
         let (line, character, offset) = (fault.line, fault.column, fault.offset);
@@ -363,7 +392,7 @@ pub fn tell_fault(out: &mut impl Write, file: &Path, fault: &FileFault, json: bo
     Ok(Exit::BadFile)
 }
 
-pub fn tell_header(out: &mut impl Write, file: &Path, line: u64, faults: &[HeaderFault], json: bool) -> anyhow::Result<Exit> {
+pub fn tell_header(out: &mut impl Write, name: &str, line: u64, faults: &[HeaderFault], json: bool) -> anyhow::Result<Exit> {
     #[derive(Serialize)]
     struct Shown<'a> {
         #[serde(rename = "type")]
@@ -376,13 +405,12 @@ pub fn tell_header(out: &mut impl Write, file: &Path, line: u64, faults: &[Heade
         message: &'a str,
         suggestion: &'static str,
     }
-    let name = shown(file);
     for fault in faults {
         let help = fault.code.explain();
         if json {
             let shown = Shown {
                 kind: "header-problem",
-                file: &name,
+                file: name,
                 line,
                 position: fault.column.map(|column| column + 1),
                 label: &fault.label,

@@ -135,6 +135,8 @@ pub struct Feed {
     /// Name of the checksums beside a file.
     pub checksum: Option<String>,
     pub control: Option<Control>,
+    /// After this long what a file waits for beside it is an alert, and what is there and older than the file is taken at its word.
+    pub patience: Duration,
     /// How names carry their date.
     pub date: Option<String>,
     /// A file whose name has an older date is held.

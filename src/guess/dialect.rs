@@ -4,7 +4,7 @@ use super::{Guess, look};
 use crate::config::meant::{DialectChoice, Escape};
 use crate::dialect::{Charset, Footer};
 use crate::outcome::Code;
-use crate::pipeline::decode::{DecodeError, FileFault, Reader};
+use crate::pipeline::decode::{DecodeError, FileFault, Opened};
 
 /// Lines before the header that are looked behind.
 const PREAMBLE_MAX: u64 = 8;
@@ -17,10 +17,10 @@ pub struct Found {
 
 /// Reads the file as it is; then, where records are broken, in the other ways in which exporters write, and takes the one that breaks the
 /// fewest. `open` gives a reader; `most` is the number of records looked at. The inner error is the file's.
-pub fn find(
+pub fn find<'r>(
     first: &DialectChoice,
     most: u64,
-    open: &dyn Fn(&DialectChoice) -> Result<Reader, DecodeError>,
+    open: &dyn Fn(&DialectChoice) -> Result<Opened<'r>, DecodeError>,
 ) -> Result<Result<Found, FileFault>, DecodeError> {
     let read = |choice: &DialectChoice| -> Result<Result<Guess, FileFault>, DecodeError> {
         match open(choice).and_then(|reader| look(reader, most)) {

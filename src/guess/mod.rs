@@ -12,7 +12,7 @@ mod write;
 use serde::Serialize;
 
 use crate::outcome::Problem;
-use crate::pipeline::decode::{DecodeError, Dialect, Reader};
+use crate::pipeline::decode::{Chunks as _, DecodeError, Dialect, Opened};
 use column::Cells;
 use names::Role;
 
@@ -120,7 +120,7 @@ impl Guess {
 }
 
 /// Reads the whole file, or as many records of it as are wanted.
-fn look(mut reader: Reader, most: u64) -> Result<Guess, DecodeError> {
+fn look(mut reader: Opened<'_>, most: u64) -> Result<Guess, DecodeError> {
     let dialect = reader.dialect().clone();
     let labels = reader.header().map(|header| header.labels.clone());
     let mut notes = reader.notes().to_vec();

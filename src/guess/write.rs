@@ -40,6 +40,8 @@ pub struct Feed<'a> {
     pub name: &'a str,
     /// The file's name, from which the pattern is made.
     pub file: &'a str,
+    /// The line that says how several such files are one delivery, where they are.
+    pub set: Option<&'a str>,
     /// Path of the schema, as the configuration will name it.
     pub schema: &'a str,
 }
@@ -54,6 +56,9 @@ pub fn feed(found: &Found, feed: &Feed<'_>) -> String {
     let _ = writeln!(out, "source = \"SOURCE\"                    # a [source.…] of yours");
     let _ = writeln!(out, "inbox = \".\"");
     let _ = writeln!(out, "pattern = {}", toml_text(&pattern(feed.file)));
+    if let Some(set) = feed.set {
+        let _ = writeln!(out, "{set}");
+    }
     if repeats {
         let _ = writeln!(
             out,

@@ -246,7 +246,7 @@ fn files_of<'r>(run: &'r Run, to: &BString) -> Vec<(&'r Run, BString, BString, u
         return vec![(run, join(run.folder.as_bstr(), run.name.as_bstr()), to.clone(), run.size, run.mtime)];
     }
     let file = |part: &Part| {
-        let (from, to) = (put_away::delivered(run, part.path.as_bstr()), put_away::destination(to.as_bstr(), part.path.as_bstr()));
+        let (from, to) = (put_away::delivered(run, part.path.as_bstr()), put_away::destination(to.as_bstr(), run, part.path.as_bstr()));
         (run, from, to, part.size, part.mtime)
     };
     run.parts().iter().map(file).collect()

@@ -46,6 +46,9 @@ pub struct Part {
     pub declared: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
+    /// Columns that stand in the names of its folders, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Partition>,
     /// Known once it was fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -53,6 +56,14 @@ pub struct Part {
     pub lines_before: u64,
     /// Data records in it.
     pub records: u64,
+}
+
+/// A column that stands in the name of a folder, and not in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    pub column: String,
+    /// None: no value.
+    pub value: Option<String>,
 }
 
 /// A file that belongs to an input and holds no rows of it.
@@ -90,6 +101,14 @@ pub struct Checksum {
     pub algorithm: Algorithm,
     /// Lower-case hexadecimal digits.
     pub hex: String,
+}
+
+impl Checksum {
+    /// That the bytes of a file digest to something else, in words, where they do.
+    pub fn mismatch(&self, found: &str, of: &str) -> Option<String> {
+        let words = || format!("the {} checksum of {of} is {found}, and {} was declared", self.algorithm.as_str(), self.hex);
+        (found != self.hex).then(words)
+    }
 }
 
 impl Part {
@@ -137,27 +156,12 @@ pub struct Waiting {
 mod tests {
     use super::*;
     use crate::ledger::run::Detail;
-    use crate::ledger::{RunKind, State};
 
     #[test]
     fn a_line_of_the_whole_is_a_line_of_a_part() {
         let part = |path: &str, lines_before| Part { path: path.into(), lines_before, ..Part::default() };
         let delivered = Delivered { parts: vec![part("a", 0), part("empty", 3), part("b", 3), part("c", 5)], ..Delivered::default() };
-        let run = Run {
-            id: "r".into(),
-            feed: String::new(),
-            account: String::new(),
-            source: String::new(),
-            folder: "in".into(),
-            name: "set".into(),
-            size: 0,
-            mtime: 0,
-            state: State::Done,
-            kind: RunKind::File,
-            parent: None,
-            sha256: None,
-            detail: Detail { delivered: Some(delivered), ..Detail::default() },
-        };
+        let run = Run { detail: Detail { delivered: Some(delivered), ..Detail::default() }, ..Run::example("set") };
         let places: Vec<_> = [1, 3, 4, 5, 6].map(|line| run.place_of_line(line).unwrap()).into();
         assert_eq!(places, ["a:1", "a:3", "b:1", "b:2", "c:1"]);
     }

@@ -401,6 +401,28 @@ pub struct ReportFile {
     pub sha256: String,
 }
 
+#[cfg(test)]
+impl Run {
+    /// A run of a file, with nothing known of it.
+    pub fn example(name: &str) -> Run {
+        Run {
+            id: "r".into(),
+            feed: String::new(),
+            account: String::new(),
+            source: String::new(),
+            folder: "in".into(),
+            name: name.into(),
+            size: 0,
+            mtime: 0,
+            state: State::Done,
+            kind: RunKind::File,
+            parent: None,
+            sha256: None,
+            detail: Detail::default(),
+        }
+    }
+}
+
 impl Run {
     /// A run that tries these records of this one again.
     #[must_use]

@@ -1,5 +1,6 @@
 //! The whole file, before anything is sent: decode, validate, diff and guard put together for one run.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -21,13 +22,11 @@ use crate::ledger::{Row, Run, RunKind, State};
 use crate::outcome::{Outcome, Tally};
 use crate::row::PassKey;
 
-use delivered::Opened;
-
 use corrected::{changed_since, corrected_after, is_forgotten, note_originals, recognise_correction};
 use supersede::supersede_older;
 
 mod corrected;
-mod delivered;
+pub mod delivered;
 mod supersede;
 
 /// How a check ended. The run is in the ledger in the state that belongs to it, except for a bad file.
@@ -60,10 +59,10 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     let feed = road.feed(&run.feed)?;
     let owner = road.spool_owner(run);
     let _ = std::fs::remove_file(road.spool.text(&owner));
-    let mut parts = Vec::new();
-    let reader = match Opened::open(road, run, &feed, &mut parts) {
+    let parts = RefCell::default();
+    let reader = match delivered::open(road, run, &feed, &parts) {
         Ok(reader) => reader,
-        Err(error) => return bad(error).map(|bad| bad.in_part(run, &parts)),
+        Err(error) => return bad(error).map(|bad| bad.in_part(run, &parts.borrow())),
     };
     run.detail.dialect = Some(reader.dialect().facts());
     run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
@@ -107,11 +106,13 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     rejects.flush()?;
     let (validated, duplicated) = match result {
         Ok(both) => both,
-        Err(ValidateError::Decode(error)) => return bad(error).map(|bad| bad.in_part(run, &parts)),
+        Err(ValidateError::Decode(error)) => return bad(error).map(|bad| bad.in_part(run, &parts.borrow())),
         Err(error) => return Err(error.into()),
     };
     run.detail.facts = Some(facts(&validated.facts));
-    delivered::note_parts(run, &parts);
+    if let Some(delivered) = &mut run.detail.delivered {
+        delivered::note_parts(delivered, &parts.borrow());
+    }
     if let Some(fault) = delivered::refuse(run, validated.facts.records) {
         return Ok(Checked::Bad(fault));
     }
@@ -196,7 +197,8 @@ fn compare(
     run.detail.verdicts.splice(0..0, of_order);
     run.detail.verdicts.splice(0..0, sets::late::judge(feed, run, &*road.ledger)?);
     if run.kind == RunKind::File {
-        run.detail.verdicts.splice(0..0, delivered::verdict(run, validated.facts.records));
+        let of_delivery = run.detail.delivered.as_ref().and_then(|delivered| delivered::verdict(delivered, validated.facts.records));
+        run.detail.verdicts.splice(0..0, of_delivery);
     }
     run.detail.verdicts.sort_by_key(|verdict| !verdict.held);
     let unknown = unknown::verdict(&road.unknown_reports(feed)?);

@@ -18,9 +18,11 @@ use globset::{GlobBuilder, GlobMatcher};
 use tracing::info;
 
 use super::sequence::{Stamp, Stamps};
+use super::sets::beside::OfFile;
 use super::sets::{self, Candidate, Judged, Look, beside};
 use crate::config::meant::{After, Complete, Feed};
 use crate::ledger::delivered::Delivered;
+use crate::ledger::run::show_name;
 use crate::ledger::{Ledger, Waiting};
 use crate::source::link::Link;
 use crate::source::{Entry, EntryKind, Result, SourceError, join, name_fault};
@@ -70,6 +72,36 @@ impl Discovered {
         let waited = (now - since).to_std().unwrap_or_default();
         self.waiting.push(Waiting { feed: feed.to_owned(), what, words, alert: waited >= patience, since });
         waited
+    }
+
+    /// Something is looked at again before anybody can say whether it still waits for what it waited for: it has not come to anything yet.
+    fn still_waits(&mut self, known: &[Waiting], feed: &str, name: &BString) {
+        let what = show_name(name);
+        self.waiting.extend(known.iter().find(|waiting| waiting.feed == feed && waiting.what == what).cloned());
+    }
+
+    /// The delivery with what stands beside it, once that is all there. None while it waits for it.
+    fn beside(
+        &mut self,
+        matcher: &Matcher,
+        delivery: Delivery,
+        look: &Look<'_>,
+        observations: &mut Observations,
+        known: &[Waiting],
+    ) -> Result<Option<Delivery>> {
+        let (feed, entry) = (&matcher.feed, &delivery.entry);
+        let delivered = match beside::of_file(matcher, entry, look, observations)? {
+            OfFile::Nothing => None,
+            OfFile::Fits(delivered) => Some(delivered),
+            OfFile::Waits { words, at_last } => {
+                let waited = self.waits(known, &feed.name, show_name(&entry.name), words, feed.patience);
+                let Some(delivered) = at_last.filter(|_| waited >= feed.patience) else { return Ok(None) };
+                // Nothing newer has come: the file is compared with what is there.
+                self.waiting.pop();
+                Some(delivered)
+            }
+        };
+        Ok(Some(Delivery { delivered, ..delivery }))
     }
 
     fn wait(&mut self, wait: Duration) {
@@ -217,20 +249,16 @@ pub fn discover(
                 Ok(proof) if is_errors_report(entry.name.as_bstr()) => complete.push(matcher.delivery(entry.clone(), proof, None)),
                 Ok(proof) => {
                     let look = Look { link, inbox: inbox.as_bstr(), entries: &entries, now };
-                    match beside::of_file(matcher, entry, &look, observations)? {
-                        Ok(delivered) => {
-                            let delivery = matcher.delivery(entry.clone(), proof, None);
-                            complete.push(Delivery { delivered: delivered.map(Box::new), ..delivery });
-                        }
-                        Err(words) => {
-                            discovered.waits(&known, &feed.name, crate::ledger::run::show_name(&entry.name), words, beside::PATIENCE);
-                            incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
-                        }
+                    let delivery = matcher.delivery(entry.clone(), proof, None);
+                    match discovered.beside(matcher, delivery, &look, observations, &known)? {
+                        Some(delivery) => complete.push(delivery),
+                        None => incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp))),
                     }
                 }
                 Err(wait) => {
                     if let Some(wait) = wait {
                         discovered.wait(wait);
+                        discovered.still_waits(&known, &feed.name, &entry.name);
                     }
                     incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
                 }
@@ -242,8 +270,8 @@ pub fn discover(
             let taken = |candidate: &Candidate| on_the_way.has_any(inbox, candidate.parts());
             look_for_sets(matcher, &look, ledger, observations, &taken, &known, &mut discovered, &mut complete, &mut incomplete)?;
         }
+        adopt(&feeds, &look, ledger, &on_the_way, observations, &known, &mut discovered, &mut complete)?;
         drop(entries);
-        adopt(&feeds, link, &on_the_way, observations, now, &mut discovered, &mut complete)?;
         keep_order(&feeds, &incomplete, ledger, &known, &mut complete, &mut discovered)?;
         if discovered.take_first(complete, &feeds, &on_the_way) {
             observations.backlog.insert(inbox.clone());
@@ -280,6 +308,22 @@ fn look_for_sets(
             observations.warn_once(look.inbox, entry.name.as_bstr(), "its name has no stamp that order.stamp finds");
             continue;
         }
+        let others = match &matcher.claims {
+            // A folder is claimed by one rename: nobody ever sees a half of it.
+            Some(claims) if !candidate.is_in_folder() => {
+                look.link.with(|source| sets::claim::others(claims.as_bstr(), entry.name.as_bstr(), source))?
+            }
+            _ => None,
+        };
+        if let Some(folder) = others {
+            let words = format!(
+                "another machine has a set of this name in hand, in {}; where that machine is gone for good, move its files back to the inbox",
+                show_name(&folder)
+            );
+            discovered.waits(known, &feed.name, show_name(&entry.name), words, set.patience);
+            incomplete.extend(matcher.stamp(entry.name.as_bstr()).map(|stamp| (feed.name.clone(), stamp)));
+            continue;
+        }
         let mut take = |delivered, proof| {
             let delivery = matcher.delivery(entry.clone(), proof, None);
             complete.push(Delivery { delivered: Some(delivered), ..delivery });
@@ -289,9 +333,12 @@ fn look_for_sets(
                 take(delivered, proof);
                 continue;
             }
-            Judged::Quieting(left) => discovered.wait(left),
+            Judged::Quieting(left) => {
+                discovered.wait(left);
+                discovered.still_waits(known, &feed.name, &entry.name);
+            }
             Judged::Waits { words, contradicts } => {
-                let shown = crate::ledger::run::show_name(&entry.name);
+                let shown = show_name(&entry.name);
                 let waited = discovered.waits(known, &feed.name, shown, words, set.patience);
                 if let Some((delivered, proof)) = contradicts.filter(|_| waited >= set.patience) {
                     // It is not still arriving: a person decides.

@@ -5,7 +5,7 @@ use std::io;
 use bstr::{BStr, BString, ByteSlice};
 
 use super::checksum::Digesting;
-use super::sets::put_away::delivered;
+use super::sets::claim::place;
 use crate::ledger::Run;
 use crate::ledger::delivered::Checksum;
 use crate::source::SourceError;
@@ -51,7 +51,7 @@ fn wanted(run: &Run) -> Vec<Wanted<'_>> {
         let checksum = run.detail.delivered.as_ref().and_then(|delivered| delivered.checksum.as_ref());
         return vec![Wanted { path: super::claim::input(run), shown: run.shown_name(), was: (run.size, run.mtime), checksum }];
     }
-    let part = |part: &'_ crate::ledger::delivered::Part| (delivered(run, part.path.as_bstr()), part.shown(), (part.size, part.mtime));
+    let part = |part: &'_ crate::ledger::delivered::Part| (place(run, part.path.as_bstr()), part.shown(), (part.size, part.mtime));
     let parts = run.parts().iter().map(|one| {
         let (path, shown, was) = part(one);
         Wanted { path, shown, was, checksum: one.checksum.as_ref() }
@@ -136,11 +136,7 @@ fn copy(
     if !fetched.unchanged() || fetched.before != one.was {
         return Ok(Err(Fetch::Changed));
     }
-    let mismatch = one.checksum.zip(declared).and_then(|(checksum, found)| {
-        let (found, algorithm) = (found.finish(), checksum.algorithm.as_str());
-        let words = || format!("the {algorithm} checksum of {} is {found}, and {} was declared", one.shown, checksum.hex);
-        (found != checksum.hex).then(words)
-    });
+    let mismatch = one.checksum.zip(declared).and_then(|(checksum, found)| checksum.mismatch(&found.finish(), &one.shown));
     Ok(Ok((digest.finish(), mismatch)))
 }
 

@@ -20,7 +20,7 @@ const HISTORY_MAX: usize = 10;
 
 /// Guards that judge how a file was delivered, whatever it would change.
 pub fn is_of_delivery(guard: &str) -> bool {
-    matches!(guard, "rows" | "ragged" | "set" | "late-part" | "too-old")
+    matches!(guard, "rows" | "ragged" | "set" | "beside" | "late-part" | "too-old")
 }
 
 /// All verdicts, those that hold the file first.

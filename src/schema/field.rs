@@ -182,6 +182,14 @@ impl Field {
         self.missing.includes(text)
     }
 
+    /// A text that means "no value" here: the empty one, if it does.
+    pub fn missing_word(&self) -> &str {
+        match &self.missing {
+            Missing::These(texts) if !self.is_missing("") => texts.first().map_or("", String::as_str),
+            _ => "",
+        }
+    }
+
     /// Reads one cell and checks its constraints. Problems carry no column.
     pub fn read<'c>(&self, text: &'c str) -> Result<Option<Value<'c>>, Vec<Problem>> {
         let (mut problems, mut values) = (Vec::new(), Vec::with_capacity(1));

@@ -109,7 +109,6 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::State;
     use crate::ledger::run::Detail;
 
     fn feed(more: &str) -> Feed {
@@ -120,21 +119,7 @@ mod tests {
     }
 
     fn file(name: &str, at: &str) -> Run {
-        Run {
-            id: "r".into(),
-            feed: "visits".into(),
-            account: String::new(),
-            source: String::new(),
-            folder: "in".into(),
-            name: name.into(),
-            size: 0,
-            mtime: 0,
-            state: State::Done,
-            kind: RunKind::File,
-            parent: None,
-            sha256: None,
-            detail: Detail { seen_at: at.parse().unwrap(), ..Detail::default() },
-        }
+        Run { detail: Detail { seen_at: at.parse().unwrap(), ..Detail::default() }, ..Run::example(name) }
     }
 
     fn told(feed: &Feed, files: &[Run], now: &str) -> Option<String> {

@@ -15,13 +15,15 @@ pub(super) struct Arrival {
     pub set: Option<Set>,
     pub checksum: Option<String>,
     pub control: Option<Control>,
+    pub patience: Duration,
     pub never_older_than: Option<Duration>,
     pub expected: Option<Expected>,
 }
 
 impl Check<'_> {
     pub(super) fn arrival(&mut self, key: &Key, feed: &Feed) -> Arrival {
-        let set = feed.set.as_ref().and_then(|set| self.set(key, feed, set));
+        let patience = self.span(&key.child("patience"), feed.patience.as_ref(), Duration::from_hours(1), Duration::from_secs(1));
+        let set = feed.set.as_ref().and_then(|set| self.set(key, feed, set, patience));
         let checksum = feed.checksum.as_ref().and_then(|name| {
             self.beside(&key.child("checksum"), name, "{}.sha256", "SHA256SUMS")?;
             Some(name.clone())
@@ -35,7 +37,7 @@ impl Check<'_> {
             self.fault(&older, "needs the date in names; write date = \"%Y-%m-%d\", as they carry it".into());
         }
         let expected = feed.expected.as_ref().and_then(|expected| self.expected(key, feed, expected));
-        Arrival { set, checksum, control, never_older_than, expected }
+        Arrival { set, checksum, control, patience, never_older_than, expected }
     }
 
     /// The name of a file beside the data. None when it is not one.
@@ -54,7 +56,7 @@ impl Check<'_> {
         Some(())
     }
 
-    fn set(&mut self, key: &Key, feed: &Feed, set: &TextOr<written::Set>) -> Option<Set> {
+    fn set(&mut self, key: &Key, feed: &Feed, set: &TextOr<written::Set>, patience: Duration) -> Option<Set> {
         let here = key.child("set");
         let none = written::Set::default();
         let (kind, table) = match set {
@@ -75,6 +77,7 @@ impl Check<'_> {
         };
         for (name, there, fits) in [
             ("parts", table.parts.is_some(), kind != written::SetKind::Shards),
+            ("partitions", table.partitions.is_some(), kind == written::SetKind::Spark),
             ("group", table.group.is_some(), kind == written::SetKind::Shards),
             ("counts_header", table.counts_header.is_some(), kind == written::SetKind::Manifest),
         ] {
@@ -100,13 +103,10 @@ impl Check<'_> {
                 Ok(_) => {}
             }
         }
-        if feed.claim.is_some() {
-            self.fault(&key.child("claim"), "takes files one by one, and a set is taken whole; remove claim or set".into());
-        }
         if feed.format.is_some() {
             self.fault(&here, "stands beside format; those files come one by one".into());
         }
-        let patience = self.span(&here.child("patience"), table.patience.as_ref(), Duration::from_hours(1), Duration::from_secs(1));
+        let patience = self.span(&here.child("patience"), table.patience.as_ref(), patience, Duration::from_secs(1));
         let quiet = feed.quiet.as_ref().and_then(|quiet| value::duration(&quiet.0, Duration::from_millis(10)).ok());
         // A folder of Spark's says itself when it is complete, unless the feed says how to know.
         let spark = || (kind == written::SetKind::Spark && feed.quiet.is_none()).then(|| "_SUCCESS".to_owned());
@@ -114,7 +114,10 @@ impl Check<'_> {
         let shows_itself = marker.is_some() || kind == written::SetKind::Manifest;
         Some(Set {
             kind: match kind {
-                written::SetKind::Spark => SetKind::Spark { parts: table.parts.clone().unwrap_or_else(|| "part-*".into()) },
+                written::SetKind::Spark => SetKind::Spark {
+                    parts: table.parts.clone().unwrap_or_else(|| "part-*".into()),
+                    partitions: table.partitions.unwrap_or_default(),
+                },
                 written::SetKind::Shards => SetKind::Shards { group: table.group.clone().unwrap_or_else(|| SHARDS.into()) },
                 written::SetKind::Manifest => SetKind::Manifest { parts: table.parts.clone().unwrap_or_else(|| "*".into()) },
             },

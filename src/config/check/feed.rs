@@ -77,10 +77,7 @@ impl Check<'_> {
             .and_then(|unchanged| unchanged.max_age.as_ref())
             .and_then(|age| self.good(&key.child("unchanged").child("max_age"), value::duration(&age.0, Duration::from_mins(1))));
         let timezone = self.timezone(&key.child("timezone"), feed.timezone.as_ref());
-        let order = self.order(&key, feed);
-        if let Some(column) = &feed.updated_at {
-            self.column(&key.child("updated_at"), column, &columns);
-        }
+        let order = self.order(&key, feed, &columns);
         let guard = self.guard(&key.child("guard"), feed);
         let limits = self.limits(&key.child("limits"), feed);
 
@@ -116,6 +113,7 @@ impl Check<'_> {
             set: arrival.set,
             checksum: arrival.checksum,
             control: arrival.control,
+            patience: arrival.patience,
             date: feed.date.clone(),
             never_older_than: arrival.never_older_than,
             expected: arrival.expected,

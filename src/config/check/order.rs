@@ -1,12 +1,16 @@
 //! In which order a feed's files run.
 
+use super::mapping::Columns;
 use super::{Check, Key};
 use crate::config::meant::{FileOrder, Gap, NameStamp};
 use crate::config::value::{choices, quoted};
 use crate::config::written::{self, TextOr};
 
 impl Check<'_> {
-    pub(super) fn order(&mut self, key: &Key, feed: &written::Feed) -> Option<FileOrder> {
+    pub(super) fn order(&mut self, key: &Key, feed: &written::Feed, columns: &Columns) -> Option<FileOrder> {
+        if let Some(column) = &feed.updated_at {
+            self.column(&key.child("updated_at"), column, columns);
+        }
         let here = key.child("order");
         let table = match &feed.order {
             None => return Some(FileOrder::Mtime),

@@ -22,8 +22,8 @@ pub struct Set {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetKind {
-    /// A folder, with a glob over the names of parts in it.
-    Spark { parts: String },
+    /// A folder, with a glob over the names of parts in it. With partitions, folders below it name columns that the parts do not have.
+    Spark { parts: String, partitions: bool },
     /// Parts with something in common: a regular expression with a group `set`, and perhaps `number`.
     Shards { group: String },
     /// Parts that a manifest lists, with a glob over names that it should list.

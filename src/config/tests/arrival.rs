@@ -19,7 +19,7 @@ fn a_set_has_the_proof_that_suits_its_kind() {
     let set = |more: &str| with(more).unwrap().set.unwrap();
     let spark = set("set = \"spark\"");
     assert_eq!((spark.marker.as_deref(), spark.quiet, spark.patience), (Some("_SUCCESS"), None, Duration::from_hours(1)));
-    assert_eq!(spark.kind, SetKind::Spark { parts: "part-*".into() });
+    assert_eq!(spark.kind, SetKind::Spark { parts: "part-*".into(), partitions: false });
     let quiet = set("set = \"spark\"\nquiet = \"5s\"");
     assert_eq!((quiet.marker, quiet.quiet), (None, Some(Duration::from_secs(5))), "quiet takes the marker's place");
     let shards = set("set = \"shards\"");
@@ -27,6 +27,7 @@ fn a_set_has_the_proof_that_suits_its_kind() {
     let marked = set("set = { kind = \"shards\", header = \"first\" }\nmarker = \"{}.done\"");
     assert_eq!((marked.marker.as_deref(), marked.quiet, marked.header_in_each), (Some("{}.done"), None, false));
     assert_eq!(set("set = \"manifest\"").quiet, None);
+    assert_eq!(set("set = \"manifest\"\npatience = \"5m\"").patience, Duration::from_mins(5), "the feed's, where the set says nothing");
     assert_eq!(with("set = \"shards\"\nmarker = \"{}.done\"").unwrap().complete, Complete::Quiet(Duration::from_secs(30)));
 }
 
@@ -36,10 +37,11 @@ fn faults_say_what_to_write() {
         ("set = \"sparks\"", "\"sparks\" is not known here; write \"spark\", \"shards\" or \"manifest\""),
         ("set = { parts = \"*\" }", "visits.set.kind  is missing"),
         ("set = { kind = \"shards\", parts = \"*\" }", "says nothing of a set of this kind"),
+        ("set = { kind = \"shards\", partitions = true }", "says nothing of a set of this kind"),
         ("set = { kind = \"spark\", parts = \"a/b\" }", "is not a pattern of names"),
         ("set = { kind = \"shards\", group = \"(a\" }", "is not a regular expression"),
         ("set = { kind = \"shards\", group = \"^(.*)_\" }", "has no group called set"),
-        ("set = \"shards\"\nclaim = { folder = \".processing\" }", "takes files one by one, and a set is taken whole"),
+        ("patience = \"0s\"", "visits.patience"),
         ("checksum = \"{}\"", "\"{}\" is not a name; write \"{}.sha256\""),
         ("control = { file = \"{}.ctl\", pattern = \"[0-9]+\" }", "has no group that is known here"),
         ("control = \"a/{}.ctl\"", "is not a name; write \"{}.ctl\""),

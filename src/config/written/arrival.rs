@@ -16,6 +16,9 @@ pub struct Set {
     /// Glob over the names of parts: of `spark`, default `"part-*"`; of `manifest`, which files are parts that a manifest should list,
     /// default `"*"` behind the manifest's own prefix.
     pub parts: Option<String>,
+    /// `spark`: parts lie in folders such as `region=EU/date=2026-11-22` below, which name columns that are not in the parts. They are columns
+    /// like others, behind those of the parts. Default false: such folders hold the set.
+    pub partitions: Option<bool>,
     /// `shards`: regular expression over the names of parts, with a group `set`: what all parts of one set share. Where there is a group
     /// `number`, parts must be numbered without gaps. Default: the forms of Snowflake, BigQuery and Redshift.
     pub group: Option<String>,
@@ -23,7 +26,8 @@ pub struct Set {
     pub header: Option<SetHeader>,
     /// Does the number of records in a manifest count header lines? Default: in Redshift's manifests, yes.
     pub counts_header: Option<bool>,
-    /// A set that is incomplete for this long is an alert; one that contradicts what was declared of it is held then. Default `"1h"`.
+    /// A set that is incomplete for this long is an alert; one that contradicts what was declared of it is held then. Default: the
+    /// feed's `patience`.
     pub patience: Option<Span>,
 }
 

@@ -57,6 +57,9 @@ pub struct Feed {
     pub checksum: Option<String>,
     /// A file beside the data that says how many records there are: its name, or a table.
     pub control: Option<TextOr<Control>>,
+    /// A file waits for so long for what must stand beside it: then that is an alert, and what stands there and is older than the file is
+    /// compared with it all the same. Default `"1h"`.
+    pub patience: Option<Span>,
     /// How names carry their date: `"%Y-%m-%d"`. For `never_older_than` and `expected`.
     pub date: Option<String>,
     /// Hold a file whose name has an older date than this.

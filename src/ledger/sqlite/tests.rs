@@ -1,6 +1,6 @@
 use super::*;
 use crate::ledger::key::Decision;
-use crate::ledger::run::{Detail, RunKind, State, WishKind};
+use crate::ledger::run::{State, WishKind};
 use crate::ledger::{Ended, FieldState, Keeping, Mark};
 use crate::row::Verb;
 
@@ -17,15 +17,10 @@ fn run(name: &str) -> Run {
         feed: "points".into(),
         account: "loyalty".into(),
         source: "warehouse".into(),
-        folder: "in".into(),
-        name: name.into(),
         size: 10,
         mtime: 20,
         state: State::Applying,
-        kind: RunKind::File,
-        parent: None,
-        sha256: None,
-        detail: Detail::default(),
+        ..Run::example(name)
     }
 }
 

@@ -74,6 +74,24 @@ impl Chunk {
         self.offset += bytes;
     }
 
+    /// The same records with more cells behind their own, already written in their form. Its text is then only what its records have.
+    pub(super) fn with_cells(self, written: &str, are_special: bool) -> Chunk {
+        let mut text = String::with_capacity(self.text.len() + self.spans.len() * (written.len() + 1));
+        let mut spans = Vec::with_capacity(self.spans.len());
+        for span in &self.spans {
+            let start = text.len() as u32;
+            text.push_str(&self.text[span.start as usize..][..span.length as usize]);
+            // A blank line has no cells at all.
+            if span.length > 0 {
+                text.push_str(written);
+            }
+            let length = text.len() as u32 - start;
+            text.push('\n');
+            spans.push(Span { start, length, special: span.special || are_special, ..*span });
+        }
+        Chunk { text, spans, offset: 0, ..self }
+    }
+
     /// Bytes of the decoded text up to the end of this chunk.
     pub fn end(&self) -> u64 {
         self.offset + self.text.len() as u64

@@ -55,6 +55,8 @@ pub(super) struct Origin<'a> {
     pub spool: &'a Path,
     /// Of several that are read as one: then its text is appended, so that all of it is in one place.
     pub part: Option<Range<u64>>,
+    /// Its text is not kept: whoever reads it keeps another.
+    pub keeps_nothing: bool,
 }
 
 impl Origin<'_> {
@@ -83,7 +85,7 @@ impl Input {
         let opened = Opened { containers: unwrapped.containers, charset, evidence, notes, sheet: unwrapped.sheet, keeps_text };
         let mut bytes = if keeps_text {
             let decoder = (!charset.is_utf_8()).then(|| charset.decoder());
-            let copy = origin.text(text)?;
+            let copy = if origin.keeps_nothing { None } else { Some(origin.text(text)?) };
             Bytes::Decoded(Box::new(Decoded { bytes: unwrapped.bytes, gauge: unwrapped.gauge, decoder, bad: None, ended: false, copy }))
         } else {
             Bytes::Plain(origin.open()?)
@@ -151,7 +153,8 @@ struct Decoded {
     /// Follows the text that was handed over.
     bad: Option<BadSequence>,
     ended: bool,
-    copy: File,
+    /// Where it is kept.
+    copy: Option<File>,
 }
 
 impl Bytes {
@@ -197,7 +200,9 @@ impl Decoded {
                 }
             };
         }
-        self.copy.write_all(&text)?;
+        if let Some(copy) = &mut self.copy {
+            copy.write_all(&text)?;
+        }
         Ok(text)
     }
 }

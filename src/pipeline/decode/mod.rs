@@ -10,6 +10,7 @@ mod chunk;
 mod detect;
 mod fault;
 mod input;
+mod opened;
 mod reader;
 mod scan;
 mod section;
@@ -24,9 +25,10 @@ pub use cells::{Splitter, literal_cells, read_record, split_cells};
 pub use chunk::{Chunk, Record};
 pub use detect::{DELIMITERS, Guess, guess};
 pub use fault::{DecodeError, FileFault};
+pub use opened::Opened;
 pub use reader::{Reader, Sizes};
 pub use section::Section;
-pub use series::{Chunks, PartFacts, Series};
+pub use series::{Chunks, Constant, PartFacts, Piece, Series};
 
 /// What the file turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]

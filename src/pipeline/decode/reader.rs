@@ -110,13 +110,20 @@ impl Reader {
 
     /// As [`Reader::open`], with other sizes.
     pub fn open_with(spool: &Path, text: &Path, choice: &DialectChoice, limits: &Limits, sizes: Sizes) -> Result<Reader, DecodeError> {
-        Reader::open_origin(&Origin { spool, part: None }, text, choice, limits, sizes)
+        Reader::open_origin(&Origin { spool, part: None, keeps_nothing: false }, text, choice, limits, sizes)
     }
 
     /// Opens what stands at a place of the spooled file as a file by itself. Its text is appended to `text`, whatever it was delivered as;
-    /// places of records are counted from where it begins there.
-    pub fn open_part(spool: &Path, part: Range<u64>, text: &Path, choice: &DialectChoice, limits: &Limits) -> Result<Reader, DecodeError> {
-        Reader::open_origin(&Origin { spool, part: Some(part) }, text, choice, limits, Sizes::default())
+    /// places of records are counted from where it begins there. None is kept with `keeps_nothing`.
+    pub(super) fn open_part(
+        spool: &Path,
+        part: Range<u64>,
+        text: &Path,
+        keeps_nothing: bool,
+        choice: &DialectChoice,
+        limits: &Limits,
+    ) -> Result<Reader, DecodeError> {
+        Reader::open_origin(&Origin { spool, part: Some(part), keeps_nothing }, text, choice, limits, Sizes::default())
     }
 
     fn open_origin(origin: &Origin<'_>, text: &Path, choice: &DialectChoice, limits: &Limits, sizes: Sizes) -> Result<Reader, DecodeError> {

@@ -2,13 +2,36 @@
 //!
 //! A quote that is left open in one file is never closed by the next. Records, lines and places in the text are counted through.
 
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::fault::{DecodeError, FileFault};
 use super::{Chunk, Dialect, Facts, Header, Reader};
 use crate::config::meant::{DialectChoice, Escape, Limits};
+use crate::dialect::{Cell, Form, write_record};
 use crate::outcome::Code;
+
+/// One of the files that are read as one.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The file that it is a place of: the spooled copy of a set, or a file by itself.
+    pub path: PathBuf,
+    pub range: Range<u64>,
+    /// Columns that stand behind its own, with the same cell in all of its records. All pieces have the same columns.
+    pub columns: Vec<Constant>,
+}
+
+/// A column that is the same for all records of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constant {
+    pub label: String,
+    pub cell: String,
+    /// It must not be taken for a word that means "no value".
+    pub literal: bool,
+}
 
 /// What hands out records chunk by chunk.
 pub trait Chunks {
@@ -39,18 +62,20 @@ pub struct PartFacts {
 
 /// Reads parts of a file, one after another, as one.
 pub struct Series<'p> {
-    spool: PathBuf,
     text: PathBuf,
     choice: DialectChoice,
     limits: Limits,
     header_in_each: bool,
-    /// Where each part is in the spooled file; the first of those that are not opened yet.
-    parts: Vec<Range<u64>>,
+    /// All of them, and the first of those that are not opened yet.
+    parts: Vec<Piece>,
     next: usize,
-    found: &'p mut Vec<PartFacts>,
+    found: &'p RefCell<Vec<PartFacts>>,
     reader: Option<Reader>,
     dialect: Dialect,
     header: Option<Header>,
+    /// The header's labels as the parts have them.
+    labels: Vec<String>,
+    more: Option<More>,
     notes: Vec<String>,
     total: Option<Facts>,
     /// Of the parts before the one in hand.
@@ -61,22 +86,33 @@ pub struct Series<'p> {
     over: bool,
 }
 
+/// Columns that are written behind those of the parts.
+struct More {
+    /// Which of each piece's: the parts may have some of them already.
+    picked: Vec<usize>,
+    /// Those of the part in hand, as they are written.
+    written: String,
+    /// Quotes or escapes are in that.
+    special: bool,
+    /// The text of all parts with these columns.
+    text: File,
+    bytes: u64,
+}
+
 impl<'p> Series<'p> {
     /// Opens the first part that holds anything. `found` tells of each part that was opened, the one in hand included.
     ///
     /// The text of all parts is kept at `text`.
     pub fn open(
-        spool: &Path,
-        parts: Vec<Range<u64>>,
+        parts: Vec<Piece>,
         header_in_each: bool,
         text: &Path,
         choice: &DialectChoice,
         limits: &Limits,
-        found: &'p mut Vec<PartFacts>,
+        found: &'p RefCell<Vec<PartFacts>>,
     ) -> Result<Series<'p>, DecodeError> {
-        found.clear();
+        found.borrow_mut().clear();
         let mut series = Series {
-            spool: spool.to_owned(),
             text: text.to_owned(),
             choice: choice.clone(),
             limits: limits.clone(),
@@ -87,6 +123,8 @@ impl<'p> Series<'p> {
             reader: None,
             dialect: Dialect::default(),
             header: None,
+            labels: Vec::new(),
+            more: None,
             notes: Vec::new(),
             total: None,
             records: 0,
@@ -116,16 +154,22 @@ impl<'p> Series<'p> {
         &self.notes
     }
 
+    /// The file that places of records are in.
+    pub fn text_path(&self) -> &Path {
+        &self.text
+    }
+
     /// Opens the next part that holds anything. False when there is none.
     fn open_next(&mut self) -> Result<bool, DecodeError> {
-        while let Some(range) = self.parts.get(self.next).cloned() {
+        while let Some(piece) = self.parts.get(self.next).cloned() {
             self.next += 1;
-            self.found.push(PartFacts { lines_before: self.lines, records: 0 });
-            if range.is_empty() {
+            self.found.borrow_mut().push(PartFacts { lines_before: self.lines, records: 0 });
+            if piece.range.is_empty() {
                 continue;
             }
             self.offset = std::fs::metadata(&self.text)?.len();
-            match Reader::open_part(&self.spool, range, &self.text, &self.choice, &self.limits) {
+            let keeps_nothing = !piece.columns.is_empty();
+            match Reader::open_part(&piece.path, piece.range, &self.text, keeps_nothing, &self.choice, &self.limits) {
                 Ok(reader) => {
                     self.take(reader)?;
                     return Ok(true);
@@ -142,6 +186,8 @@ impl<'p> Series<'p> {
         if self.total.is_none() && self.header.is_none() {
             self.dialect = reader.dialect().clone();
             self.header = reader.header().cloned();
+            self.labels = self.header.as_ref().map(|header| header.labels.clone()).unwrap_or_default();
+            self.begin_more()?;
             // One form for all: a part may look otherwise by chance.
             self.choice.delimiter = Some(self.dialect.form.delimiter.clone());
             if let Some(sign) = self.dialect.form.escape {
@@ -159,13 +205,13 @@ impl<'p> Series<'p> {
                 .suggest("Write dialect.escape = \"\\\\\" in the feed, so that all parts are read so.")
                 .into());
         } else if self.header_in_each
-            && let (Some(first), Some(header)) = (&self.header, reader.header())
-            && first.labels != header.labels
+            && let (Some(_), Some(header)) = (&self.header, reader.header())
+            && self.labels != header.labels
         {
             let message = format!(
                 "The header is not that of the first part: it says {}, the first part says {}.",
                 shown(&header.labels),
-                shown(&first.labels)
+                shown(&self.labels)
             );
             return Err(FileFault::new(Code::IncorrectLabel, message)
                 .line(header.line)
@@ -174,13 +220,43 @@ impl<'p> Series<'p> {
         }
         let new = reader.notes().iter().filter(|note| !self.notes.contains(note)).cloned().collect::<Vec<_>>();
         self.notes.extend(new);
+        self.write_more();
         self.reader = Some(reader);
         Ok(())
     }
 
+    /// Puts the columns that stand beside the parts behind those of the first part, which has its say in what they are.
+    fn begin_more(&mut self) -> Result<(), DecodeError> {
+        let columns = &self.parts[self.next - 1].columns;
+        if columns.is_empty() {
+            return Ok(());
+        }
+        let is_new = |column: &Constant| !self.labels.iter().any(|label| label.trim() == column.label);
+        let picked: Vec<usize> = (0..columns.len()).filter(|&index| is_new(&columns[index])).collect();
+        if let Some(header) = &mut self.header {
+            header.labels.extend(picked.iter().map(|&index| columns[index].label.clone()));
+            let labels = picked.iter().map(|&index| Cell { text: &columns[index].label, literal: false });
+            behind(labels, &self.dialect.form, &mut header.raw);
+        }
+        let text = OpenOptions::new().append(true).open(&self.text)?;
+        self.more = Some(More { picked, written: String::new(), special: false, text, bytes: 0 });
+        Ok(())
+    }
+
+    /// Writes the columns as they are in the records of the part in hand.
+    fn write_more(&mut self) {
+        let Some(more) = &mut self.more else { return };
+        let columns = &self.parts[self.next - 1].columns;
+        let cells = more.picked.iter().map(|&index| &columns[index]).map(|column| Cell { text: &column.cell, literal: column.literal });
+        let form = &self.dialect.form;
+        more.written.clear();
+        behind(cells, form, &mut more.written);
+        more.special = [form.quote, form.escape].into_iter().flatten().any(|sign| more.written.as_bytes().contains(&sign));
+    }
+
     /// Counts the part in hand, which is read to its end.
     fn count(&mut self, facts: Facts) {
-        if let Some(found) = self.found.last_mut() {
+        if let Some(found) = self.found.borrow_mut().last_mut() {
             found.records = facts.records;
         }
         self.records += facts.records;
@@ -195,7 +271,14 @@ impl<'p> Series<'p> {
         loop {
             let Some(reader) = &mut self.reader else { return Ok(None) };
             if let Some(mut chunk) = reader.next_chunk()? {
-                chunk.place_behind(self.records, self.lines, self.offset);
+                let mut offset = self.offset;
+                if let Some(more) = &mut self.more {
+                    chunk = chunk.with_cells(&more.written, more.special);
+                    offset = more.bytes;
+                    more.text.write_all(chunk.text.as_bytes())?;
+                    more.bytes += chunk.text.len() as u64;
+                }
+                chunk.place_behind(self.records, self.lines, offset);
                 return Ok(Some(chunk));
             }
             if let Some(reader) = self.reader.take() {
@@ -251,6 +334,15 @@ impl Facts {
     }
 }
 
+/// Appends cells to a record, each behind a delimiter.
+fn behind<'c>(cells: impl Iterator<Item = Cell<'c>>, form: &Form, into: &mut String) {
+    let mut cells = cells.peekable();
+    if cells.peek().is_some() {
+        let nothing = Cell { text: "", literal: false };
+        write_record(std::iter::once(nothing).chain(cells), form, "", into);
+    }
+}
+
 fn shown(labels: &[String]) -> String {
     let shown: Vec<String> = labels.iter().take(20).map(|label| format!("`{}`", label.trim().escape_debug())).collect();
     shown.join(", ") + if labels.len() > 20 { ", …" } else { "" }
@@ -269,16 +361,20 @@ mod tests {
         let (data, text) = (folder.path().join("data"), folder.path().join("text"));
         std::fs::write(&data, parts.concat()).unwrap();
         let mut at = 0;
-        let ranges = parts.iter().map(|part| {
+        let pieces = parts.iter().map(|part| {
             at += part.len() as u64;
-            at - part.len() as u64..at
+            Piece { path: data.clone(), range: at - part.len() as u64..at, columns: Vec::new() }
         });
+        read_pieces(pieces.collect(), header_in_each, &text)
+    }
+
+    fn read_pieces(pieces: Vec<Piece>, header_in_each: bool, text: &Path) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
         let (choice, limits) = (DialectChoice::default(), Limits::default());
-        let mut found = Vec::new();
-        let mut series = Series::open(&data, ranges.collect(), header_in_each, &text, &choice, &limits, &mut found)?;
+        let found = RefCell::default();
+        let mut series = Series::open(pieces, header_in_each, text, &choice, &limits, &found)?;
         let mut records = Vec::new();
         while let Some(chunk) = series.next_chunk()? {
-            let kept = std::fs::File::open(&text).unwrap();
+            let kept = std::fs::File::open(text).unwrap();
             for record in chunk.records() {
                 let raw = read_record(&kept, record.offset, record.raw.len() as u32).unwrap();
                 assert_eq!(raw, record.raw, "the text is kept where the record says");
@@ -286,7 +382,23 @@ mod tests {
             }
         }
         let facts = series.finish();
-        Ok((records, found, facts))
+        Ok((records, found.into_inner(), facts))
+    }
+
+    #[test]
+    fn columns_that_stand_beside_the_parts_are_behind_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let piece = |name: &str, content: &str, region: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let constant = |label: &str, cell: &str| Constant { label: label.into(), cell: cell.into(), literal: cell == "NULL" };
+            Piece { path, range: 0..content.len() as u64, columns: vec![constant("region", region), constant("n", "9")] }
+        };
+        let pieces = vec![piece("a", "id,n\na,1\n\n\"b\nb\",2", "E,U"), piece("b", "id,n\nc,3\n", ""), piece("c", "id,n\nd,4\n", "NULL")];
+        let (records, _, facts) = read_pieces(pieces, true, &folder.path().join("text")).unwrap();
+        let shown: Vec<_> = records.iter().map(|(number, line, raw)| (*number, *line, raw.as_str())).collect();
+        assert_eq!(shown, [(1, 2, "a,1,\"E,U\""), (2, 4, "\"b\nb\",2,\"E,U\""), (3, 7, "c,3,"), (4, 9, "d,4,\"NULL\"")]);
+        assert_eq!(facts.records, 4);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Parts that a manifest lists: Redshift's, and those of like form (contracts/exports.md, sections 3 and 15).
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeSet, HashMap};
 
 use bstr::{BStr, BString, ByteSlice};
 use globset::GlobMatcher;
 use serde_json::Value;
 
-use super::{Candidate, Look, beside_of, is_data, matches, part_of};
+use super::{Candidate, Look, Rules, beside_of, is_data, matches, part_of};
 use crate::ledger::delivered::Checksum;
 use crate::ledger::run::show_name;
 use crate::pipeline::checksum::checksum;
@@ -36,34 +37,62 @@ pub(super) fn candidates(
     look: &Look<'_>,
     observations: &mut Observations,
 ) -> Result<Vec<Candidate>> {
-    let files: HashMap<&BStr, &Entry> =
-        look.entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| (entry.name.as_bstr(), entry)).collect();
+    let rules = &matcher.rules;
+    let is_manifest = |name: &BStr| matcher.matches(name);
+    let own = |entry: &&Entry| is_data(rules, entry) && is_manifest(entry.name.as_bstr());
+    let mut manifests: Vec<&Entry> = look.entries.iter().filter(own).collect();
+    // Of two that list the same part, the older one has it.
+    manifests.sort_by(|a, b| a.mtime.cmp(&b.mtime).then_with(|| a.name.cmp(&b.name)));
+    let mut listed_by: HashMap<BString, BString> = HashMap::new();
     let mut found = Vec::new();
-    for entry in look.entries.iter().filter(|entry| is_data(matcher, entry) && matcher.matches(entry.name.as_bstr())) {
-        let mut candidate = Candidate { name: entry.name.clone(), ..Candidate::default() };
-        let text = observations.text(look.link, &join(look.inbox, entry.name.as_bstr()), entry)?;
-        match text.as_deref().map(read) {
-            Some(Ok(manifest)) => take(matcher, &mut candidate, manifest, entry, parts, &files),
-            Some(Err(why)) => candidate.missing.push(format!("it cannot be read as a manifest: {why}")),
-            None => candidate.missing.push("it changes while it is read, or is too large for a manifest".into()),
+    for entry in manifests {
+        let mut candidate = candidate(rules, entry, parts, &is_manifest, look, observations)?;
+        let mut shared: Vec<String> = Vec::new();
+        for part in &candidate.parts {
+            match listed_by.entry(part.path.clone()) {
+                Occupied(first) => shared.push(format!("{} is listed by {} too", part.shown(), show_name(first.get()))),
+                Vacant(free) => drop(free.insert(entry.name.clone())),
+            }
         }
-        candidate.beside.push(beside_of(entry.name.clone(), entry));
-        candidate.shown_by = Some((format!("manifest {}", show_name(&entry.name)), entry.mtime));
+        candidate.contradictions.extend(shared.into_iter().take(3));
         found.push(candidate);
     }
     Ok(found)
 }
 
+/// The set of one manifest.
+pub(super) fn candidate(
+    rules: &Rules,
+    own: &Entry,
+    parts: &GlobMatcher,
+    is_manifest: &dyn Fn(&BStr) -> bool,
+    look: &Look<'_>,
+    observations: &mut Observations,
+) -> Result<Candidate> {
+    let mut candidate = Candidate { name: own.name.clone(), ..Candidate::default() };
+    let text = observations.text(look.link, &join(look.inbox, own.name.as_bstr()), own)?;
+    match text.as_deref().map(read) {
+        Some(Ok(manifest)) => take(rules, &mut candidate, manifest, own, parts, is_manifest, look.entries),
+        Some(Err(why)) => candidate.missing.push(format!("it cannot be read as a manifest: {why}")),
+        None => candidate.missing.push("it changes while it is read, or is too large for a manifest".into()),
+    }
+    candidate.beside.push(beside_of(own.name.clone(), own));
+    candidate.shown_by = Some((format!("manifest {}", show_name(&own.name)), own.mtime));
+    Ok(candidate)
+}
+
 fn take(
-    matcher: &Matcher,
+    rules: &Rules,
     candidate: &mut Candidate,
     manifest: Manifest,
     own: &Entry,
     parts: &GlobMatcher,
-    files: &HashMap<&BStr, &Entry>,
+    is_manifest: &dyn Fn(&BStr) -> bool,
+    entries: &[Entry],
 ) {
-    let counts_header = matcher.feed.set.as_ref().and_then(|set| set.counts_header).unwrap_or(manifest.is_redshifts);
-    let headers = u64::from(counts_header && matcher.feed.dialect.header);
+    let files: HashMap<&BStr, &Entry> =
+        entries.iter().filter(|entry| entry.kind == EntryKind::File).map(|entry| (entry.name.as_bstr(), entry)).collect();
+    let headers = u64::from(rules.counts_header.unwrap_or(manifest.is_redshifts) && rules.header);
     let mut known = BTreeSet::new();
     let mut total_headers = 0;
     for listed in manifest.parts {
@@ -91,11 +120,16 @@ fn take(
         let name = entry.name.as_bstr();
         // Without a prefix of the manifest's own, the pattern alone tells what is a part.
         let may_be = name.starts_with(prefix) && matches(parts, name) && !(prefix.is_empty() && parts.glob().glob() == "*");
-        may_be && entry.name != own.name && !known.contains(&entry.name) && is_data(matcher, entry) && !matcher.matches(name)
+        may_be && entry.name != own.name && !known.contains(&entry.name) && is_data(rules, entry) && !is_manifest(name)
     };
     let mut others: Vec<String> = files.values().filter(is_other).map(|entry| show_name(&entry.name)).collect();
     others.sort();
     candidate.contradictions.extend(others.into_iter().take(3).map(|other| format!("{other} is there, and the manifest does not list it")));
+}
+
+/// Is this text a manifest that lists files?
+pub(super) fn is_one(text: &[u8]) -> bool {
+    read(text).is_ok_and(|manifest| !manifest.parts.is_empty())
 }
 
 /// What a manifest's name has in common with those of its parts: `loyalty_` of `loyalty_manifest`.

@@ -5,8 +5,11 @@
 //! waited for. What contradicts is waited out, since it may still be arriving, and then becomes a run that is held with the evidence.
 
 pub mod beside;
+pub mod claim;
 pub mod late;
+pub mod local;
 mod manifest;
+mod partition;
 pub mod put_away;
 mod shards;
 mod spark;
@@ -34,21 +37,32 @@ pub struct Rules {
     kind: Option<Kind>,
     /// Names of files that stand beside data.
     sidecars: Vec<GlobMatcher>,
-    control: Option<Regex>,
+    /// The name of what says the checksum of a file, or of all.
+    checksum: Option<String>,
+    /// The name of a control file, and what is looked for in it: it may be in any character set, what is looked for is not.
+    control: Option<(String, regex::bytes::Regex)>,
+    /// Files have a header; and whether a manifest counts it, where the feed says.
+    header: bool,
+    counts_header: Option<bool>,
 }
 
 enum Kind {
-    Spark(GlobMatcher),
+    Spark(spark::Form),
     Shards(Regex),
     Manifest(GlobMatcher),
 }
 
 impl Rules {
+    /// Of files of which nothing is declared.
+    fn plain(kind: Kind, header: bool) -> Rules {
+        Rules { kind: Some(kind), sidecars: Vec::new(), checksum: None, control: None, header, counts_header: None }
+    }
+
     /// Fails on an expression that the configuration should have refused.
     pub fn of(feed: &Feed) -> anyhow::Result<Rules> {
         let kind = match feed.set.as_ref().map(|set| &set.kind) {
             None => None,
-            Some(SetKind::Spark { parts }) => Some(Kind::Spark(glob(parts)?)),
+            Some(SetKind::Spark { parts, partitions }) => Some(Kind::Spark(spark::Form { parts: glob(parts)?, partitions: *partitions })),
             Some(SetKind::Shards { group }) => Some(Kind::Shards(Regex::new(group)?)),
             Some(SetKind::Manifest { parts }) => Some(Kind::Manifest(glob(parts)?)),
         };
@@ -63,13 +77,21 @@ impl Rules {
         Ok(Rules {
             kind,
             sidecars: patterns.map(sidecar).collect::<anyhow::Result<_>>()?,
-            control: control.map(|control| Regex::new(&control.pattern)).transpose()?,
+            checksum: feed.checksum.clone(),
+            control: control.map(|control| anyhow::Ok((control.file.clone(), regex::bytes::Regex::new(&control.pattern)?))).transpose()?,
+            header: feed.dialect.header,
+            counts_header: feed.set.as_ref().and_then(|set| set.counts_header),
         })
     }
 
     /// Do its deliveries come as sets?
     pub fn takes_sets(&self) -> bool {
         self.kind.is_some()
+    }
+
+    /// Is this the name of a manifest, where sets have one?
+    pub fn is_manifest(&self, matcher: &Matcher, name: &BStr) -> bool {
+        matches!(self.kind, Some(Kind::Manifest(_))) && matcher.matches(name)
     }
 
     /// Does a file of this name stand beside data, rather than being some?
@@ -106,6 +128,10 @@ pub struct Candidate {
     /// Files of its folder that hold no rows, or its manifest.
     beside: Vec<Beside>,
     in_folder: bool,
+    /// It is one file, and no set.
+    alone: bool,
+    /// What stands beside it and is older than it, in words.
+    old: Vec<String>,
     /// What has not come, in words.
     missing: Vec<String>,
     contradictions: Vec<String>,
@@ -114,13 +140,17 @@ pub struct Candidate {
     shown_by: Option<(String, i64)>,
     /// Records that the whole should have.
     records: Option<u64>,
-    /// What is in its folder, by name.
-    inside: Vec<Entry>,
+    /// Files in its folder and below.
+    inside: Vec<Beside>,
 }
 
 impl Candidate {
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    pub fn is_in_folder(&self) -> bool {
+        self.in_folder
     }
 
     pub fn size(&self) -> u64 {
@@ -152,25 +182,23 @@ pub enum Judged {
 pub fn candidates(matcher: &Matcher, look: &Look<'_>, observations: &mut Observations) -> Result<Vec<Candidate>> {
     let mut found = match &matcher.rules.kind {
         None => Vec::new(),
-        Some(Kind::Spark(parts)) => spark::candidates(matcher, parts, look, observations)?,
+        Some(Kind::Spark(form)) => spark::candidates(matcher, form, look, observations)?,
         Some(Kind::Shards(group)) => shards::candidates(matcher, group, look, observations),
         Some(Kind::Manifest(parts)) => manifest::candidates(matcher, parts, look, observations)?,
     };
-    for candidate in &mut found {
-        candidate.parts.sort_by(|a, b| natural(&a.path, &b.path));
-    }
+    found.iter_mut().for_each(Candidate::sort);
     Ok(found)
 }
 
 /// Is this listed file data of a feed's sets, by its name alone?
-fn is_data(matcher: &Matcher, entry: &Entry) -> bool {
+fn is_data(rules: &Rules, entry: &Entry) -> bool {
     let name = entry.name.as_bstr();
     entry.kind == EntryKind::File
         && name_fault(name).is_none()
         && !is_temporary(name)
         && !is_errors_report(name)
         && !is_other_report(name)
-        && !matcher.rules.is_sidecar(name)
+        && !rules.is_sidecar(name)
 }
 
 fn part_of(path: BString, entry: &Entry) -> Part {
@@ -183,25 +211,32 @@ fn beside_of(path: BString, entry: &Entry) -> Beside {
 
 /// Where something of a candidate is looked for by its name: in its folder first, then in the inbox.
 struct Around<'a> {
-    folder: HashMap<&'a BStr, &'a Entry>,
+    /// By path from the inbox.
+    inside: HashMap<&'a BStr, &'a Beside>,
     inbox: HashMap<&'a BStr, &'a Entry>,
+    /// Its folder.
     prefix: BString,
 }
 
 impl<'a> Around<'a> {
-    fn new(prefix: BString, inside: &'a [Entry], entries: &'a [Entry]) -> Around<'a> {
-        let files = |entries: &'a [Entry]| {
-            let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
-            files.map(|entry| (entry.name.as_bstr(), entry)).collect()
-        };
-        Around { folder: files(inside), inbox: files(entries), prefix }
+    fn new(prefix: BString, inside: &'a [Beside], entries: &'a [Entry]) -> Around<'a> {
+        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        Around {
+            inside: inside.iter().map(|file| (file.path.as_bstr(), file)).collect(),
+            inbox: files.map(|entry| (entry.name.as_bstr(), entry)).collect(),
+            prefix,
+        }
     }
 
     fn find(&self, name: &BStr) -> Option<Beside> {
-        if let Some(entry) = self.folder.get(name) {
-            return Some(beside_of(join(self.prefix.as_bstr(), name), entry));
-        }
-        self.inbox.get(name).map(|entry| beside_of(name.to_owned(), entry))
+        self.find_near(&self.prefix, name)
+    }
+
+    /// As [`Around::find`], beside a part of it first.
+    fn find_near(&self, folder: &BString, name: &BStr) -> Option<Beside> {
+        let paths = [join(folder.as_bstr(), name), join(self.prefix.as_bstr(), name)];
+        let inside = paths.iter().find_map(|path| self.inside.get(path.as_bstr())).map(|found| Beside::clone(found));
+        inside.or_else(|| self.inbox.get(name).map(|entry| beside_of(name.to_owned(), entry)))
     }
 }
 
@@ -221,9 +256,7 @@ pub fn judge(matcher: &Matcher, set: &Set, mut candidate: Candidate, look: &Look
     let inside = std::mem::take(&mut candidate.inside);
     let prefix = if candidate.in_folder { candidate.name.clone() } else { BString::default() };
     let around = Around::new(prefix, &inside, look.entries);
-    if candidate.parts.is_empty() && candidate.missing.is_empty() {
-        candidate.missing.push("no part of it is there".into());
-    }
+    candidate.note_emptiness();
     let mut shown_by = candidate.shown_by.take().into_iter().collect::<Vec<_>>();
     if let Some(marker) = &set.marker {
         let name = beside::name_for(marker, candidate.name.as_bstr());
@@ -251,15 +284,13 @@ pub fn judge(matcher: &Matcher, set: &Set, mut candidate: Candidate, look: &Look
         if let Some(left) = quiet_left.filter(|left| !left.is_zero()) {
             return Ok(Judged::Quieting(left));
         }
-        beside::take_checksums(matcher, &mut candidate, &around, look, observations)?;
-        beside::take_control(matcher, &mut candidate, &around, look, observations)?;
+        candidate.take_declared(&matcher.rules, &around, look, observations)?;
     }
     if !candidate.missing.is_empty() {
         let mut words = candidate.missing;
         words.truncate(3);
         return Ok(Judged::Waits { words: words.join("; "), contradicts: None });
     }
-    let count = candidate.parts.len();
     match set.quiet {
         Some(quiet) if proofs.is_empty() => proofs.push(format!("not proven: unchanged for {}", humantime::format_duration(quiet))),
         Some(quiet) => proofs.push(format!("unchanged for {}", humantime::format_duration(quiet))),
@@ -267,25 +298,47 @@ pub fn judge(matcher: &Matcher, set: &Set, mut candidate: Candidate, look: &Look
     }
     proofs.extend(feed.checksum.as_ref().map(|_| "checksums".to_owned()));
     proofs.extend(feed.control.as_ref().map(|_| "control file".to_owned()));
+    let count = candidate.parts.len();
     let proof = format!("{}; {count} {}", proofs.join(", "), if count == 1 { "part" } else { "parts" });
-    let contradictions = candidate.contradictions.clone();
-    let delivered = Box::new(Delivered {
-        parts: candidate.parts,
-        beside: candidate.beside,
-        in_folder: candidate.in_folder,
-        records: candidate.records,
-        checksum: None,
-        contradictions: candidate.contradictions,
-        notes: candidate.notes,
-    });
-    Ok(if contradictions.is_empty() {
+    let delivered = Box::new(candidate.into_delivered());
+    Ok(if delivered.contradictions.is_empty() {
         Judged::Complete { delivered, proof }
     } else {
-        Judged::Waits { words: contradictions.join("; "), contradicts: Some((delivered, proof)) }
+        Judged::Waits { words: delivered.contradictions.join("; "), contradicts: Some((delivered, proof)) }
     })
 }
 
 impl Candidate {
+    fn sort(&mut self) {
+        self.parts.sort_by(|a, b| natural(&a.path, &b.path));
+    }
+
+    /// Without a part there is nothing that a person could decide about.
+    fn note_emptiness(&mut self) {
+        if self.parts.is_empty() && self.missing.is_empty() {
+            self.missing = std::mem::take(&mut self.contradictions);
+            self.missing.push("no part of it is there".into());
+        }
+    }
+
+    /// What stands beside its parts says what they should be.
+    fn take_declared(&mut self, rules: &Rules, around: &Around<'_>, look: &Look<'_>, observations: &mut Observations) -> Result<()> {
+        beside::take_checksums(rules, self, around, look, observations)?;
+        beside::take_control(rules, self, around, look, observations)
+    }
+
+    fn into_delivered(self) -> Delivered {
+        Delivered {
+            parts: self.parts,
+            beside: self.beside,
+            in_folder: self.in_folder,
+            records: self.records,
+            checksum: None,
+            contradictions: self.contradictions,
+            notes: self.notes,
+        }
+    }
+
     fn note_beside(&mut self, found: Beside) {
         if !self.beside.iter().any(|known| known.path == found.path) {
             self.beside.push(found);

@@ -19,10 +19,10 @@ pub(super) fn candidates(matcher: &Matcher, group: &Regex, look: &Look<'_>, obse
         if entry.kind == EntryKind::File && is_temporary(name) && name_fault(name).is_none() {
             coming.extend(upload_of(matcher, group, entry));
         }
-        if !super::is_data(matcher, entry) || !matcher.matches(name) {
+        if !super::is_data(&matcher.rules, entry) || !matcher.matches(name) {
             continue;
         }
-        let Some((set, number)) = part(matcher, group, name) else {
+        let Some((set, number)) = part(group, &matcher.feed.name, name) else {
             observations.warn_once(look.inbox, name, "its name has no form that set.group knows");
             continue;
         };
@@ -43,8 +43,8 @@ pub(super) fn candidates(matcher: &Matcher, group: &Regex, look: &Look<'_>, obse
     found.into_values().map(numbered).collect()
 }
 
-/// The set that a part belongs to, and its number where the form has one.
-fn part(matcher: &Matcher, group: &Regex, name: &BStr) -> Option<(BString, Option<u64>)> {
+/// The set that a part belongs to, and its number where the form has one. `nameless` is the set of names that are counters alone.
+pub(super) fn part(group: &Regex, nameless: &str, name: &BStr) -> Option<(BString, Option<u64>)> {
     let found = group.captures(name.to_str().ok()?)?;
     let set = found.name("set")?.as_str();
     // It becomes the name of a folder.
@@ -53,7 +53,7 @@ fn part(matcher: &Matcher, group: &Regex, name: &BStr) -> Option<(BString, Optio
     }
     let number = found.name("number").and_then(|number| number.as_str().parse().ok());
     // Nothing is left of names that are counters alone.
-    Some((if set.is_empty() { matcher.feed.name.as_str() } else { set }.into(), number))
+    Some((if set.is_empty() { nameless } else { set }.into(), number))
 }
 
 /// The set that an upload in progress will be a part of.
@@ -61,12 +61,12 @@ fn upload_of(matcher: &Matcher, group: &Regex, entry: &Entry) -> Option<(BString
     let name = entry.name.strip_prefix(b".").unwrap_or(&entry.name).as_bstr();
     let ends = name.iter().enumerate().filter(|(_, byte)| matches!(byte, b'.' | b'~')).map(|(at, _)| at);
     let mut known = ends.filter_map(|end| Some(name[..end].as_bstr()).filter(|name| matcher.matches(name)));
-    let (set, _) = known.find_map(|name| part(matcher, group, name))?;
+    let (set, _) = known.find_map(|name| part(group, &matcher.feed.name, name))?;
     Some((set, show_name(&entry.name)))
 }
 
 /// The first number that is left out, in words. Numbers count from 0 or 1.
-fn gap(numbers: Vec<Option<u64>>) -> Option<String> {
+pub(super) fn gap(numbers: Vec<Option<u64>>) -> Option<String> {
     let mut numbers: Vec<u64> = numbers.into_iter().collect::<Option<_>>()?;
     numbers.sort_unstable();
     let first = *numbers.first()?;

@@ -8,7 +8,7 @@ use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::archive::{self, Archived};
 use crate::pipeline::claim;
-use crate::pipeline::sets::put_away::delivered;
+use crate::pipeline::sets::claim::place;
 use crate::pipeline::{ATTEMPTS_MAX, Rest, Road, begin, told_died};
 use crate::source::SourceError;
 
@@ -130,7 +130,7 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
 pub(in crate::pipeline) fn still_there(road: &Road, run: &Run) -> anyhow::Result<bool> {
     let files = match run.parts() {
         [] => vec![(claim::input(run), run.size, run.mtime)],
-        parts => parts.iter().map(|part| (delivered(run, part.path.as_bstr()), part.size, part.mtime)).collect(),
+        parts => parts.iter().map(|part| (place(run, part.path.as_bstr()), part.size, part.mtime)).collect(),
     };
     for (path, size, mtime) in files {
         let there = road.link(&run.source)?.with(|source| source.stat(path.as_bstr()));

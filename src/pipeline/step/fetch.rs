@@ -11,6 +11,7 @@ use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::claim::{self, Claim};
 use crate::pipeline::fetch::{self, Copied, Fetch, There};
+use crate::pipeline::sets;
 use crate::pipeline::{Rest, Road, Station, add_time, begin, fail, later, lost_copy, next, room, time, told};
 use crate::source::SourceError;
 use crate::stop::Stop;
@@ -116,7 +117,8 @@ fn note_copied(run: &mut Run, copied: Copied) -> Option<String> {
     run.sha256 = Some(copied.sha256);
     let delivered = run.detail.delivered.as_mut()?;
     if delivered.parts.is_empty() {
-        return copied.mismatches.into_iter().next();
+        // Where what declared it is older than the file, that may be why.
+        return copied.mismatches.into_iter().next().map(|words| [vec![words], delivered.notes.clone()].concat().join("; "));
     }
     for (part, sha256) in delivered.parts.iter_mut().zip(copied.parts) {
         part.sha256 = Some(sha256);
@@ -176,7 +178,11 @@ pub(in crate::pipeline) fn claim_it(road: &Road, run: &mut Run, feed: &Feed) -> 
     let Some(folder) = road.claim_folder(feed) else { return Ok(None) };
     let link = road.link(&run.source)?;
     if run.detail.claimed.is_none() {
-        run.detail.claimed = match link.with(|source| claim::destination(folder.as_bstr(), run, source)) {
+        let to = match run.parts() {
+            [] => link.with(|source| claim::destination(folder.as_bstr(), run, source)),
+            _ => Ok(sets::claim::folder(folder.as_bstr(), run)),
+        };
+        run.detail.claimed = match to {
             Ok(to) => Some(to),
             Err(error) => return later(road, run, &error),
         };
@@ -184,7 +190,11 @@ pub(in crate::pipeline) fn claim_it(road: &Road, run: &mut Run, feed: &Feed) -> 
         road.save(run)?;
     }
     let to = claim::input(run);
-    match link.with(|source| claim::claim(run, to.as_bstr(), source)) {
+    let claimed = link.with(|source| match run.parts() {
+        [] => claim::claim(run, to.as_bstr(), source),
+        _ => sets::claim::claim(run, source),
+    });
+    match claimed {
         Ok(Claim::Ours { mtime }) => {
             run.mtime = mtime;
             run.detail.taken = true;

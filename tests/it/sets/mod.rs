@@ -4,16 +4,22 @@
 #![allow(clippy::float_cmp)]
 
 mod beside;
+mod claims;
+mod commands;
 mod expected;
 mod folders;
+mod left;
 mod manifests;
+mod old;
 mod part_files;
+mod partitions;
 mod stops;
 
 use std::fs;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use crate::rig::crash::{Mode, Moment, crash};
 use crate::rig::harbour::{Harbour, Plan, harbour};
 
 /// A harbour on a folder whose feed takes sets.
@@ -84,4 +90,12 @@ fn evidence(harbour: &Harbour, name: &str, guard: &str) -> String {
     let run = harbour.run_of(name);
     let found = run.detail.verdicts.iter().find(|verdict| verdict.guard == guard && verdict.held);
     found.unwrap_or_else(|| panic!("{guard} does not hold {name}: {:?}\n{}", run.detail.verdicts, harbour.said())).evidence.clone()
+}
+
+/// One sweep that is killed at the `nth` call that fits.
+#[track_caller]
+fn killed(harbour: &Harbour, mode: Mode, pattern: &str, nth: u64) {
+    let crashed = crash(harbour, &["once"], &Moment { mode, nth, matching: pattern.to_owned() });
+    let calls = || crashed.calls.iter().map(|call| call.line.clone() + "\n").collect::<String>();
+    assert!(crashed.reached, "no call fits {pattern:?}\n{}\n{}", calls(), crashed.ran.err);
 }

@@ -121,3 +121,29 @@ fn a_form_of_the_customers_own_groups_by_its_expression() {
     assert_eq!((harbour.report("night")["records"].as_u64(), waits(&harbour).len()), (Some(2), 0));
     check_promises(&harbour);
 }
+
+/// Issue 5, points 5 and 6 at once: sets in the order of a number in their names, and rows that know when they were true.
+#[test]
+fn sets_run_by_the_number_in_their_names_a_gap_holds_them_and_older_rows_are_stale() {
+    let schema = r#"{ "fieldsMatch": "superset", "fields": [
+        { "name": "id", "type": "string" }, { "name": "points", "type": "integer" }, { "name": "updated_at", "type": "datetime" } ] }"#;
+    let group = "{ kind = \"shards\", group = \"^(?P<set>day[0-9]+)_(?P<number>[0-9]+)[.]csv$\" }";
+    let plan = harbour().schema(schema).feed("set", group).feed("pattern", "\"day*.csv\"").feed("updated_at", "\"updated_at\"");
+    let plan = plan.feed("fields.\"metaData.tier\"", "").feed("fields.\"person.emailAddress\"", "");
+    let harbour = plan.feed("order", "{ stamp = \"^day([0-9]+)\", gap = \"hold\" }").start();
+    let row = |id: &str, points: u32, hour: u32| format!("id,points,updated_at\n{id},{points},2026-11-20T{hour:02}:00:00Z\n");
+    harbour.deliver("day1_0.csv", row("C-1", 1, 10));
+    harbour.deliver("day1_1.csv", row("C-2", 1, 10));
+    harbour.once().exits(0);
+    harbour.deliver("day3_0.csv", row("C-1", 3, 12));
+    harbour.once().exits(75).says("number 2 has not come");
+    assert_eq!(harbour.runs().len(), 1);
+    harbour.deliver("day2_1.csv", row("C-1", 2, 9));
+    harbour.deliver("day2_0.csv", row("C-2", 2, 11));
+    harbour.once().exits(0);
+    let names: Vec<String> = harbour.runs().iter().map(passferry::ledger::Run::shown_name).collect();
+    assert_eq!(names, ["day1", "day2", "day3"]);
+    assert_eq!(harbour.report("day2")["rows"]["stale"], 1);
+    assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (3.0, 2.0));
+    check_promises(&harbour);
+}

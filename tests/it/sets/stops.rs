@@ -5,17 +5,10 @@ use std::fs;
 use passferry::demo::server::Kind;
 use passferry::ledger::State;
 
-use super::{csv, databricks, sets, spark};
-use crate::rig::crash::{Mode, Moment, crash};
-use crate::rig::harbour::{Harbour, harbour, wait_until};
+use super::{csv, databricks, killed, sets, spark};
+use crate::rig::crash::Mode;
+use crate::rig::harbour::{harbour, wait_until};
 use crate::rig::promises::check_promises;
-
-#[track_caller]
-fn killed(harbour: &Harbour, mode: Mode, pattern: &str, nth: u64) {
-    let crashed = crash(harbour, &["once"], &Moment { mode, nth, matching: pattern.to_owned() });
-    let calls = || crashed.calls.iter().map(|call| call.line.clone() + "\n").collect::<String>();
-    assert!(crashed.reached, "no call fits {pattern:?}\n{}\n{}", calls(), crashed.ran.err);
-}
 
 #[test]
 fn killed_while_a_set_is_fetched_it_is_fetched_anew() {
