@@ -216,5 +216,9 @@ const OF_DESCRIPTIONS: &[&str] = &[
 
 /// May the value of this key of a source, platform or alert be shown?
 pub(super) fn harmless(key: &str) -> bool {
-    OF_SOURCES.contains(&key) || OF_ALERTS.contains(&key) || COMMON.contains(&key) || OF_DESCRIPTIONS.contains(&key) || OWN.iter().any(|own| own.shown.contains(&key))
+    OF_SOURCES.contains(&key)
+        || OF_ALERTS.contains(&key)
+        || COMMON.contains(&key)
+        || OF_DESCRIPTIONS.contains(&key)
+        || OWN.iter().any(|own| own.shown.contains(&key))
 }

@@ -24,6 +24,8 @@ pub struct Reload {
     pub path: PathBuf,
     /// Raised by a signal.
     pub asked: Arc<AtomicBool>,
+    /// Told of each configuration that was put to use.
+    pub followers: Box<dyn Fn(&Arc<Config>) + Send + Sync>,
 }
 
 impl Reload {
@@ -48,6 +50,7 @@ impl Reload {
                 info!(config = self.path.display().to_string(), "configuration read again; runs under way finish as they began");
                 all.push(generation);
                 note.took(&config);
+                (self.followers)(&config);
             }
             Err(fault) => {
                 error!(config = self.path.display().to_string(), "the configuration is refused and the earlier one kept: {fault:#}");

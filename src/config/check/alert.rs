@@ -38,7 +38,10 @@ impl Check<'_> {
             for given in self.document.names_in(key) {
                 if let Some((_, kinds)) = OWN.iter().find(|(own, kinds)| *own == given && !kinds.contains(&kind)) {
                     let kinds: Vec<&str> = kinds.iter().map(|kind| named(*kind)).collect();
-                    self.fault(&key.child(&given), format!("is a key of alerts of kind {}; remove it, or write another kind", choices(&kinds)));
+                    self.fault(
+                        &key.child(&given),
+                        format!("is a key of alerts of kind {}; remove it, or write another kind", choices(&kinds)),
+                    );
                 }
             }
         }
@@ -123,7 +126,8 @@ impl Check<'_> {
         match self.required(&here, url, example)? {
             TextOr::Table(place) => self.secret(&here, &place).map(Address::Secret),
             TextOr::Text(_) if !plain => {
-                let message = "is a secret: whoever knows it may write to the channel; write url = { env = \"NAME\" } or { file = \"PATH\" }";
+                let message =
+                    "is a secret: whoever knows it may write to the channel; write url = { env = \"NAME\" } or { file = \"PATH\" }";
                 self.fault(&here, message.into());
                 None
             }
@@ -145,7 +149,8 @@ impl Check<'_> {
             self.fault(&key.child("port"), "0 is no port; write 587 or the server's own".into());
         }
         let login = self.mail_login(key, alert);
-        let here = host.as_deref().is_some_and(|host| host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()));
+        let here =
+            host.as_deref().is_some_and(|host| host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()));
         if tls == MailTls::Never && login.is_some() && !here {
             self.fault(&key.child("tls"), "would send the password in clear; write \"starttls\" or \"tls\"".into());
         }
@@ -160,7 +165,8 @@ impl Check<'_> {
         }
         for (name, mailbox) in from.iter().map(|from| ("from", from)).chain(to.iter().map(|to| ("to", to))) {
             if mailbox.chars().any(char::is_control) || mailbox.parse::<lettre::message::Mailbox>().is_err() {
-                let message = format!("{} is not a mail address; write such as \"ops@example.com\" or \"Ops <ops@example.com>\"", quoted(mailbox));
+                let message =
+                    format!("{} is not a mail address; write such as \"ops@example.com\" or \"Ops <ops@example.com>\"", quoted(mailbox));
                 self.fault(&key.child(name), message);
             }
         }
@@ -191,7 +197,8 @@ impl Check<'_> {
 
 /// An address that may stand in the file, as it is posted to.
 fn fit_address(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text).ok().filter(url::Url::has_host).ok_or("is not an address; write such as \"https://example.com/alerts\"")?;
+    let url =
+        url::Url::parse(text).ok().filter(url::Url::has_host).ok_or("is not an address; write such as \"https://example.com/alerts\"")?;
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("has more than an address in it, which often is a key; keep it apart: url = { env = \"NAME\" }".into());
     }
