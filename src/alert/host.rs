@@ -1,6 +1,6 @@
 //! The threads that look and send, beside whatever else the program does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ struct Looking {
     desk: Mutex<Desk>,
     /// Looks so far.
     looks: AtomicU64,
+    /// The program is about to end.
+    last: AtomicBool,
     mailings: Vec<Mailing>,
 }
 
@@ -80,7 +82,7 @@ impl Host {
             mailings.push(Mailing { waker, idle: AtomicU64::new(0) });
             woken.push((Arc::clone(way), wakes));
         }
-        let looking = Arc::new(Looking { desk: Mutex::new(desk), looks: AtomicU64::new(0), mailings });
+        let looking = Arc::new(Looking { desk: Mutex::new(desk), looks: AtomicU64::new(0), last: AtomicBool::new(false), mailings });
         let mut working = Working { end: Stop::new(), looking: Arc::clone(&looking), threads: Vec::new() };
         for (number, (way, wakes)) in woken.into_iter().enumerate() {
             let (ledger, fence) = (Arc::clone(&self.ledger), self.fence);
@@ -99,6 +101,7 @@ impl Host {
     pub fn finish(self, patience: Duration, stop: &Stop) {
         let Some(working) = self.now().take() else { return };
         let end = Instant::now() + patience;
+        working.looking.last.store(true, Ordering::Release);
         if let Err(fault) = working.looking.look() {
             error!("alerts cannot be noted: {fault:#}");
         }
@@ -156,7 +159,7 @@ fn send_again_and_again(mut sender: Sender, name: &str, looking: &Looking, numbe
     let mut well = true;
     while !end.is_draining() {
         let look = looking.looks.load(Ordering::Acquire);
-        match sender.round(end) {
+        match sender.round(looking.last.load(Ordering::Acquire), end) {
             Ok(()) => well = true,
             Err(fault) if matches!(fault.downcast_ref(), Some(LedgerError::Fenced)) => return,
             Err(fault) => {

@@ -21,6 +21,8 @@ const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_LAST: Duration = Duration::from_mins(5);
 /// A receiver that asks for more time gets this much at most.
 const ASKED_MAX: Duration = Duration::from_hours(1);
+/// Before the last message of an hour goes out, others are waited for that it can count as well.
+const GATHER: Duration = Duration::from_secs(10);
 /// Messages that a summary names.
 const NAMED: usize = 10;
 
@@ -53,8 +55,8 @@ impl Sender {
         })
     }
 
-    /// Sends until nothing is left that may go now.
-    pub fn round(&mut self, stop: &Stop) -> anyhow::Result<()> {
+    /// Sends until nothing is left that may go now. `last`: nothing more comes that would be worth waiting for.
+    pub fn round(&mut self, last: bool, stop: &Stop) -> anyhow::Result<()> {
         while !stop.is_draining() && self.not_before.is_none_or(|then| Instant::now() >= then) {
             let now = Utc::now();
             let waiting = self.waiting(now)?;
@@ -66,6 +68,7 @@ impl Sender {
             let untried: Vec<&Letter> = waiting.iter().filter(|letter| letter.tries == 0).collect();
             match left {
                 0 => return Ok(()),
+                1 if !last && untried.first().is_some_and(|first| (now - first.at).to_std().is_ok_and(|age| age < GATHER)) => return Ok(()),
                 // What was tried may have arrived: it keeps its name, and goes first.
                 1 if untried.len() > 1 && untried.len() == waiting.len() => {
                     self.fold(&untried, now)?;
