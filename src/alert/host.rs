@@ -78,17 +78,17 @@ impl Host {
         let desk = Desk::new(Arc::clone(config), Arc::clone(&self.ledger), self.fence, self.daemon.then(Utc::now));
         let (mut mailings, mut woken) = (Vec::new(), Vec::new());
         for way in config.alerts.values() {
-            let (waker, wakes) = bounded(1);
+            let (waker, calls) = bounded(1);
             mailings.push(Mailing { waker, idle: AtomicU64::new(0) });
-            woken.push((Arc::clone(way), wakes));
+            woken.push((Arc::clone(way), calls));
         }
         let looking = Arc::new(Looking { desk: Mutex::new(desk), looks: AtomicU64::new(0), last: AtomicBool::new(false), mailings });
         let mut working = Working { end: Stop::new(), looking: Arc::clone(&looking), threads: Vec::new() };
-        for (number, (way, wakes)) in woken.into_iter().enumerate() {
+        for (number, (way, calls)) in woken.into_iter().enumerate() {
             let (ledger, fence) = (Arc::clone(&self.ledger), self.fence);
             let (looking, end) = (Arc::clone(&looking), working.end.clone());
             working.spawn(&format!("alert-{}", way.name), move || match Sender::new(&way, ledger, fence) {
-                Ok(sender) => send_again_and_again(sender, &way.name, &looking, number, &wakes, &end),
+                Ok(sender) => send_again_and_again(sender, &way.name, &looking, number, &calls, &end),
                 Err(fault) => error!(alert = way.name, "this way out cannot be used: {fault:#}"),
             });
         }
@@ -155,7 +155,7 @@ impl Looking {
     }
 }
 
-fn send_again_and_again(mut sender: Sender, name: &str, looking: &Looking, number: usize, wakes: &Receiver<()>, end: &Stop) {
+fn send_again_and_again(mut sender: Sender, name: &str, looking: &Looking, number: usize, calls: &Receiver<()>, end: &Stop) {
     let mut well = true;
     while !end.is_draining() {
         let look = looking.looks.load(Ordering::Acquire);
@@ -171,7 +171,7 @@ fn send_again_and_again(mut sender: Sender, name: &str, looking: &Looking, numbe
         if let Some(mailing) = looking.mailings.get(number) {
             mailing.idle.store(look, Ordering::Release);
         }
-        if wakes.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
+        if calls.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
             return;
         }
     }

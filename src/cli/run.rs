@@ -33,8 +33,8 @@ fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args, path: PathBuf,
     road.force = args.force;
     road.unclean = lead.is_unclean();
     let alerts = Arc::new(Host::start(config, ledger, road.fence, true));
-    let follower = Arc::clone(&alerts);
-    let reload = Reload { path, asked, followers: Box::new(move |config| follower.follow(config)) };
+    let told = Arc::clone(&alerts);
+    let reload = Reload { path, asked, follower: Box::new(move |config| told.follow(config)) };
     watcher::watch(&Arc::new(road), &stop, Some(&reload))?;
     Ok(Exit::Ok)
 }

@@ -249,18 +249,7 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
         ]);
     }
     out::write_table(out, feeds)?;
-    let missing: Vec<&Waiting> = status.feeds.iter().flat_map(|feed| &feed.missing).collect();
-    if !missing.is_empty() {
-        out::heading(out, "waits in the inbox")?;
-        let mut table = out::table(&["feed", "file", "for", "since"]);
-        for waiting in missing {
-            let words = comfy_table::Cell::new(&waiting.words);
-            let words = if waiting.alert { words.fg(comfy_table::Color::Red) } else { words };
-            let plain = comfy_table::Cell::new;
-            table.add_row([plain(waiting.feed.clone()), plain(waiting.what.clone()), words, plain(out::ago(waiting.since))]);
-        }
-        out::write_table(out, table)?;
-    }
+    write_missing(out, status)?;
     if status.told.iter().any(|way| way.is_troubled() || way.waiting > 0) {
         out::heading(out, "alerts")?;
         alert::write_ways(out, &status.told)?;
@@ -280,6 +269,22 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
             out::heading(out, title)?;
             write_runs(out, runs)?;
         }
+    }
+    Ok(())
+}
+
+fn write_missing(out: &mut impl Write, status: &Status) -> anyhow::Result<()> {
+    let missing: Vec<&Waiting> = status.feeds.iter().flat_map(|feed| &feed.missing).collect();
+    if !missing.is_empty() {
+        out::heading(out, "waits in the inbox")?;
+        let mut table = out::table(&["feed", "file", "for", "since"]);
+        for waiting in missing {
+            let words = comfy_table::Cell::new(&waiting.words);
+            let words = if waiting.alert { words.fg(comfy_table::Color::Red) } else { words };
+            let plain = comfy_table::Cell::new;
+            table.add_row([plain(waiting.feed.clone()), plain(waiting.what.clone()), words, plain(out::ago(waiting.since))]);
+        }
+        out::write_table(out, table)?;
     }
     Ok(())
 }

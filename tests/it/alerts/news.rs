@@ -5,10 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use passferry::ledger::State;
-use passferry::sandbox::{Faults, Outage};
+use passferry::sandbox::{Faults, Outage, Rule, Trouble};
 use passferry::watcher::in_use;
 
 use super::{nothing_is_given_away, start, telling, webhook};
+use crate::faults::adds::{earnings, movements};
 use crate::rig::harbour::wait_until;
 use crate::rig::promises::check_promises;
 use crate::rig::receiver::Receiver;
@@ -58,6 +59,32 @@ fn a_platform_is_told_once_over_several_sweeps_and_once_when_it_is_back() {
     nothing_is_given_away(&harbour, &receiver, &["C-1"]);
     check_promises(&harbour);
     assert_eq!(receiver.about().len(), 2);
+}
+
+#[test]
+fn rows_in_doubt_are_told_once_and_settling_them_is_known_to_whoever_did() {
+    let receiver = Receiver::start();
+    let plan = movements().platform("read_back", "\"nothing\"").more(&webhook(&receiver.url(), "remind = \"3s\""));
+    let lost = Rule::new(Trouble::DropBefore).path("/points/");
+    let harbour = start(plan.faults(Faults { rules: vec![lost], ..Faults::default() }));
+    harbour.deliver("a.csv", earnings(1, 1));
+    harbour.once().exits(1);
+    assert_eq!(receiver.about(), ["in-doubt raised"], "{}", harbour.said());
+    let told = receiver.taken()[0].json();
+    assert_eq!((&told["data"]["title"], &told["data"]["counts"]["in-doubt"]), (&"a.csv: 1 row in doubt".into(), &1.into()));
+    let run = harbour.run_of("a.csv").id;
+    assert_eq!(told["data"]["commands"][1], format!("passferry settle {run}:LINE applied, not-applied or resend"));
+    harbour.sandbox.faults().clear();
+    std::thread::sleep(Duration::from_secs(3));
+    harbour.once();
+    assert_eq!(receiver.about(), ["in-doubt raised", "in-doubt reminder"]);
+    harbour.run(&["settle", &format!("{run}:2"), "not-applied", "--reason", "the portal shows nothing"]).exits(0);
+    harbour.once();
+    std::thread::sleep(Duration::from_secs(3));
+    harbour.once();
+    assert_eq!(receiver.about().len(), 2);
+    nothing_is_given_away(&harbour, &receiver, &["T-1", "C-2"]);
+    check_promises(&harbour);
 }
 
 #[test]
