@@ -42,7 +42,8 @@ use generation::Generation;
 pub use once::{Sweep, Trouble, once};
 use reload::Note;
 pub use reload::{InUse, Reload, in_use};
-use waiting::{tell_waiting, words_of};
+use waiting::tell_waiting;
+pub use waiting::words_of;
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.
 const TICK: Duration = Duration::from_secs(1);

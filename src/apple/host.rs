@@ -113,17 +113,27 @@ impl Drop for Host {
     }
 }
 
-/// What of these accounts needs a person, in words.
-pub fn alerts(config: &Config) -> Vec<String> {
+/// Something about a hosted account that needs a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub platform: String,
+    /// Of which kind, in a word: `signing`, `certificate`, `store`, `pushes`.
+    pub what: &'static str,
+    pub words: String,
+}
+
+/// What of these accounts needs a person.
+pub fn alerts(config: &Config) -> Vec<Trouble> {
     let mut alerts = Vec::new();
     for account in hosted(config) {
         let name = &account.name;
+        let mut tell = |what, words| alerts.push(Trouble { platform: name.clone(), what, words });
         match Signer::load(&account) {
-            Err(fault) => alerts.push(format!("platform {name}: no package can be made: {fault}")),
+            Err(fault) => tell("signing", format!("platform {name}: no package can be made: {fault}")),
             Ok(signer) => match (signer.is_over(), signer.validity()) {
-                (Some(fault), _) => alerts.push(format!("platform {name}: {fault}")),
+                (Some(fault), _) => tell("certificate", format!("platform {name}: {fault}")),
                 (None, validity) if validity.days < NEAR_DAYS => {
-                    alerts.push(format!("platform {name}: the {} ends on {}: renew it", validity.what, validity.until));
+                    tell("certificate", format!("platform {name}: the {} ends on {}: renew it", validity.what, validity.until));
                 }
                 _ => {}
             },
@@ -134,13 +144,14 @@ pub fn alerts(config: &Config) -> Vec<String> {
         }
         let looked = Store::open(&account.store).and_then(|store| store.read(|work| Ok((work.halted()?, work.pushes_owed()?))));
         match looked {
-            Err(fault) => alerts.push(format!("platform {name}: {fault}")),
+            Err(fault) => tell("store", format!("platform {name}: {fault}")),
             Ok((Some(halt), owed)) => {
                 let at = chrono::DateTime::from_timestamp_millis(halt.at).unwrap_or_default().format("%Y-%m-%d %H:%M UTC");
-                alerts.push(format!(
+                let words = format!(
                     "platform {name}: since {at} Apple refuses our pushes ({}), and {owed} phones wait; repair it, then start passferry again",
                     halt.reason
-                ));
+                );
+                tell("pushes", words);
             }
             Ok((None, _)) => {}
         }

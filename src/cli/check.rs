@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use bstr::{BStr, BString, ByteSlice};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use super::{Exit, Failure, Global, out};
+use super::{Exit, Failure, Global, alert, out};
+use crate::alert::Outlet;
 use crate::config::Faults;
+use crate::config::meant::alert::Way;
 use crate::config::meant::{After, Config, Feed, Mode, Platform};
 use crate::dispatch::{Dispatch, pause};
 use crate::pipeline::places::{Places, place_of};
@@ -33,6 +36,9 @@ pub struct Args {
     /// Connect to every source and platform, and try the rights that each feed needs
     #[arg(long)]
     reach: bool,
+    /// With --reach: send a test message to every alert that cannot be tried otherwise
+    #[arg(long, requires = "reach")]
+    send_test: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -93,7 +99,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(Failure::new(Exit::Config, words.join("\n")).into());
     }
     let warnings = warnings(&config);
-    let reach = if args.reach { Some(reach_all(&config)) } else { None };
+    let reach = if args.reach { Some(reach_all(&config, args.send_test)) } else { None };
     let exit = reach.iter().flatten().find(|reached| !reached.ok).map_or(Exit::Ok, |reached| reached.exit);
     if args.json {
         let answer = Answer {
@@ -187,7 +193,7 @@ fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-fn reach_all(config: &Config) -> Vec<Reached> {
+fn reach_all(config: &Config, send_test: bool) -> Vec<Reached> {
     let mut all = Vec::new();
     let links: BTreeMap<&str, Link> =
         config.sources.iter().map(|(name, source)| (name.as_str(), Link::new(connector(&source.kind)))).collect();
@@ -218,6 +224,7 @@ fn reach_all(config: &Config) -> Vec<Reached> {
         }
     }
     all.extend(config.platforms.iter().map(|(name, settings)| reach_platform(name, settings, &config.state)));
+    all.extend(config.alerts.values().map(|way| reach_alert(way, send_test)));
     all
 }
 
@@ -245,6 +252,23 @@ fn reach_platform(name: &str, settings: &Platform, state: &Path) -> Reached {
         }
         Err(error) => Reached { what, ok: false, message: format!("{error:#}"), exit: Exit::Config },
     }
+}
+
+/// A way out for alerts: mail servers can be asked without a message, what takes webhooks cannot.
+fn reach_alert(way: &Arc<Way>, send_test: bool) -> Reached {
+    let what = format!("alert {}", way.name);
+    let tried = match Outlet::open(Arc::clone(way)) {
+        Err(error) => return Reached { what, ok: false, message: format!("{error:#}"), exit: Exit::Config },
+        Ok(outlet) => outlet.reach(),
+    };
+    let result = match tried {
+        Some(result) => result.map_err(|fault| fault.words().to_owned()),
+        None if send_test => alert::test(way).map(|()| "a test message was taken".to_owned()),
+        None => Ok("not tried: it cannot be without a message; --send-test sends one".to_owned()),
+    };
+    let ok = result.is_ok();
+    let message = result.unwrap_or_else(|words| words);
+    Reached { what, ok, message, exit: if ok { Exit::Ok } else { Exit::Unavailable } }
 }
 
 fn reached(what: String, result: SourceResult<String>) -> Reached {

@@ -3,6 +3,7 @@
 // Comments on arguments are the help text, printed as they stand.
 #![allow(clippy::doc_markdown)]
 
+mod alert;
 mod backup;
 mod baseline;
 mod check;
@@ -117,6 +118,7 @@ enum Command {
     ///
     /// Example: passferry resume points
     Resume(pause::Args),
+    Alert(alert::Args),
     Baseline(baseline::Args),
     Verify(verify::Args),
     Backup(backup::Args),
@@ -191,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Settle(args) => settle::run(&global, &args),
         Command::Pause(args) => pause::run(&global, &args, true),
         Command::Resume(args) => pause::run(&global, &args, false),
+        Command::Alert(args) => alert::run(&global, &args),
         Command::Baseline(args) => baseline::run(&global, &args),
         Command::Verify(args) => verify::run(&global, &args),
         Command::Backup(args) => backup::run(&global, &args),

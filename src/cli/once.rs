@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Exit, Global, context, progress};
+use crate::alert::Host;
 use crate::config::meant::Config;
 use crate::ledger::{RunFilter, State};
 use crate::pipeline::Road;
 use crate::pipeline::report::json::needing_person;
 use crate::platform::for_log;
 use crate::watcher::{self, Trouble};
+
+/// Alerts that are due keep the program no longer than this.
+const ALERTS: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -35,7 +39,11 @@ fn sweep(config: &Arc<Config>, lead: &context::Lead, args: &Args) -> anyhow::Res
     let mut road = Road::new(Arc::clone(config), Arc::clone(&ledger), progress::choose(true))?;
     road.force = args.force;
     road.unclean = lead.is_unclean();
-    let sweep = watcher::once(&Arc::new(road), &stop, args.patience)?;
+    let alerts = Host::start(config, Arc::clone(&ledger), road.fence, false);
+    let swept = watcher::once(&Arc::new(road), &stop, args.patience);
+    // Whoever must act is told, however it went.
+    alerts.finish(ALERTS, &stop);
+    let sweep = swept?;
     for reason in &sweep.later {
         tracing::warn!("left for the next sweep: {}", for_log(reason));
     }

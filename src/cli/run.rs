@@ -1,8 +1,11 @@
 //! `run`: the daemon.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::{Exit, Global, context, progress};
+use crate::alert::Host;
 use crate::config::meant::Config;
 use crate::pipeline::Road;
 use crate::watcher::{self, Reload};
@@ -15,20 +18,23 @@ pub struct Args {
 }
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
-    let reload = Reload { path: context::config_path(global)?, asked: context::reload_on_hangup()? };
-    let config = Arc::new(crate::config::load(&reload.path)?);
+    let (path, asked) = (context::config_path(global)?, context::reload_on_hangup()?);
+    let config = Arc::new(crate::config::load(&path)?);
     let mut lead = context::Lead::take(&config)?;
-    let watched = watch(&config, &lead, args, &reload);
+    let watched = watch(&config, &lead, args, path, asked);
     lead.heed(&config, watched.as_ref().err());
     watched
 }
 
-fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args, reload: &Reload) -> anyhow::Result<Exit> {
+fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args, path: PathBuf, asked: Arc<AtomicBool>) -> anyhow::Result<Exit> {
     let ledger = lead.ledger(config)?;
     let stop = context::stop_on_signals()?;
-    let mut road = Road::new(Arc::clone(config), ledger, progress::choose(true))?;
+    let mut road = Road::new(Arc::clone(config), Arc::clone(&ledger), progress::choose(true))?;
     road.force = args.force;
     road.unclean = lead.is_unclean();
-    watcher::watch(&Arc::new(road), &stop, Some(reload))?;
+    let alerts = Arc::new(Host::start(config, ledger, road.fence, true));
+    let told = Arc::clone(&alerts);
+    let reload = Reload { path, asked, follower: Box::new(move |config| told.follow(config)) };
+    watcher::watch(&Arc::new(road), &stop, Some(&reload))?;
     Ok(Exit::Ok)
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
+use super::alert::{self, WayStatus};
 use super::runs::write_runs;
 use super::told::{RunLine, needing_person};
 use super::{Exit, Global, context, out};
@@ -47,6 +48,9 @@ struct Status {
     needs_person: Vec<RunLine>,
     in_doubt: Vec<RunLine>,
     failed: Vec<RunLine>,
+    /// Ways out for alerts, and what waits for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    told: Vec<WayStatus>,
     /// Their input was moved or removed by somebody.
     input_removed: Vec<RunLine>,
 }
@@ -158,6 +162,7 @@ fn gather(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Status> {
         waiting: in_states(&[State::Complete, State::Fetched, State::Checked, State::Reporting])?,
         needs_person: of_recent(&|run| run.state.is_over() && needing_person(run) > 0 && run.detail.fault.is_none())?,
         in_doubt: of_recent(&|run| run.state == State::DoneInDoubt)?,
+        told: alert::ways(config, ledger)?,
         failed: of_recent(&|run| run.state == State::Failed)?,
         input_removed: of_recent(&|run| run.detail.gone || run.detail.input_removed)?,
     })
@@ -167,7 +172,10 @@ fn alerts(config: &Config) -> Vec<String> {
     // Before the first start there is no reserve, and nobody misses it.
     let led_before = config.state.join("lock").exists();
     let room = Room::new(&config.state, config.reserve, config.space_factor).alert().filter(|_| led_before);
-    room.into_iter().chain(crate::clock::fault(std::time::SystemTime::now())).chain(crate::apple::host::alerts(config)).collect()
+    room.into_iter()
+        .chain(crate::clock::fault(std::time::SystemTime::now()))
+        .chain(crate::apple::host::alerts(config).into_iter().map(|trouble| trouble.words))
+        .collect()
 }
 
 fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyhow::Result<()> {
@@ -241,17 +249,10 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
         ]);
     }
     out::write_table(out, feeds)?;
-    let missing: Vec<&Waiting> = status.feeds.iter().flat_map(|feed| &feed.missing).collect();
-    if !missing.is_empty() {
-        out::heading(out, "waits in the inbox")?;
-        let mut table = out::table(&["feed", "file", "for", "since"]);
-        for waiting in missing {
-            let words = comfy_table::Cell::new(&waiting.words);
-            let words = if waiting.alert { words.fg(comfy_table::Color::Red) } else { words };
-            let plain = comfy_table::Cell::new;
-            table.add_row([plain(waiting.feed.clone()), plain(waiting.what.clone()), words, plain(out::ago(waiting.since))]);
-        }
-        out::write_table(out, table)?;
+    write_missing(out, status)?;
+    if status.told.iter().any(|way| way.is_troubled() || way.waiting > 0) {
+        out::heading(out, "alerts")?;
+        alert::write_ways(out, &status.told)?;
     }
     let groups = [
         ("applying", &status.applying),
@@ -268,6 +269,22 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
             out::heading(out, title)?;
             write_runs(out, runs)?;
         }
+    }
+    Ok(())
+}
+
+fn write_missing(out: &mut impl Write, status: &Status) -> anyhow::Result<()> {
+    let missing: Vec<&Waiting> = status.feeds.iter().flat_map(|feed| &feed.missing).collect();
+    if !missing.is_empty() {
+        out::heading(out, "waits in the inbox")?;
+        let mut table = out::table(&["feed", "file", "for", "since"]);
+        for waiting in missing {
+            let words = comfy_table::Cell::new(&waiting.words);
+            let words = if waiting.alert { words.fg(comfy_table::Color::Red) } else { words };
+            let plain = comfy_table::Cell::new;
+            table.add_row([plain(waiting.feed.clone()), plain(waiting.what.clone()), words, plain(out::ago(waiting.since))]);
+        }
+        out::write_table(out, table)?;
     }
     Ok(())
 }

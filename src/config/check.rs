@@ -1,6 +1,7 @@
 //! As written → as meant: every check of the file, each on its own, so that one fault hides no other.
 
 mod adds;
+mod alert;
 mod arrival;
 mod dialect;
 mod feed;
@@ -118,6 +119,13 @@ impl Check<'_> {
             let meant = self.feed(name, feed, file, &sources, &platforms);
             feeds.extend(meant.map(|meant| (name.clone(), Arc::new(meant))));
         }
+        let mut alerts = BTreeMap::new();
+        // The one section that may be left out.
+        let ways = if file.alert.is_empty() { Vec::new() } else { self.section("alert", &file.alert) };
+        for (name, alert) in ways {
+            let meant = self.alert(&Key::of(&["alert", name]), name, alert);
+            alerts.extend(meant.map(|meant| (name.clone(), Arc::new(meant))));
+        }
         self.overlaps(&feeds);
         self.one_account_twice(&platforms);
         meant::Config {
@@ -125,6 +133,7 @@ impl Check<'_> {
             sources,
             platforms,
             feeds,
+            alerts,
             drain,
             space_factor,
             reserve,

@@ -35,6 +35,7 @@ impl Key {
         match &*self.0 {
             [section, _, auth, key, ..] if section == "platform" && auth == "auth" => AUTH_SECRETS.contains(&&**key),
             [section, _, pgp, keys, _, ..] if section == "feed" && pgp == "pgp" && keys == "keys" => true,
+            [section, _, key, ..] if section == "alert" => ALERT_SECRETS.contains(&&**key),
             [section, _, key, ..] => (section == "source" || section == "platform") && SECRETS.contains(&&**key),
             _ => false,
         }
@@ -54,6 +55,9 @@ impl fmt::Display for Key {
 
 /// Keys of sources and platforms that hold secrets.
 const SECRETS: [&str; 4] = ["key", "secret", "password", "passphrase"];
+
+/// Keys of alerts that hold secrets. Addresses are among them: many a webhook asks for nothing else.
+const ALERT_SECRETS: [&str; 3] = ["url", "secret", "password"];
 
 /// Keys of a platform's `auth` that hold secrets.
 const AUTH_SECRETS: [&str; 4] = ["bearer", "password", "key", "client_secret"];
@@ -199,11 +203,11 @@ impl<'t> Document<'t> {
     }
 }
 
-/// Marks every value of a source or platform that is not known to be harmless.
+/// Marks every value of a source, platform or alert that is not known to be harmless.
 fn hide(table: &DeTable<'_>, key: &Key, hidden: &mut Vec<Range<usize>>) {
     for (name, value) in table {
         let here = key.child(name.get_ref());
-        let account = here.0.first().is_some_and(|section| section == "source" || section == "platform");
+        let account = here.0.first().is_some_and(|section| ["source", "platform", "alert"].contains(&&**section));
         match value.get_ref() {
             // A database's address has a login in it.
             _ if here == Key::of(&["state"]) && value.get_ref().as_str().is_none_or(|text| text.contains("://")) => {
@@ -295,7 +299,7 @@ fn explain(key: &Key, error: &Error) -> String {
         );
     }
     match &*key.0 {
-        [section, _] if ["source", "platform", "feed"].contains(&&**section) => {
+        [section, _] if ["source", "platform", "feed", "alert"].contains(&&**section) => {
             return format!("stands in no named section; write [{section}.NAME] above it");
         }
         [section, _, fields, name] if section == "feed" && fields == "fields" && text.contains("map") => {

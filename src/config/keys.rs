@@ -148,6 +148,21 @@ const OF_SOURCES: &[&str] = &[
     "buffer",
 ];
 
+const OF_ALERTS: &[&str] = &[
+    "tell",
+    "unreachable_after",
+    "rejected_above",
+    "remind",
+    "per_hour",
+    "give_up_after",
+    "digest",
+    "page",
+    "prefix",
+    "tls",
+    "from",
+    "to",
+];
+
 /// Inside the tables that describe a platform. Headers and bodies may hold anything, and are not shown.
 const OF_DESCRIPTIONS: &[&str] = &[
     "client_id",
@@ -199,7 +214,11 @@ const OF_DESCRIPTIONS: &[&str] = &[
     "parameter",
 ];
 
-/// May the value of this key of a source or platform be shown?
+/// May the value of this key of a source, platform or alert be shown?
 pub(super) fn harmless(key: &str) -> bool {
-    OF_SOURCES.contains(&key) || COMMON.contains(&key) || OF_DESCRIPTIONS.contains(&key) || OWN.iter().any(|own| own.shown.contains(&key))
+    OF_SOURCES.contains(&key)
+        || OF_ALERTS.contains(&key)
+        || COMMON.contains(&key)
+        || OF_DESCRIPTIONS.contains(&key)
+        || OWN.iter().any(|own| own.shown.contains(&key))
 }

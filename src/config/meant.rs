@@ -1,5 +1,6 @@
 //! The configuration as meant: checked, defaults filled in, nothing left to look up. What the rest of the program reads.
 
+pub mod alert;
 pub mod apple;
 mod arrival;
 mod dialect;
@@ -31,6 +32,8 @@ pub struct Config {
     pub sources: BTreeMap<String, Arc<Source>>,
     pub platforms: BTreeMap<String, Arc<Platform>>,
     pub feeds: BTreeMap<String, Arc<Feed>>,
+    /// Ways out for alerts.
+    pub alerts: BTreeMap<String, Arc<alert::Way>>,
     /// Room that a file takes on its road, as a multiple of its size. Default 4.
     pub space_factor: f64,
     /// Bytes kept in reserve on the disk of `state`. Default 8 MiB; 0 keeps none.

@@ -4,6 +4,7 @@ use super::meant::{After, Complete, Login, OperationChoice, SourceKind, Wake};
 use super::*;
 use crate::row::Verb;
 
+mod alert;
 mod apple;
 mod arrival;
 mod faults;

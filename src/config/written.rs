@@ -242,6 +242,9 @@ pub struct Config {
     /// Streams of like files.
     #[serde(default)]
     pub feed: BTreeMap<String, Table<Feed>>,
+    /// Ways out for alerts.
+    #[serde(default)]
+    pub alert: BTreeMap<String, Table<Alert>>,
 }
 
 /// Where files arrive.
@@ -315,10 +318,12 @@ pub struct SecretPlace {
     pub credential: Option<String>,
 }
 
+pub mod alert;
 pub mod arrival;
 mod feed;
 mod http;
 mod platform;
+pub use alert::{Alert, AlertKind, Digest as AlertDigest, MailTls};
 pub use feed::*;
 pub use http::*;
 pub use platform::*;

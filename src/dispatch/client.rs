@@ -44,28 +44,7 @@ impl Client {
     pub(super) fn new(base_url: &str, limits: &Limits, ca_file: Option<&Path>) -> anyhow::Result<Client> {
         let base = Url::parse(base_url).with_context(|| format!("{base_url} is not a URL"))?;
         anyhow::ensure!(matches!(base.scheme(), "http" | "https") && base.has_host(), "{base_url} is not an http or https address");
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("passferry/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            // Tries are counted here; a client that repeats by itself would count them twice.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT.min(limits.timeout))
-            .pool_max_idle_per_host(limits.in_flight)
-            .tcp_nodelay(true)
-            .tls_backend_native()
-            .tls_version_min(reqwest::tls::Version::TLS_1_2);
-        if is_loopback(&base) {
-            // A proxy cannot reach this machine's own loopback.
-            builder = builder.no_proxy();
-        }
-        if let Some(path) = ca_file {
-            let pem = std::fs::read(path).with_context(|| format!("cannot read the CA file {}", path.display()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .with_context(|| format!("{} holds no PEM certificate that can be read", path.display()))?;
-            anyhow::ensure!(!certificates.is_empty(), "{} holds no PEM certificate", path.display());
-            builder = builder.tls_certs_merge(certificates);
-        }
+        let builder = settled(limits.timeout, ca_file, is_loopback(&base))?.pool_max_idle_per_host(limits.in_flight);
         Ok(Client {
             http: builder.build()?,
             base: base_url.trim_end_matches('/').to_owned(),
@@ -144,7 +123,40 @@ impl Client {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// A client that goes where it was sent and nowhere else, and sends once.
+pub(crate) fn settled(timeout: Duration, ca_file: Option<&Path>, loopback: bool) -> anyhow::Result<reqwest::ClientBuilder> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("passferry/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        // Tries are counted here; a client that repeats by itself would count them twice.
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+        .tcp_nodelay(true)
+        .tls_backend_native()
+        .tls_version_min(reqwest::tls::Version::TLS_1_2);
+    if loopback {
+        // A proxy cannot reach this machine's own loopback.
+        builder = builder.no_proxy();
+    }
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).with_context(|| format!("cannot read the CA file {}", path.display()))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .with_context(|| format!("{} holds no PEM certificate that can be read", path.display()))?;
+        anyhow::ensure!(!certificates.is_empty(), "{} holds no PEM certificate", path.display());
+        builder = builder.tls_certs_merge(certificates);
+    }
+    Ok(builder)
+}
+
+/// Why there was no answer, in words without the address.
+pub(crate) fn words_of(error: reqwest::Error) -> String {
+    match lost(error) {
+        Lost::Unreachable(words) | Lost::Broken(words) => words,
+    }
+}
+
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -38,6 +38,7 @@ use engine::{Command, Engine, Patience};
 
 pub use adds::AddFate;
 pub use changes::{Came, ChangeReceiver, ChangeSender};
+pub(crate) use client::{is_loopback, settled, words_of};
 
 /// How the account is doing, for status lines and run states.
 #[derive(Clone, Debug, PartialEq, Eq)]

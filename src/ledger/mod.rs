@@ -9,6 +9,7 @@ pub mod key;
 pub mod mark;
 pub mod run;
 mod sqlite;
+pub mod telling;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -28,6 +29,7 @@ pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling}
 pub use mark::{FieldState, Mark};
 pub use run::{Run, RunKind, State, Wish};
 pub(crate) use sqlite::{copy_database, empty_log};
+pub use telling::Telling;
 
 /// Proof that the holder leads: a write with an older one is refused. One worker leads a state directory at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +211,7 @@ pub enum LedgerError {
 pub type Result<T> = std::result::Result<T, LedgerError>;
 
 /// The ledger. Every method is one transaction: it happened durably when it returned, or not at all.
-pub trait Ledger: Keeping + Send + Sync {
+pub trait Ledger: Keeping + Telling + Send + Sync {
     /// Takes the lead. All earlier fences are refused from now on, and what earlier writers left unfinished on the disk is brought in.
     fn lead(&self) -> Result<Fence>;
 

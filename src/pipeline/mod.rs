@@ -57,6 +57,9 @@ pub use road::{Progress, Road, Station};
 #[cfg(test)]
 mod tests;
 
+/// The cause of a run that waits because somebody paused its feed.
+pub const FEED_PAUSED: &str = "the feed is paused";
+
 /// Starts that may die on the same file before it is put away.
 const ATTEMPTS_MAX: u32 = 3;
 

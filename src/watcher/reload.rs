@@ -18,12 +18,17 @@ use crate::service;
 use crate::spool::private_file;
 use crate::stop::Stop;
 
+/// Is told of a configuration.
+pub type Follower = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
+
 /// Where a daemon's configuration comes from, and who asks for it to be read again.
 pub struct Reload {
     /// The file, as the daemon found it at its start.
     pub path: PathBuf,
     /// Raised by a signal.
     pub asked: Arc<AtomicBool>,
+    /// Told of each configuration that was put to use.
+    pub follower: Follower,
 }
 
 impl Reload {
@@ -48,6 +53,7 @@ impl Reload {
                 info!(config = self.path.display().to_string(), "configuration read again; runs under way finish as they began");
                 all.push(generation);
                 note.took(&config);
+                (self.follower)(&config);
             }
             Err(fault) => {
                 error!(config = self.path.display().to_string(), "the configuration is refused and the earlier one kept: {fault:#}");

@@ -6,7 +6,7 @@ use crate::config::meant::Source;
 use crate::ledger::Waiting;
 
 /// What waits and for what.
-pub(super) fn words_of(waiting: &Waiting) -> String {
+pub fn words_of(waiting: &Waiting) -> String {
     format!("feed {}: {} waits: {}", waiting.feed, waiting.what, waiting.words)
 }
 

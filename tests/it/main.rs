@@ -1,5 +1,6 @@
 //! Tests against real servers and through the front door.
 
+mod alerts;
 mod cli;
 mod demo;
 mod faults;

@@ -28,7 +28,7 @@ pub(super) fn environment(written: Option<written::Environment>) -> Environment 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Does the address lead nowhere else? Stand-ins for platforms run here.
-fn is_this_machine(url: &url::Url) -> bool {
+pub(super) fn is_this_machine(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -8,6 +8,7 @@ mod rows;
 mod runs;
 mod schema;
 mod stamps;
+mod telling;
 mod waiting;
 
 use std::collections::HashMap;

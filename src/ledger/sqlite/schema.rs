@@ -169,6 +169,49 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (source, feed, what)
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- Runs that ended and that nobody was told of yet; written with the end itself. Where nobody is told of anything they are not kept for ever.
+    CREATE TABLE ending(
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        run    TEXT NOT NULL,
+        state  TEXT NOT NULL
+    ) STRICT;
+    CREATE TRIGGER run_ends AFTER UPDATE OF state ON run
+    WHEN NEW.state <> OLD.state AND NEW.state IN ('done', 'done-in-doubt', 'failed', 'stopped') BEGIN
+        INSERT INTO ending(run, state) VALUES (NEW.id, NEW.state);
+        DELETE FROM ending WHERE number <= (SELECT max(number) FROM ending) - 10000;
+    END;
+
+    -- What stands and must be told once, as each way out knows it.
+    CREATE TABLE standing(
+        way   TEXT NOT NULL,
+        key   TEXT NOT NULL,
+        mark  TEXT NOT NULL,
+        since TEXT NOT NULL,
+        told  TEXT,
+        PRIMARY KEY (way, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Messages to people.
+    CREATE TABLE letter(
+        id      TEXT PRIMARY KEY,
+        way     TEXT NOT NULL,
+        at      TEXT NOT NULL,
+        body    TEXT NOT NULL,
+        passage TEXT NOT NULL,
+        tries   INTEGER NOT NULL,
+        next    TEXT NOT NULL,
+        fault   TEXT,
+        ended   TEXT
+    ) STRICT;
+    CREATE INDEX letter_passage ON letter(passage, way, ended);
+
+    -- Until when the digests of a way out have told.
+    CREATE TABLE digested(
+        way   TEXT PRIMARY KEY,
+        until TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted

@@ -231,3 +231,48 @@ fn a_decision_outlives_the_try_that_it_asked_for() {
         .unwrap();
     assert_eq!(ledger.to_settle().unwrap().pop().unwrap().key, None);
 }
+
+#[test]
+fn an_end_is_noted_with_the_run_and_a_message_with_what_it_tells() {
+    use crate::ledger::telling::{Letter, Noting, Passage, Standing, Telling};
+    let (_folder, ledger, fence) = ledger();
+    let mut run = ledger.open_run(fence, run("a.csv")).unwrap();
+    for state in [State::Reporting, State::Reporting, State::Failed, State::Failed] {
+        run.state = state;
+        ledger.save_run(fence, &run).unwrap();
+    }
+    let endings = ledger.endings().unwrap();
+    assert_eq!(endings.iter().map(|ending| (&*ending.run, ending.state)).collect::<Vec<_>>(), [(&*run.id, State::Failed)], "once");
+    let at = "2026-11-20T06:00:00Z".parse().unwrap();
+    let letter = Letter {
+        id: "msg_1".into(),
+        way: "ops".into(),
+        at,
+        body: "{}".into(),
+        passage: Passage::Waiting,
+        tries: 0,
+        next: at,
+        fault: None,
+        ended: None,
+    };
+    let standing = Standing { way: "ops".into(), key: "held:x".into(), mark: String::new(), since: at, told: Some(at) };
+    let noting = Noting {
+        stands: vec![standing.clone()],
+        letters: vec![letter.clone()],
+        digested: vec![("ops".into(), at)],
+        endings_to: Some(endings[0].number),
+        fell: vec![],
+    };
+    assert!(matches!(ledger.note_alerts(Fence(fence.0 + 1), &noting), Err(LedgerError::Fenced)));
+    assert_eq!(ledger.endings().unwrap().len(), 1, "all of it or nothing");
+    ledger.note_alerts(fence, &noting).unwrap();
+    assert_eq!((ledger.endings().unwrap(), ledger.standing().unwrap()), (vec![], vec![standing]));
+    assert_eq!(ledger.letters_waiting(Some("ops")).unwrap(), std::slice::from_ref(&letter));
+    let summary = Letter { id: "msg_2".into(), ..letter.clone() };
+    ledger.fold_letters(fence, &["msg_1".into()], &summary).unwrap();
+    let sent = Letter { passage: Passage::Sent, tries: 1, ended: Some(at), ..summary };
+    ledger.save_letter(fence, &sent).unwrap();
+    assert_eq!((ledger.letters_waiting(None).unwrap(), ledger.count_sent("ops", at).unwrap()), (vec![], 1));
+    ledger.forget_letters(fence, at + chrono::TimeDelta::seconds(1)).unwrap();
+    assert_eq!(ledger.count_sent("ops", at).unwrap(), 0);
+}

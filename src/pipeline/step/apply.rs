@@ -14,7 +14,7 @@ use crate::ledger::{Run, RunKind, State};
 use crate::outcome::Code;
 use crate::pipeline::apply::Applied;
 use crate::pipeline::hand::FileInHand;
-use crate::pipeline::{ATTEMPTS_MAX, Rest, Road, add_time, fail, later, lost_copy, next, told, told_died, waits_for};
+use crate::pipeline::{ATTEMPTS_MAX, FEED_PAUSED, Rest, Road, add_time, fail, later, lost_copy, next, told, told_died, waits_for};
 use crate::source::SourceError;
 use crate::stop::Stop;
 
@@ -25,7 +25,7 @@ pub(in crate::pipeline) fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> 
     }
     if road.is_paused(&feed.name)? {
         if run.state != State::Paused {
-            run.detail.cause = Some("the feed is paused".into());
+            run.detail.cause = Some(FEED_PAUSED.into());
             next(road, run, State::Paused)?;
         }
         return Ok(Some(Rest::Later));
@@ -95,7 +95,7 @@ pub(in crate::pipeline) fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> 
             }
             if road.is_paused(&feed.name)? {
                 run.state = State::Paused;
-                run.detail.cause = Some("the feed is paused".into());
+                run.detail.cause = Some(FEED_PAUSED.into());
             }
             road.save(run)?;
             Ok(Some(if stop.is_draining() { Rest::Stopping } else { Rest::Later }))

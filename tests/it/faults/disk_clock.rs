@@ -2,51 +2,19 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use passferry::ledger::State;
 
 use super::delivery::snapshot;
+use crate::rig::clock::Clock;
 use crate::rig::disk::{Disk, Faults};
-use crate::rig::harbour::{Harbour, Process, harbour, wait_until};
+use crate::rig::harbour::{harbour, wait_until};
 use crate::rig::promises::check_promises;
 
 const ENOSPC: i32 = 28;
-
-/// The library of Debian's package `faketime`.
-fn library() -> PathBuf {
-    let places = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("faketime/libfaketime.so.1"));
-    let found = places.chain([PathBuf::from("/usr/lib/faketime/libfaketime.so.1")]).find(|path| path.exists());
-    found.expect("these tests need libfaketime: apt-get install faketime")
-}
-
-/// The wall clock of a program, which a test can set while it runs. Its monotonic clock is left alone.
-struct Clock {
-    file: PathBuf,
-}
-
-impl Clock {
-    fn of(harbour: &Harbour) -> Clock {
-        let clock = Clock { file: harbour.home.path().join("clock") };
-        clock.set("+0");
-        clock
-    }
-
-    fn set(&self, time: &str) {
-        let temporary = self.file.with_extension("new");
-        fs::write(&temporary, time).unwrap();
-        fs::rename(temporary, &self.file).unwrap();
-    }
-
-    fn start(&self, harbour: &Harbour, args: &[&str]) -> Process {
-        let mut command = harbour.command(args);
-        command.env("LD_PRELOAD", library()).env("FAKETIME_TIMESTAMP_FILE", &self.file);
-        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DONT_RESET", "1");
-        harbour.start_command(command)
-    }
-}
 
 fn append(path: &Path, text: &str) {
     fs::File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();

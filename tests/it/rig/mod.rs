@@ -1,14 +1,17 @@
 //! What tests are run against.
 
 pub mod apple;
+pub mod clock;
 pub mod crash;
 pub mod disk;
 pub mod ferry;
 pub mod harbour;
 pub mod hostile;
+pub mod mail;
 pub mod phone;
 pub mod portrait;
 pub mod promises;
 pub mod proxy;
+pub mod receiver;
 pub mod sshd;
 pub mod vendor;

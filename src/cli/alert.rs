@@ -1,0 +1,135 @@
+//! `alert`: ways out for alerts, what waits for them, and a test.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{Exit, Failure, Global, context, out};
+use crate::alert::{Message, Outlet, desk};
+use crate::config::meant::Config;
+use crate::config::meant::alert::Way;
+use crate::ledger::Ledger;
+use crate::stop::Stop;
+
+/// Messages that were given up are shown for this long.
+const SHOWN: TimeDelta = TimeDelta::days(7);
+
+/// Show the ways out for alerts and what waits for them; with --test try one
+///
+/// A test goes out at once, whatever waits and however many an hour are allowed. Works beside a running daemon.
+///
+/// Example: passferry alert --test ops
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Send a test message this way
+    #[arg(long, value_name = "NAME")]
+    test: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a way out is doing.
+#[derive(Serialize)]
+pub struct WayStatus {
+    pub alert: String,
+    pub kind: &'static str,
+    /// Messages that wait.
+    pub waiting: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<DateTime<Utc>>,
+    /// Why the last try failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Messages given up within a week.
+    pub given_up: usize,
+}
+
+impl WayStatus {
+    /// Does somebody have to look at it?
+    pub fn is_troubled(&self) -> bool {
+        self.fault.is_some() || self.given_up > 0
+    }
+
+    pub fn words(&self) -> String {
+        let mut words = Vec::new();
+        if self.waiting > 0 {
+            words.push(format!(
+                "{} since {}",
+                out::counted(self.waiting as u64, "message"),
+                self.waiting_since.map(out::ago).unwrap_or_default()
+            ));
+        }
+        words.extend(self.fault.clone());
+        if self.given_up > 0 {
+            words.push(format!("{} given up within a week", out::counted(self.given_up as u64, "message")));
+        }
+        if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
+    }
+}
+
+pub fn ways(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Vec<WayStatus>> {
+    let lost = ledger.letters_given_up(Utc::now() - SHOWN)?;
+    let status = |way: &Arc<Way>| {
+        let waiting = ledger.letters_waiting(Some(&way.name))?;
+        Ok(WayStatus {
+            alert: way.name.clone(),
+            kind: way.kind(),
+            waiting: waiting.len(),
+            waiting_since: waiting.first().map(|letter| letter.at),
+            fault: waiting.iter().rev().find_map(|letter| letter.fault.clone()),
+            given_up: lost.iter().filter(|letter| letter.way == way.name).count(),
+        })
+    };
+    config.alerts.values().map(status).collect()
+}
+
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
+    let config = context::config(global)?;
+    let mut out = out::stdout();
+    if let Some(name) = &args.test {
+        let way = config.alerts.get(name).ok_or_else(|| {
+            let near = crate::mapping::did_you_mean(name, config.alerts.keys().map(String::as_str));
+            Failure::new(Exit::NoInput, format!("no alert {name:?}{near}; a section [alert.{name}] would make one"))
+        })?;
+        test(way).map_err(|words| Failure::new(Exit::Unavailable, format!("alert {name}: {words}")))?;
+        if args.json {
+            out::json(&mut out, &serde_json::json!({ "alert": name, "sent": true }))?;
+        } else {
+            writeln!(out, "alert {name}: a test message was taken")?;
+        }
+        out.flush()?;
+        return Ok(Exit::Ok);
+    }
+    let ledger = context::Reading::open(&config)?;
+    let ways = ways(&config, &*ledger)?;
+    if args.json {
+        out::json(&mut out, &serde_json::json!({ "alerts": ways }))?;
+    } else if ways.is_empty() {
+        writeln!(out, "nobody is told: there is no section [alert.NAME]; passferry config sample shows one")?;
+    } else {
+        write_ways(&mut out, &ways)?;
+    }
+    out.flush()?;
+    Ok(Exit::Ok)
+}
+
+pub fn write_ways(out: &mut impl Write, ways: &[WayStatus]) -> anyhow::Result<()> {
+    let mut table = out::table(&["alert", "by", ""]);
+    for way in ways {
+        let colour = if way.is_troubled() { comfy_table::Color::Red } else { comfy_table::Color::Green };
+        let plain = comfy_table::Cell::new;
+        table.add_row([plain(way.alert.clone()), plain(way.kind.to_owned()), plain(way.words()).fg(colour)]);
+    }
+    out::write_table(out, table)
+}
+
+/// Sends a test message, once.
+pub fn test(way: &Arc<Way>) -> Result<(), String> {
+    let message = Message::test();
+    let letter = desk::letter(way, &message, Utc::now());
+    let outlet = Outlet::open(Arc::clone(way)).map_err(|error| format!("{error:#}"))?;
+    outlet.send(&letter, &message, &Stop::new()).map_err(|fault| fault.words().to_owned())
+}
