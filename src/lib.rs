@@ -9,6 +9,7 @@
 //! Modules in reading order.
 
 pub mod config;
+#[cfg(feature = "pgp")]
 pub mod openpgp;
 pub mod secret;
 
@@ -36,6 +37,7 @@ pub mod dispatch;
 pub mod platform;
 pub mod source;
 pub mod stop;
+pub mod zone;
 
 pub mod cli;
 pub mod logging;

@@ -318,7 +318,11 @@ pub struct SecretPlace {
 pub mod arrival;
 mod feed;
 mod http;
+mod openpgp;
 mod platform;
+mod times;
 pub use feed::*;
 pub use http::*;
+pub use openpgp::*;
 pub use platform::*;
+pub use times::*;

@@ -265,6 +265,14 @@ mod tests {
     type Read = (u64, u64, String);
 
     fn read(parts: &[&[u8]], header_in_each: bool) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
+        read_as(parts, header_in_each, &DialectChoice::default())
+    }
+
+    fn read_as(
+        parts: &[&[u8]],
+        header_in_each: bool,
+        choice: &DialectChoice,
+    ) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
         let folder = tempfile::tempdir().unwrap();
         let (data, text) = (folder.path().join("data"), folder.path().join("text"));
         std::fs::write(&data, parts.concat()).unwrap();
@@ -273,9 +281,9 @@ mod tests {
             at += part.len() as u64;
             at - part.len() as u64..at
         });
-        let (choice, limits) = (DialectChoice::default(), Limits::default());
+        let limits = Limits::default();
         let mut found = Vec::new();
-        let mut series = Series::open(&data, ranges.collect(), header_in_each, &text, &choice, &limits, &mut found)?;
+        let mut series = Series::open(&data, ranges.collect(), header_in_each, &text, choice, &limits, &mut found)?;
         let mut records = Vec::new();
         while let Some(chunk) = series.next_chunk()? {
             let kept = std::fs::File::open(&text).unwrap();
@@ -321,5 +329,19 @@ mod tests {
         let (records, ..) = read(&[b"id,n\na,1\n", b"b,2\n"], false).unwrap();
         assert_eq!(records[1], (2, 3, "b,2".to_owned()));
         assert!(read(&[b"", b""], true).is_err());
+    }
+
+    #[test]
+    fn what_stands_before_the_header_is_passed_over_in_the_parts_that_have_a_header_alone() {
+        let choice = DialectChoice { preamble: 2, ..DialectChoice::default() };
+        let shown = |parts: &[&[u8]], in_each| {
+            let (records, found, facts) = read_as(parts, in_each, &choice).unwrap();
+            let records: Vec<_> = records.into_iter().map(|(number, line, raw)| format!("{number}:{line}:{raw}")).collect();
+            (records.join(" "), found.iter().map(|part| part.records).collect::<Vec<_>>(), facts.passed_over)
+        };
+        let first: [&[u8]; 3] = [b"made\ntoday\nid,n\na,1\n", b"b,2\nc,3\n", b"d,4\n"];
+        assert_eq!(shown(&first, false), ("1:4:a,1 2:5:b,2 3:6:c,3 4:7:d,4".to_owned(), vec![1, 2, 1], 2));
+        let each: [&[u8]; 2] = [b"made\ntoday\nid,n\na,1\n", b"made\ntoday\nid,n\nb,2\n"];
+        assert_eq!(shown(&each, true), ("1:4:a,1 2:8:b,2".to_owned(), vec![1, 1], 4));
     }
 }

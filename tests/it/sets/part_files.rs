@@ -121,3 +121,18 @@ fn a_form_of_the_customers_own_groups_by_its_expression() {
     assert_eq!((harbour.report("night")["records"].as_u64(), waits(&harbour).len()), (Some(2), 0));
     check_promises(&harbour);
 }
+
+/// contracts/exports.md section 14: banners above the header. Only the first part has them, and the header.
+#[test]
+fn a_banner_above_the_header_of_the_first_part_costs_no_part_a_record() {
+    let plan = sets("{ kind = \"shards\", header = \"first\", patience = \"1s\" }").feed("dialect", "{ preamble = 2 }");
+    let harbour = plan.unmodelled().start();
+    harbour.deliver("data_0_0_0.csv", "Loyalty report\nfor us\nid,points\nC-1,1\n");
+    harbour.deliver("data_0_1_0.csv", "C-2,2\nC-3,3\n");
+    harbour.deliver("data_0_2_0.csv", "C-4,4\n");
+    harbour.once().exits(0);
+    assert_eq!([1, 2, 3, 4].map(|n| harbour.points(&format!("C-{n}"))), [1.0, 2.0, 3.0, 4.0]);
+    let report = harbour.report("data");
+    assert_eq!((&report["records"], &report["file"]["facts"]["passed_over"]), (&4.into(), &2.into()), "{report:#}");
+    check_promises(&harbour);
+}
