@@ -108,7 +108,7 @@ mod tests {
     /// contracts/exports.md section 7: two styles in one column.
     #[test]
     fn a_column_written_in_several_ways_has_its_formats_in_order() {
-        let mixed = concluded("birthdate", &["21/06/1992", "30/11/1990", "1992.06.21", "19920622"]);
+        let mixed = concluded("visited_on", &["21/06/1992", "30/11/1990", "1992.06.21", "19920622"]);
         assert_eq!(
             json!(mixed.form),
             json!({ "type": "date", "format": "%d/%m/%Y", "x-passferry": { "formats": ["%Y%m%d", "%Y.%m.%d"] } }),

@@ -148,7 +148,9 @@ pub(super) fn number(digits: String, format: &str) -> (String, Option<Note>) {
     }
     if section.percents() > 0 {
         let times = Decimal::from(100_u64.saturating_pow(section.percents()));
-        let shown = Decimal::from_str(&digits).ok().and_then(|number| number.checked_mul(times));
+        // One in the exponent form has lost digits already.
+        let exact = Decimal::from_str(&digits).ok().filter(|_| !digits.contains('E'));
+        let shown = exact.and_then(|number| number.checked_mul(times));
         let signs = "%".repeat(section.percents() as usize);
         return shown.map_or_else(|| otherwise(&digits), |number| (format!("{}{signs}", number.normalize()), None));
     }
