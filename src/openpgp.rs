@@ -97,8 +97,7 @@ fn is_alive<'a>(created: u32, own: impl Iterator<Item = &'a Signature>, at: u32)
 }
 
 fn newest<'a>(own: impl Iterator<Item = &'a Signature>) -> Option<&'a Signature> {
-    own.filter(|signature| signature.created().is_some())
-        .max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
+    own.filter(|signature| signature.created().is_some()).max_by_key(|signature| signature.created().map(pgp::types::Timestamp::as_secs))
 }
 
 /// The part of somebody's key that a message is encrypted for.

@@ -35,7 +35,8 @@ impl FromStr for Zone {
             None => (digits, "0"),
             Some(_) => return Err(()),
         };
-        let number = |text: &str| if (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None };
+        let number =
+            |text: &str| if (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None };
         let (hours, minutes): (i32, i32) = (number(hours).ok_or(())?, number(minutes).ok_or(())?);
         let most = if west { 12 } else { 14 } * 60;
         let all = hours * 60 + minutes;
@@ -171,9 +172,9 @@ impl LocalTimes {
             (LocalResult::Ambiguous(..), Overlap::Error, _) => {
                 Err(format!("this local time occurs twice in {zone}; write it with an offset, or say which by daylight_saving.overlap"))
             }
-            (LocalResult::None, _, Gap::Error) => {
-                Err(format!("this local time does not occur in {zone}; write it with an offset, or say what it means by daylight_saving.gap"))
-            }
+            (LocalResult::None, _, Gap::Error) => Err(format!(
+                "this local time does not occur in {zone}; write it with an offset, or say what it means by daylight_saving.gap"
+            )),
             // The offset of the day before carries on behind the gap; that of the day after reaches back before it.
             (LocalResult::None, _, gap) => {
                 let near = if gap == Gap::After { local.checked_sub_days(Days::new(1)) } else { local.checked_add_days(Days::new(1)) };

@@ -120,7 +120,8 @@ impl House {
         let mut house = House::default();
         for column in columns.iter().filter(|column| !column.is_identifier()) {
             let fitting = column.fitting();
-            let firsts: HashSet<Option<bool>> = fitting.iter().filter(|form| form.text("format").is_some()).map(|form| day_first(form)).collect();
+            let firsts: HashSet<Option<bool>> =
+                fitting.iter().filter(|form| form.text("format").is_some()).map(|form| day_first(form)).collect();
             if let [Some(first)] = firsts.into_iter().collect::<Vec<_>>()[..] {
                 house.day_first.get_or_insert(first);
             }
@@ -262,9 +263,10 @@ fn read(cells: &Cells, house: &House) -> Reading {
             _ if forms.is_empty() => None,
             FieldType::Boolean => boolean(cells, &forms),
             FieldType::Integer => {
-                let epoch = of(FieldType::DateTime).iter().find_map(|form| form.text("format").filter(|format| format.starts_with("epoch")));
+                let epoch =
+                    of(FieldType::DateTime).iter().find_map(|form| form.text("format").filter(|format| format.starts_with("epoch")));
                 Some(integer(cells, &forms, &of(FieldType::Number), epoch, house))
-            },
+            }
             FieldType::Number => Some(number(&forms, house)),
             _ => Some(moment(kind, &forms, house)),
         };
@@ -313,9 +315,11 @@ fn integer(cells: &Cells, forms: &[&Form], numbers: &[&Form], epoch: Option<&str
     let grouped = |form: &&&Form| form.descriptor.contains_key("groupChar");
     if let Some(plain) = forms.iter().find(|form| !grouped(form)) {
         let mut why = vec!["every value is a whole number".to_owned()];
-        why.extend(epoch.map(|format| {
-            format!("{}: if it is one, make it a datetime with format \"{format}\"", since_1970("each could be a", format))
-        }));
+        why.extend(
+            epoch.map(|format| {
+                format!("{}: if it is one, make it a datetime with format \"{format}\"", since_1970("each could be a", format))
+            }),
+        );
         let sure = cells.filled > 2 && epoch.is_none();
         return Reading { form: plain.descriptor.clone(), certainty: if sure { Certainty::Sure } else { Certainty::Likely }, why };
     }
@@ -367,9 +371,11 @@ fn moment(kind: FieldType, forms: &[&Form], house: &House) -> Reading {
             (1, Some(epoch)) if epoch.starts_with("epoch") => {
                 Reading { form: best.descriptor.clone(), certainty: Certainty::Sure, why: vec![since_1970("every value is a", epoch)] }
             }
-            (1, _) => {
-                Reading { form: best.descriptor.clone(), certainty: Certainty::Sure, why: vec![format!("every value fits `{}`", format(best))] }
-            }
+            (1, _) => Reading {
+                form: best.descriptor.clone(),
+                certainty: Certainty::Sure,
+                why: vec![format!("every value fits `{}`", format(best))],
+            },
             _ => Reading {
                 form: best.descriptor.clone(),
                 certainty: Certainty::Likely,

@@ -30,9 +30,8 @@ pub(super) fn mixed(kind: &str, cells: &[&str], patterns: &[String]) -> Vec<Json
     for day_first in [true, false] {
         let usable = patterns.iter().map(String::as_str).filter(|pattern| order(pattern).is_none_or(|first| first == day_first));
         let usable = ["default"].into_iter().chain(usable).chain(["epoch", "epoch-ms"]);
-        let forms: Vec<(String, Form)> = usable
-            .filter_map(|format| Some((format.to_owned(), Form::new(json!({ "type": kind, "format": format }))?)))
-            .collect();
+        let forms: Vec<(String, Form)> =
+            usable.filter_map(|format| Some((format.to_owned(), Form::new(json!({ "type": kind, "format": format }))?))).collect();
         let mut left: Vec<&str> = cells.to_vec();
         let mut chosen: Vec<&str> = Vec::new();
         while !left.is_empty() && chosen.len() < MIXED_MAX {
@@ -95,7 +94,10 @@ mod tests {
     fn numbers_in_a_column_called_like_a_time_are_seconds_or_milliseconds_since_1970() {
         let seconds = concluded("updated_at", &["1795475704", "1795475705", "1700000000"]);
         assert_eq!(json!(seconds.form), json!({ "type": "datetime", "format": "epoch" }));
-        assert_eq!((seconds.certainty, seconds.why.join("; ").as_str()), (Certainty::Sure, "every value is a number of seconds since 1970"));
+        assert_eq!(
+            (seconds.certainty, seconds.why.join("; ").as_str()),
+            (Certainty::Sure, "every value is a number of seconds since 1970")
+        );
         let milliseconds = concluded("last_visit", &["1795475704000", "1795475705120"]);
         assert_eq!(json!(milliseconds.form), json!({ "type": "datetime", "format": "epoch-ms" }));
         let called_otherwise = concluded("points", &["1795475704", "1795475705", "1700000000"]);

@@ -10,7 +10,10 @@ impl Check<'_> {
     #[cfg(not(feature = "pgp"))]
     pub(super) fn pgp(&mut self, key: &Key, feed: &written::Feed) -> Option<Arc<Pgp>> {
         feed.pgp.as_ref()?;
-        self.fault(&key.child("pgp"), "needs OpenPGP, which this passferry was built without; use a build with the Cargo feature pgp".into());
+        self.fault(
+            &key.child("pgp"),
+            "needs OpenPGP, which this passferry was built without; use a build with the Cargo feature pgp".into(),
+        );
         None
     }
 
@@ -52,7 +55,8 @@ impl Check<'_> {
             self.fault(&here.child("signature"), "needs to know whose; write signed_by = [\"PATH OF A PUBLIC KEY\"]".into());
         }
         if written.keys.is_empty() && written.signed_by.is_empty() && written.encrypt_to.is_empty() {
-            let instead = "names no key; write keys.NAME = { key = { file = \"PATH\" } }, signed_by = [\"PATH\"] or encrypt_to = [\"PATH\"]";
+            let instead =
+                "names no key; write keys.NAME = { key = { file = \"PATH\" } }, signed_by = [\"PATH\"] or encrypt_to = [\"PATH\"]";
             self.fault(&here, instead.into());
         }
         let sign_with = written.sign_with.as_ref().and_then(|wanted| {

@@ -237,7 +237,10 @@ fn faults_of_openpgp() {
         ("pgp = { signed_by = [\"cards.json\"] }", "feed.points.pgp.signed_by \""),
         ("pgp = { encrypt_to = [\"cards.json\"] }", "feed.points.pgp.encrypt_to \""),
         ("pgp = { sign_with = \"a\", keys.a = { key = { env = \"K\" } } }", "feed.points.pgp.sign_with signs reports that are encrypted"),
-        ("pgp = { sign_with = \"b\", keys.a = { key = { env = \"K\" } } }", "feed.points.pgp.sign_with \"b\" is no key under pgp.keys; write \"a\""),
+        (
+            "pgp = { sign_with = \"b\", keys.a = { key = { env = \"K\" } } }",
+            "feed.points.pgp.sign_with \"b\" is no key under pgp.keys; write \"a\"",
+        ),
     ] {
         one(PASS, &format!("{PASS}\n{text}"), fault);
     }

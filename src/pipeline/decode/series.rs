@@ -268,11 +268,7 @@ mod tests {
         read_as(parts, header_in_each, &DialectChoice::default())
     }
 
-    fn read_as(
-        parts: &[&[u8]],
-        header_in_each: bool,
-        choice: &DialectChoice,
-    ) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
+    fn read_as(parts: &[&[u8]], header_in_each: bool, choice: &DialectChoice) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
         let folder = tempfile::tempdir().unwrap();
         let (data, text) = (folder.path().join("data"), folder.path().join("text"));
         std::fs::write(&data, parts.concat()).unwrap();

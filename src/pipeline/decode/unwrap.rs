@@ -16,9 +16,9 @@ use bzip2::read::MultiBzDecoder;
 use flate2::read::MultiGzDecoder;
 
 use super::fault::{DecodeError, FileFault};
-pub(super) use sheet::OTHERWISE;
 use crate::config::meant::{DialectChoice, Limits};
 use crate::outcome::Code;
+pub(super) use sheet::OTHERWISE;
 
 /// Containers in one another. Exporters make two (a zipped file that was encrypted); more is an attack or a mistake.
 const LAYERS: usize = 4;
@@ -117,7 +117,9 @@ impl Kind {
 fn unread(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const AS_TEXT: &str = "Export it as CSV, plain or compressed with gzip, zstd, bzip2, lz4 or zip.";
     Some(match head {
-        [0x02, 0x21, 0x4C, 0x18, ..] => ("compressed with lz4 in its legacy format", "Compress it with lz4 without -l, or with gzip or zstd."),
+        [0x02, 0x21, 0x4C, 0x18, ..] => {
+            ("compressed with lz4 in its legacy format", "Compress it with lz4 without -l, or with gzip or zstd.")
+        }
         [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => ("compressed with xz", "Compress it with gzip, zstd or bzip2."),
         [b'7', b'z', 0xBC, 0xAF, 0x27, 0x1C, ..] => ("a 7-Zip archive", "Pack it as zip or gzip."),
         [b'R', b'a', b'r', b'!', 0x1A, 0x07, ..] => ("a RAR archive", "Pack it as zip or gzip."),

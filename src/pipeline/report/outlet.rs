@@ -71,8 +71,7 @@ impl<'a> Outlet<'a> {
     fn note(&mut self, ending: String, encrypted_for: Vec<String>, plain_sha256: Option<String>) -> anyhow::Result<()> {
         let path = self.spool.report(&self.run.id, &ending);
         let name = show_name(&self.names.bytes(&ending));
-        let file =
-            ReportFile { name, bytes: std::fs::metadata(&path)?.len(), sha256: sha256_of(&path)?, encrypted_for, plain_sha256 };
+        let file = ReportFile { name, bytes: std::fs::metadata(&path)?.len(), sha256: sha256_of(&path)?, encrypted_for, plain_sha256 };
         self.written.push((ending, file));
         Ok(())
     }

@@ -62,8 +62,12 @@ fn a_named_member_is_taken_and_several_without_a_name_are_told() {
 fn containers_cut_short_fail_the_file() {
     let long: String = (0..3000).map(|n| format!("C-1,{n},{:x}\n", n * 7919)).collect();
     let text = format!("id,points,tier\n{long}");
-    for bytes in [zip(&["x.csv"], &text), piped("zstd", &["-q", "-c"], text.as_bytes()), piped("bzip2", &["-c"], text.as_bytes()), piped("lz4", &["-q", "-c", "-"], text.as_bytes())]
-    {
+    for bytes in [
+        zip(&["x.csv"], &text),
+        piped("zstd", &["-q", "-c"], text.as_bytes()),
+        piped("bzip2", &["-c"], text.as_bytes()),
+        piped("lz4", &["-q", "-c", "-"], text.as_bytes()),
+    ] {
         let harbour = plan().start();
         harbour.deliver("points.bin", &bytes[..bytes.len() - 20]);
         harbour.once().exits(65);

@@ -43,9 +43,10 @@ fn lz4(bytes: &[u8]) -> Vec<u8> {
 
 fn all(bytes: &[u8]) -> [(&'static str, Vec<u8>); 6] {
     let zip = zip(&[("x.csv", bytes)]);
-    let streams = [("gzip", gzip(bytes)), ("bzip2", bzip2(bytes)), ("zstd", zstd(bytes)), ("snappy", snappy(bytes)), ("lz4", lz4(bytes))];
-    let [a, b, c, d, e] = streams;
-    [a, b, c, d, e, ("zip", zip)]
+    let named = ["gzip", "bzip2", "zstd", "snappy", "lz4", "zip"];
+    let made = [gzip(bytes), bzip2(bytes), zstd(bytes), snappy(bytes), lz4(bytes), zip];
+    let mut made = made.into_iter();
+    named.map(|name| (name, made.next().unwrap()))
 }
 
 #[test]

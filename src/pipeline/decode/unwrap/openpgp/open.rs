@@ -19,7 +19,12 @@ use crate::outcome::Code;
 const NESTED: usize = 6;
 
 /// Opens a message. Nothing comes of one that is cut short, was altered, or is not signed as it has to be.
-pub(in crate::pipeline::decode::unwrap) fn open(bytes: Box<dyn Read + Send>, pgp: Option<&Pgp>, scratch: &Path, mut watch: Watch) -> Result<Opened, DecodeError> {
+pub(in crate::pipeline::decode::unwrap) fn open(
+    bytes: Box<dyn Read + Send>,
+    pgp: Option<&Pgp>,
+    scratch: &Path,
+    mut watch: Watch,
+) -> Result<Opened, DecodeError> {
     let Some(pgp) = pgp else {
         let known = Message::from_reader(Source(BufReader::new(bytes))).ok().and_then(|(message, _)| recipients(&message));
         let message = known.map_or_else(
@@ -192,4 +197,3 @@ impl BufRead for Source {
         self.0.consume(count);
     }
 }
-

@@ -155,11 +155,8 @@ pub(super) fn number(digits: String, format: &str) -> (String, Option<Note>) {
         return shown.map_or_else(|| otherwise(&digits), |number| (format!("{}{signs}", number.normalize()), None));
     }
     let held = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-    let note = if section.decimals().is_some_and(|shown| shown < held) {
-        Some(Note::Rounded)
-    } else {
-        section.letters.then_some(Note::Lettered)
-    };
+    let note =
+        if section.decimals().is_some_and(|shown| shown < held) { Some(Note::Rounded) } else { section.letters.then_some(Note::Lettered) };
     (digits, note)
 }
 
