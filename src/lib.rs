@@ -10,6 +10,7 @@
 //! Modules in reading order.
 
 pub mod config;
+#[cfg(feature = "pgp")]
 pub mod openpgp;
 pub mod secret;
 
@@ -40,6 +41,7 @@ pub mod dispatch;
 pub mod platform;
 pub mod source;
 pub mod stop;
+pub mod zone;
 
 pub mod cli;
 pub mod logging;

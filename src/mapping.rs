@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono_tz::Tz;
 use minijinja::Environment;
 
 use crate::config::meant::{Feed, FieldMapping, OperationChoice, PassColumn};
@@ -13,6 +12,7 @@ use crate::platform::{Account, FieldRule};
 use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
 use crate::schema::value::Value;
 use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage};
+use crate::zone::LocalTimes;
 use adds::{AddRules, Consenting};
 use template::{TEMPLATE_CELL_MAX, environment, template_source};
 
@@ -40,7 +40,7 @@ pub struct Mapping {
     updated_at: Option<usize>,
     alerting: Option<Alerting>,
     templates: Environment<'static>,
-    timezone: Tz,
+    times: LocalTimes,
 }
 
 /// What of a row alerts the holder, where the platform shows so many alerts a day and no more.
@@ -180,7 +180,7 @@ impl Mapping {
                 consent,
                 updated_at,
                 templates,
-                timezone: feed.timezone,
+                times: feed.times,
             }),
             _ => Err(faults),
         }
@@ -310,7 +310,7 @@ impl Mapping {
 
     fn value<'v>(&self, field: &MappedField, values: &[Option<Value<'v>>]) -> Result<Option<Value<'v>>, String> {
         let value = self.source_value(&field.source, values)?;
-        value.map(|value| coerce(value, field.rule.kind, self.timezone)).transpose()
+        value.map(|value| coerce(value, field.rule.kind, &self.times)).transpose()
     }
 
     fn source_value<'v>(&self, source: &FieldSource, values: &[Option<Value<'v>>]) -> Result<Option<Value<'v>>, String> {

@@ -238,6 +238,7 @@ codes! {
     UniqueKey = "unique-key", false, "A combination declared unique occurs more than once.", "Give each record its own combination.";
     // A cell
     FormulaError = "formula-error", false, "A cell of the workbook shows an error in place of a value.", "Correct the formula, and save the workbook again.";
+    ShownOtherwise = "shown-otherwise", false, "A cell of the workbook shows something else than the value it holds.", "Give the cell a number format that shows its value, and save the workbook again.";
     TypeError = "type-error", false, "The cell cannot be read as the field's type and format.", "Write the value in the form the schema asks for.";
     BadGrouping = "bad-grouping", false, "Thousands separators stand where no thousands end.", "Write the number without separators, or group by three digits.";
     ConstraintError = "constraint-error", false, "The value breaks a constraint of the schema.", "Correct the value, or the constraint.";

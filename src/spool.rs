@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+/// Endings of a run's reports, in the order in which they are published: whoever sees the last has them all. The workbook is there where
+/// the input was one; what ends in `.pgp` is there instead of its plain form.
+pub const REPORTS: [&str; 7] =
+    ["errors.xlsx", "errors.xlsx.pgp", "errors.csv", "errors.csv.pgp", "problems.csv", "problems.csv.pgp", "report.json"];
+
 #[derive(Clone, Debug)]
 pub struct Spool {
     folder: PathBuf,
@@ -116,7 +121,7 @@ impl Spool {
 
     /// Lets go of reports, which can be built again.
     pub fn remove_reports(&self, run: &str) -> io::Result<()> {
-        ["errors.xlsx", "errors.csv", "problems.csv", "report.json"].into_iter().try_for_each(|kind| remove(&self.report(run, kind)))
+        REPORTS.into_iter().try_for_each(|kind| remove(&self.report(run, kind)))
     }
 
     /// Lets go of all that can be made again from the delivered bytes: the decoded text, reports, half a copy.
@@ -184,11 +189,15 @@ impl Drop for SpoolWriter {
 
 /// Hash of a whole file, in hex.
 pub fn sha256_of(path: &Path) -> io::Result<String> {
+    sha256_from(&mut File::open(path)?)
+}
+
+/// Hash of what is left to read of a file, in hex.
+pub fn sha256_from(file: &mut File) -> io::Result<String> {
     let mut hash = Sha256::new();
-    let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match io::Read::read(&mut file, &mut buffer)? {
+        match io::Read::read(file, &mut buffer)? {
             0 => return Ok(hex(&hash.finalize())),
             n => hash.update(&buffer[..n]),
         }
@@ -216,7 +225,7 @@ pub fn private_file(path: &Path) -> io::Result<File> {
 
 /// Creates a file that must not exist, for this user only.
 pub fn create_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Makes a folder, and its parents, for this user only. What is made lasts through a power cut: a ledger in a folder that is gone is gone.

@@ -31,6 +31,7 @@ use crate::source::link::Link;
 use crate::source::{SourceError, folder};
 use crate::space::Trouble as Storage;
 use crate::stop::Stop;
+use crate::zone::Zone;
 
 pub mod expected;
 mod generation;
@@ -292,7 +293,7 @@ fn wait(pause: Duration, woken: &Receiver<()>, stop: &Stop, meanwhile: impl Fn()
 }
 
 /// The next time that a schedule names, by the wall clock as it is now.
-fn next_time(cron: &str, timezone: chrono_tz::Tz) -> Option<chrono::DateTime<chrono_tz::Tz>> {
+fn next_time(cron: &str, timezone: Zone) -> Option<chrono::DateTime<Zone>> {
     let now = Utc::now().with_timezone(&timezone);
     cron.parse::<croner::Cron>().ok()?.find_next_occurrence(&now, false).ok()
 }

@@ -181,7 +181,7 @@ fn states(feed: &Feed, prepared: &Prepared, pass: &PassState, day: u16) -> (Vec<
     let (mut read, mut unknown) = (Vec::new(), Vec::new());
     for (mapped, &field) in prepared.mapping.fields().iter().zip(&prepared.field_ids) {
         let value = pass.fields.iter().find(|(name, _)| **name == *mapped.name).map(|(_, value)| value.clone());
-        match value.map(|value| coerce(value, mapped.rule.kind, feed.timezone)).transpose() {
+        match value.map(|value| coerce(value, mapped.rule.kind, &feed.times)).transpose() {
             Ok(value) => read.push(FieldState { field, mark: Mark::of(value.as_ref(), mapped.personal), day }),
             Err(_) => unknown.push(field),
         }

@@ -116,7 +116,7 @@ pub fn held_by(run: &Run) -> Vec<String> {
 /// The names under which its reports were written, or would be.
 pub fn names(run: &Run) -> Names {
     let written = |names: &Names| run.detail.reports.iter().any(|report| report.name == names.report);
-    let mut all = Names::candidates(run);
+    let mut all = Names::candidates(run, run.detail.reports.iter().any(|report| !report.encrypted_for.is_empty()));
     let plain = all.next().expect("the plain name is always one");
     if run.detail.reports.is_empty() || written(&plain) { plain } else { all.find(written).unwrap_or(plain) }
 }

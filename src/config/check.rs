@@ -27,6 +27,7 @@ use super::{meant, written};
 use crate::platform::of_kind;
 use crate::schema::Schema;
 use crate::secret::{Secret, SecretPlace};
+use crate::zone::Zone;
 pub(crate) use fingerprint::fingerprint;
 
 /// What mapping the field `name` of this platform's passes would be refused for, or none.
@@ -265,18 +266,18 @@ impl Check<'_> {
         bytes
     }
 
-    fn timezone(&mut self, key: &Key, name: Option<&String>) -> chrono_tz::Tz {
-        let Some(name) = name else { return chrono_tz::UTC };
-        let zone = fixed(name).map_or_else(|| name.parse(), Ok).map_err(|_| {
+    fn timezone(&mut self, key: &Key, name: Option<&String>) -> Zone {
+        let Some(name) = name else { return Zone::UTC };
+        let zone = name.parse().map_err(|()| {
             let zones = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
             let near = value::near(name, zones).unwrap_or("Europe/Paris");
             format!(
-                "{} is not a time zone; write an IANA name such as {}, or a fixed offset of whole hours such as \"UTC-6\"",
+                "{} is not a time zone; write an IANA name such as {}, or a fixed offset such as \"UTC-6\" or \"+05:30\"",
                 quoted(name),
                 quoted(near)
             )
         });
-        self.good(key, zone).unwrap_or(chrono_tz::UTC)
+        self.good(key, zone).unwrap_or(Zone::UTC)
     }
 
     /// A path on this machine, from the folder of the configuration file.
@@ -329,15 +330,4 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// `UTC-6`, as exporters with a clock of their own say (contracts/exports.md section 5): west is negative here and positive in the IANA
-/// name that stands for it.
-fn fixed(name: &str) -> Option<chrono_tz::Tz> {
-    let hours: i32 = name.strip_prefix("UTC").filter(|rest| rest.starts_with(['+', '-']))?.parse().ok()?;
-    match hours {
-        0 => Some(chrono_tz::UTC),
-        -12..=14 => format!("Etc/GMT{:+}", -hours).parse().ok(),
-        _ => None,
-    }
 }

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use bstr::BString;
 use chrono::{DateTime, NaiveTime, Utc};
-use chrono_tz::Tz;
 
 pub use arrival::*;
 pub use dialect::*;
@@ -23,6 +22,7 @@ pub use platform::*;
 use crate::row::Verb;
 use crate::schema::Empty;
 use crate::secret::Secret;
+use crate::zone::{LocalTimes, Zone};
 
 /// Everything. Cheap to share; a run keeps the one it started with.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ pub enum Wake {
     /// A five-field cron expression in a time zone.
     Schedule {
         cron: String,
-        timezone: Tz,
+        timezone: Zone,
     },
 }
 
@@ -163,8 +163,8 @@ pub struct Feed {
     pub adds: Option<Adds>,
     pub consent: Option<Consent>,
     pub notify: Option<Notify>,
-    /// Zone of dates and local times in cells.
-    pub timezone: Tz,
+    /// What dates and local times in cells mean.
+    pub times: LocalTimes,
     pub guard: Guard,
     pub limits: Limits,
     /// Digest of all that makes this feed's meaning (schema, mapping, platform, operation): a change holds the next file.
@@ -187,6 +187,11 @@ impl Feed {
     /// Can a file of this feed do something that must not be done twice?
     pub fn may_add(&self) -> bool {
         self.adds.is_some()
+    }
+
+    /// Are its reports written in OpenPGP?
+    pub fn seals_reports(&self) -> bool {
+        self.dialect.pgp.as_ref().is_some_and(|pgp| !pgp.encrypt_to.is_empty())
     }
 
     /// Do its schema, and perhaps its mapping, come from the header of each file? Then [`crate::format::shape`] makes them.
@@ -315,7 +320,7 @@ pub enum NotifyKind {
 pub struct Window {
     pub from: NaiveTime,
     pub to: NaiveTime,
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 impl Window {
@@ -475,11 +480,11 @@ mod tests {
     fn a_window_may_go_over_midnight_and_keeps_its_zone() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let time = |text: &str| text.parse().unwrap();
-        let day = Window { from: time("08:00:00"), to: time("21:00:00"), zone: chrono_tz::Europe::Paris };
+        let day = Window { from: time("08:00:00"), to: time("21:00:00"), zone: Zone::Named(chrono_tz::Europe::Paris) };
         assert!(day.is_open(at("2026-07-01T06:00:00Z")), "08:00 in summer");
         assert!(!day.is_open(at("2026-12-01T06:30:00Z")), "07:30 in winter");
         assert!(!day.is_open(at("2026-07-01T19:00:00Z")), "21:00 is the end");
-        let night = Window { from: time("22:00:00"), to: time("06:00:00"), zone: chrono_tz::UTC };
+        let night = Window { from: time("22:00:00"), to: time("06:00:00"), zone: Zone::UTC };
         assert!(night.is_open(at("2026-07-01T23:00:00Z")) && night.is_open(at("2026-07-01T05:59:59Z")));
         assert!(!night.is_open(at("2026-07-01T12:00:00Z")));
     }

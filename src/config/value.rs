@@ -152,7 +152,10 @@ pub(super) fn window(text: &str) -> Result<crate::config::meant::Window, String>
     let (from, to) = times.split_once("..").ok_or_else(wrong)?;
     let time = |text: &str| chrono::NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| wrong());
     let (from, to) = (time(from)?, time(to)?);
-    let zone = zone.trim().parse().map_err(|_| format!("{} is not a time zone; write such as \"Europe/Paris\"", quoted(zone.trim())))?;
+    let zone = zone
+        .trim()
+        .parse()
+        .map_err(|()| format!("{} is not a time zone; write such as \"Europe/Paris\" or \"+05:30\"", quoted(zone.trim())))?;
     if from == to {
         return Err(format!("{} is never open; write two times that differ, or remove it", quoted(text)));
     }

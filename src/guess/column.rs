@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::forms::{Form, NULLS, NULLS_OF_TEXT, possible};
 use super::names::{Role, role};
+use super::times::{day_first, formats};
 use super::{Certainty, Column};
 use crate::schema::{FieldType, looks_like_spreadsheet_damage};
 
@@ -119,7 +120,8 @@ impl House {
         let mut house = House::default();
         for column in columns.iter().filter(|column| !column.is_identifier()) {
             let fitting = column.fitting();
-            let firsts: HashSet<Option<bool>> = fitting.iter().filter_map(|form| form.text("format")).map(day_first).collect();
+            let firsts: HashSet<Option<bool>> =
+                fitting.iter().filter(|form| form.text("format").is_some()).map(|form| day_first(form)).collect();
             if let [Some(first)] = firsts.into_iter().collect::<Vec<_>>()[..] {
                 house.day_first.get_or_insert(first);
             }
@@ -137,13 +139,6 @@ impl House {
 
 fn decimal(form: &Form) -> &str {
     form.text("decimalChar").unwrap_or(".")
-}
-
-/// Of a pattern that writes both in digits, before the year.
-fn day_first(pattern: &str) -> Option<bool> {
-    let (day, month) = (pattern.find("%d")?, pattern.find("%m")?);
-    let year = pattern.find("%Y").or_else(|| pattern.find("%y"))?;
-    (year > day.min(month)).then_some(day < month)
 }
 
 pub(super) fn conclude(columns: Vec<Cells>, delimiter: &str) -> Vec<Column> {
@@ -197,7 +192,7 @@ fn conclude_one(cells: Cells, house: &House) -> Column {
     if cells.blanks > 0 {
         reading.why.push(format!("{} {} blanks around the value", cells.blanks, if cells.blanks == 1 { "cell has" } else { "cells have" }));
     }
-    let mut own = Map::new();
+    let mut own = reading.form.remove("x-passferry").map_or_else(Map::new, object);
     if cells.role.is_some_and(Role::is_personal) {
         own.insert("personal".into(), true.into());
     }
@@ -267,7 +262,11 @@ fn read(cells: &Cells, house: &House) -> Reading {
         let reading = match kind {
             _ if forms.is_empty() => None,
             FieldType::Boolean => boolean(cells, &forms),
-            FieldType::Integer => Some(integer(cells, &forms, &of(FieldType::Number), house)),
+            FieldType::Integer => {
+                let epoch =
+                    of(FieldType::DateTime).iter().find_map(|form| form.text("format").filter(|format| format.starts_with("epoch")));
+                Some(integer(cells, &forms, &of(FieldType::Number), epoch, house))
+            }
             FieldType::Number => Some(number(&forms, house)),
             _ => Some(moment(kind, &forms, house)),
         };
@@ -312,15 +311,17 @@ fn boolean(cells: &Cells, forms: &[&Form]) -> Option<Reading> {
     })
 }
 
-fn integer(cells: &Cells, forms: &[&Form], numbers: &[&Form], house: &House) -> Reading {
+fn integer(cells: &Cells, forms: &[&Form], numbers: &[&Form], epoch: Option<&str>, house: &House) -> Reading {
     let grouped = |form: &&&Form| form.descriptor.contains_key("groupChar");
     if let Some(plain) = forms.iter().find(|form| !grouped(form)) {
-        let why = vec!["every value is a whole number".to_owned()];
-        return Reading {
-            form: plain.descriptor.clone(),
-            certainty: if cells.filled > 2 { Certainty::Sure } else { Certainty::Likely },
-            why,
-        };
+        let mut why = vec!["every value is a whole number".to_owned()];
+        why.extend(
+            epoch.map(|format| {
+                format!("{}: if it is one, make it a datetime with format \"{format}\"", since_1970("each could be a", format))
+            }),
+        );
+        let sure = cells.filled > 2 && epoch.is_none();
+        return Reading { form: plain.descriptor.clone(), certainty: if sure { Certainty::Sure } else { Certainty::Likely }, why };
     }
     // `1,250` is a thousand or a little more than one: what other columns show decides, and the file's delimiter.
     let sign = forms[0].text("groupChar").unwrap_or_default().to_owned();
@@ -350,7 +351,7 @@ fn number(forms: &[&Form], house: &House) -> Reading {
 }
 
 fn moment(kind: FieldType, forms: &[&Form], house: &House) -> Reading {
-    let format = |form: &Form| form.text("format").unwrap_or("default").to_owned();
+    let format = |form: &Form| formats(form).join("`, then `");
     if let Some(standard) = forms.iter().find(|form| !form.descriptor.contains_key("format")) {
         return Reading {
             form: standard.descriptor.clone(),
@@ -359,18 +360,30 @@ fn moment(kind: FieldType, forms: &[&Form], house: &House) -> Reading {
         };
     }
     let patterns: Vec<&&Form> = forms.iter().filter(|form| form.text("format") != Some("any")).collect();
-    let orders: HashSet<Option<bool>> = patterns.iter().map(|form| day_first(&format(form))).collect();
+    let orders: HashSet<Option<bool>> = patterns.iter().map(|form| day_first(form)).collect();
     match (&patterns[..], orders.len()) {
         ([], _) => Reading {
             form: forms[0].descriptor.clone(),
             certainty: Certainty::Likely,
             why: vec![format!("written in several ways, each of which can be read as one {kind} only")],
         },
-        ([best, ..], 1) => {
-            Reading { form: best.descriptor.clone(), certainty: Certainty::Sure, why: vec![format!("every value fits `{}`", format(best))] }
-        }
+        ([best, ..], 1) => match (formats(best).len(), best.text("format")) {
+            (1, Some(epoch)) if epoch.starts_with("epoch") => {
+                Reading { form: best.descriptor.clone(), certainty: Certainty::Sure, why: vec![since_1970("every value is a", epoch)] }
+            }
+            (1, _) => Reading {
+                form: best.descriptor.clone(),
+                certainty: Certainty::Sure,
+                why: vec![format!("every value fits `{}`", format(best))],
+            },
+            _ => Reading {
+                form: best.descriptor.clone(),
+                certainty: Certainty::Likely,
+                why: vec![format!("written in several ways: each value fits one of `{}`", format(best))],
+            },
+        },
         (several, _) => {
-            let settled = house.day_first.and_then(|first| several.iter().find(|form| day_first(&format(form)) == Some(first)));
+            let settled = house.day_first.and_then(|first| several.iter().find(|form| day_first(form) == Some(first)));
             let both = several.iter().map(|form| format!("`{}`", format(form))).collect::<Vec<_>>().join(" and ");
             match settled {
                 Some(best) => Reading {
@@ -382,4 +395,9 @@ fn moment(kind: FieldType, forms: &[&Form], house: &House) -> Reading {
             }
         }
     }
+}
+
+/// What a number of an epoch format is, in words behind these.
+fn since_1970(what: &str, format: &str) -> String {
+    format!("{what} number of {} since 1970", if format == "epoch" { "seconds" } else { "milliseconds" })
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::times::{epochs, mixed};
 use crate::schema::{Field, FieldType, Schema, date_formats, datetime_formats, time_formats};
 
 /// Words that exporters write where they have no value. The first are never anything else.
@@ -70,6 +71,7 @@ pub(super) fn possible(cells: &[&str]) -> Vec<Form> {
             found.push(json!({ "type": "boolean", "trueValues": true_values, "falseValues": false_values }));
         }
     }
+    found.extend(epochs(cells));
     found.push(json!({ "type": "integer" }));
     for group in GROUPS.into_iter().filter(|group| cells.iter().any(|cell| cell.contains(group))) {
         found.push(json!({ "type": "integer", "groupChar": group }));
@@ -77,12 +79,19 @@ pub(super) fn possible(cells: &[&str]) -> Vec<Form> {
     let mut dates: Vec<String> = cells.iter().flat_map(|cell| date_formats(cell)).collect();
     let mut moments: Vec<String> = cells.iter().flat_map(|cell| datetime_formats(cell)).collect();
     let mut times: Vec<String> = cells.iter().flat_map(|cell| time_formats(cell)).collect();
+    // Days alone may stand among moments.
+    moments.extend(if moments.is_empty() { Vec::new() } else { dates.clone() });
     for (kind, patterns) in [("date", &mut dates), ("datetime", &mut moments), ("time", &mut times)] {
         patterns.sort();
         patterns.dedup();
         found.push(json!({ "type": kind }));
         found.extend(patterns.iter().map(|pattern| json!({ "type": kind, "format": pattern })));
-        found.push(json!({ "type": kind, "format": "any" }));
+        let any = json!({ "type": kind, "format": "any" });
+        let reads_all = |form: Option<Form>| form.is_some_and(|form| cells.iter().all(|cell| form.fits(cell)));
+        if kind != "time" && !reads_all(Form::new(any.clone())) {
+            found.extend(mixed(kind, cells, patterns));
+        }
+        found.push(any);
     }
     // A currency stands beside every number alike; other words make a text of it.
     let beside: Vec<String> = cells.iter().map(|cell| beside(cell)).collect();

@@ -7,6 +7,7 @@ mod column;
 mod dialect;
 mod forms;
 mod names;
+mod times;
 mod write;
 
 use serde::Serialize;
@@ -62,6 +63,10 @@ impl Column {
         let mut shown = text("type").unwrap_or_default().to_owned();
         if let Some(format) = text("format") {
             shown = format!("{shown} {format}");
+        }
+        let more = self.form.get("x-passferry").and_then(|own| own.get("formats")).and_then(serde_json::Value::as_array);
+        for format in more.into_iter().flatten().filter_map(serde_json::Value::as_str) {
+            shown = format!("{shown} or {format}");
         }
         for (name, words) in [("decimalChar", "decimals after"), ("groupChar", "thousands by")] {
             if let Some(sign) = text(name) {

@@ -399,6 +399,12 @@ pub struct ReportFile {
     pub name: String,
     pub bytes: u64,
     pub sha256: String,
+    /// IDs of the OpenPGP keys that it is encrypted for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub encrypted_for: Vec<String>,
+    /// Of an encrypted one: SHA-256 of what is in it, by which a report that is written again, or comes back, is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain_sha256: Option<String>,
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ impl Mapping {
 
     fn message(&self, notify: &Notifying, values: &[Option<Value<'_>>]) -> Result<Option<String>, String> {
         let Some(value) = self.source_value(&notify.source, values)? else { return Ok(None) };
-        let value = super::coerce(value, FieldKind::Text, self.timezone)?;
+        let value = super::coerce(value, FieldKind::Text, &self.times)?;
         if let Err(fault) = self.platform.check_value(&notify.field, &value) {
             return Err(fault.message);
         }

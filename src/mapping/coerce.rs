@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 
-use chrono::{Datelike, FixedOffset, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
-use chrono_tz::Tz;
+use chrono::{Datelike, FixedOffset, NaiveDate, NaiveDateTime};
 use rust_decimal::Decimal;
 
 use crate::platform::FieldKind;
 use crate::schema::value::Value;
 use crate::schema::{strict_date, strict_datetime};
+use crate::zone::LocalTimes;
 
 /// Turns a value into the kind that the platform's field holds. The message never repeats the value.
-pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'_>, String> {
+pub fn coerce<'v>(value: Value<'v>, kind: FieldKind, times: &LocalTimes) -> Result<Value<'v>, String> {
     match kind {
         FieldKind::Any => Ok(value),
         FieldKind::Text => Ok(match value {
@@ -47,19 +47,23 @@ pub fn coerce(value: Value<'_>, kind: FieldKind, timezone: Tz) -> Result<Value<'
             Value::Date(date) => likely(*date).map(|()| value),
             _ => Ok(value),
         }),
-        FieldKind::Instant => instant(value, timezone).map(|time| Value::DateTime(time, FixedOffset::east_opt(0))),
+        FieldKind::Instant => instant(value, times).map(|time| Value::DateTime(time, FixedOffset::east_opt(0))),
     }
 }
 
-/// UTC. A date alone means the end of that day in the zone; a local time that the zone skips or repeats is an error.
-fn instant(value: Value<'_>, timezone: Tz) -> Result<NaiveDateTime, String> {
+/// UTC. A date alone means the end of that day in the zone; what a local time means that the zone skips or repeats, the feed says.
+fn instant(value: Value<'_>, times: &LocalTimes) -> Result<NaiveDateTime, String> {
+    let end_of_day = |date: NaiveDate| {
+        likely(date)?;
+        times.end_of_day(date).map(|time| time.naive_utc()).ok_or_else(|| "this day lies outside the calendar".to_owned())
+    };
     let local = match value {
         Value::DateTime(time, Some(offset)) => {
             let time = time - offset;
             return likely(time.date()).map(|()| time);
         }
         Value::DateTime(time, None) => time,
-        Value::Date(date) => end_of_day(date),
+        Value::Date(date) => return end_of_day(date),
         Value::Text(text) => {
             let text = text.trim();
             match (strict_datetime(text), strict_date(text)) {
@@ -68,18 +72,14 @@ fn instant(value: Value<'_>, timezone: Tz) -> Result<NaiveDateTime, String> {
                     return likely(time.date()).map(|()| time);
                 }
                 (Some((time, None)), _) => time,
-                (None, Some(date)) => end_of_day(date),
+                (None, Some(date)) => return end_of_day(date),
                 (None, None) => return Err("the field wants a date, or a date and time, as in 2026-01-31T18:00:00Z".to_owned()),
             }
         }
         _ => return Err("the field wants a date or a date and time".into()),
     };
     likely(local.date())?;
-    match timezone.from_local_datetime(&local) {
-        LocalResult::Single(time) => Ok(time.naive_utc()),
-        LocalResult::Ambiguous(..) => Err(format!("this local time occurs twice in {timezone}; write it with an offset")),
-        LocalResult::None => Err(format!("this local time does not occur in {timezone}; write it with an offset")),
-    }
+    times.instant(local).map(|time| time.naive_utc())
 }
 
 /// Programs write dates long ago for "none" (0001-01-01, 1899-12-30), and a year of two digits is one of the first century. No pass ends or
@@ -90,13 +90,14 @@ fn likely(date: NaiveDate) -> Result<(), String> {
     if YEARS.contains(&date.year()) { Ok(()) } else { Err(format!("the year is not between {} and {}", YEARS.start(), YEARS.end())) }
 }
 
-fn end_of_day(date: NaiveDate) -> NaiveDateTime {
-    date.and_time(NaiveTime::from_hms_opt(23, 59, 59).expect("a time of day"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zone::Zone;
+
+    fn paris() -> LocalTimes {
+        LocalTimes::strict(Zone::Named(chrono_tz::Europe::Paris))
+    }
 
     fn date(text: &str) -> Value<'static> {
         Value::Date(text.parse().unwrap())
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_date_means_the_end_of_its_day_on_both_sides_of_daylight_saving() {
-        let utc = |text| coerce(date(text), FieldKind::Instant, chrono_tz::Europe::Paris).unwrap().canonical().into_owned();
+        let utc = |text| coerce(date(text), FieldKind::Instant, &paris()).unwrap().canonical().into_owned();
         assert_eq!(utc("2026-03-28"), "2026-03-28T22:59:59Z");
         assert_eq!(utc("2026-03-29"), "2026-03-29T21:59:59Z");
         assert_eq!(utc("2026-10-25"), "2026-10-25T22:59:59Z");
@@ -112,14 +113,14 @@ mod tests {
 
     #[test]
     fn times_that_do_not_exist_or_exist_twice_are_refused() {
-        let local = |text: &str| coerce(Value::DateTime(text.parse().unwrap(), None), FieldKind::Instant, chrono_tz::Europe::Paris);
+        let local = |text: &str| coerce(Value::DateTime(text.parse().unwrap(), None), FieldKind::Instant, &paris());
         assert!(local("2026-03-29T02:30:00").unwrap_err().contains("does not occur"));
         assert!(local("2026-10-25T02:30:00").unwrap_err().contains("twice"));
     }
 
     #[test]
     fn values_become_what_the_field_holds_or_are_refused() {
-        let to = |value, kind| coerce(value, kind, chrono_tz::UTC).map(|value| value.canonical().into_owned());
+        let to = |value, kind| coerce(value, kind, &LocalTimes::strict(Zone::UTC)).map(|value| value.canonical().into_owned());
         assert_eq!(to(Value::Integer(7), FieldKind::Text).unwrap(), "7");
         assert_eq!(to(Value::Text("12.50".into()), FieldKind::Number).unwrap(), "12.5");
         assert_eq!(to(Value::Number("3.0".parse().unwrap()), FieldKind::Integer).unwrap(), "3");

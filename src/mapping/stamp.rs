@@ -33,13 +33,11 @@ impl Mapping {
             Some(Value::Date(date)) => date.and_time(NaiveTime::MIN),
             Some(_) => return Err("the number is too large to be compared".into()),
         };
-        // Midnight may be skipped or come twice; an order is all that is wanted of a date.
-        let moment = self.timezone.from_local_datetime(&local);
-        let moment = if matches!(values[field], Some(Value::Date(_))) { moment.earliest() } else { moment.single() };
-        match moment {
-            Some(moment) => Ok(Some(moment.timestamp_micros())),
-            None if matches!(values[field], Some(Value::Date(_))) => Ok(Some(local.and_utc().timestamp_micros())),
-            None => Err(format!("this local time does not occur in {}, or twice; write it with an offset", self.timezone)),
+        if !matches!(values[field], Some(Value::Date(_))) {
+            return self.times.instant(local).map(|moment| Some(moment.timestamp_micros()));
         }
+        // Midnight may be skipped or come twice; an order is all that is wanted of a date.
+        let moment = self.times.zone.from_local_datetime(&local).earliest();
+        Ok(Some(moment.map_or_else(|| local.and_utc().timestamp_micros(), |moment| moment.timestamp_micros())))
     }
 }

@@ -72,6 +72,12 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     {
         return Ok(Checked::Bad(fault));
     }
+    let meant = road.feed(&run.feed)?;
+    if meant.name != feed.name && meant.dialect.pgp != feed.dialect.pgp {
+        // Which keys open it and whose signature it needs, the feed of the run that it corrects says, not the first of the inbox.
+        drop(reader);
+        return check(road, run, sent);
+    }
     run.account.clone_from(&road.feed(&run.feed)?.platform.name);
     let mut hand = match Known::of(road, run)? {
         Ok(known) => known,

@@ -183,11 +183,18 @@ pub fn is_temporary(name: &BStr) -> bool {
 
 /// Could it be a report of ours, or a correction made from one?
 pub fn is_errors_report(name: &BStr) -> bool {
+    let name = without_encryption(name);
     [&b".errors.csv"[..], b".errors.csv.gz", b".errors.xlsx"].iter().any(|ending| name.ends_with(ending))
 }
 
 pub(super) fn is_other_report(name: &BStr) -> bool {
+    let name = without_encryption(name);
     name.ends_with(b".problems.csv") || name.ends_with(b".report.json")
+}
+
+/// A name without the ending that programs add to what they encrypt.
+fn without_encryption(name: &BStr) -> &[u8] {
+    [&b".pgp"[..], b".gpg", b".asc"].iter().find_map(|ending| name.strip_suffix(*ending)).unwrap_or(name)
 }
 
 /// Runs of a feed on their way beyond which no more files are registered: the rest wait in the inbox, so that a backlog of any length
@@ -364,7 +371,13 @@ fn wanted<'m>(entry: &Entry, inbox: &BStr, feeds: &[&'m Matcher], observations: 
         return None;
     }
     let by_pattern = feeds.iter().find(|matcher| matcher.matches(name));
-    let matcher = by_pattern.or_else(|| feeds.first().filter(|_| is_errors_report(name)))?;
+    let report = || {
+        // Which run it corrects stands inside; only a feed with keys can look.
+        let encrypted = without_encryption(name).len() < name.len();
+        let opens = feeds.iter().find(|matcher| encrypted && matcher.feed.dialect.pgp.is_some());
+        opens.or(feeds.first()).filter(|_| is_errors_report(name))
+    };
+    let matcher = by_pattern.or_else(report)?;
     // Of a feed that takes sets, corrections alone come by themselves.
     if !is_errors_report(name) && (matcher.rules.takes_sets() || matcher.rules.is_sidecar(name)) {
         return None;

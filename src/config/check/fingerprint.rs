@@ -6,6 +6,7 @@ use super::hex;
 use crate::config::meant::{
     Content, DialectChoice, Feed, FieldMapping, Format, Identity, NotifyKind, OperationChoice, PassColumn, PlatformKind, Several,
 };
+use crate::zone::{Gap, Overlap};
 
 /// A digest of all that makes a feed's meaning: schema, mapping, pass, operation, platform account, content, dialect, time zone.
 /// The order of the mapping does not count. Every part has its length before it, so that no two feeds run together.
@@ -46,7 +47,7 @@ fn parts(feed: &Feed) -> Vec<String> {
         None => "None".to_owned(),
     };
     parts.push(format!("{delimiter} {} {}", dialect.header, dialect.blank_lines_strict));
-    parts.push(feed.timezone.name().to_owned());
+    parts.push(feed.times.zone.to_string());
     if let Some(column) = &feed.updated_at {
         parts.extend(["updated_at".to_owned(), column.clone()]);
     }
@@ -55,6 +56,9 @@ fn parts(feed: &Feed) -> Vec<String> {
     }
     if let PlatformKind::AppleWallet(apple) = &feed.platform.kind {
         parts.extend(["design".to_owned(), format!("{:?}", apple.design.fields)]);
+    }
+    if (feed.times.gap, feed.times.overlap) != (Gap::Error, Overlap::Error) {
+        parts.push(format!("daylight saving {:?} {:?}", feed.times.gap, feed.times.overlap));
     }
     // Behind all else, and only where they are: a feed without them keeps the fingerprint it had before they existed.
     if let Some(adds) = &feed.adds {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 
 /// Several files that are one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub const RECORDS: &str =
 pub struct Expected {
     /// A five-field cron expression.
     pub by: String,
-    pub timezone: Tz,
+    pub timezone: Zone,
     /// None: since the time before.
     pub within: Option<Duration>,
     /// Days that the date in the name lies behind.

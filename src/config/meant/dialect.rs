@@ -52,6 +52,10 @@ pub struct Pgp {
     pub signed_by: Vec<PathBuf>,
     /// A file that none of them signed fails.
     pub required: bool,
+    /// Public keys that reports are encrypted for; empty where they are plain text.
+    pub encrypt_to: Vec<PathBuf>,
+    /// What signs them.
+    pub sign_with: Option<PgpKey>,
 }
 
 /// A secret key of ours.

@@ -194,10 +194,6 @@ fn faults_of_feeds() {
         ("several = \"some\"", "feed.points.several \"some\" is not known here; write \"refuse\" or \"all\""),
         ("canary = { limit = 0 }", "feed.points.canary.limit is 0"),
         ("dialect = { delimiter = \"\\\"\" }", "feed.points.dialect.delimiter"),
-        ("pgp = {}", "feed.points.pgp names no key"),
-        ("pgp = { keys.a = { passphrase = { env = \"P\" } } }", "feed.points.pgp.keys.a.key is missing"),
-        ("pgp = { keys.a = { key = { env = \"K\" } }, signature = \"required\" }", "feed.points.pgp.signature needs to know whose"),
-        ("pgp = { signed_by = [\"cards.json\"] }", "feed.points.pgp.signed_by \""),
         ("quiet = \"5s\"\nmarker = \"_SUCCESS\"", "feed.points.marker stands beside quiet"),
         ("marker = \"{}\"", "feed.points.marker \"{}\" is not a name"),
         ("after = \"archive\"", "feed.points.after \"archive\" is not known here"),
@@ -229,6 +225,32 @@ fn faults_of_feeds() {
     ] {
         one(PASS, &format!("{PASS}\n{text}"), fault);
     }
+}
+
+#[cfg(feature = "pgp")]
+#[test]
+fn faults_of_openpgp() {
+    for (text, fault) in [
+        ("pgp = {}", "feed.points.pgp names no key"),
+        ("pgp = { keys.a = { passphrase = { env = \"P\" } } }", "feed.points.pgp.keys.a.key is missing"),
+        ("pgp = { keys.a = { key = { env = \"K\" } }, signature = \"required\" }", "feed.points.pgp.signature needs to know whose"),
+        ("pgp = { signed_by = [\"cards.json\"] }", "feed.points.pgp.signed_by \""),
+        ("pgp = { encrypt_to = [\"cards.json\"] }", "feed.points.pgp.encrypt_to \""),
+        ("pgp = { sign_with = \"a\", keys.a = { key = { env = \"K\" } } }", "feed.points.pgp.sign_with signs reports that are encrypted"),
+        (
+            "pgp = { sign_with = \"b\", keys.a = { key = { env = \"K\" } } }",
+            "feed.points.pgp.sign_with \"b\" is no key under pgp.keys; write \"a\"",
+        ),
+    ] {
+        one(PASS, &format!("{PASS}\n{text}"), fault);
+    }
+}
+
+#[cfg(not(feature = "pgp"))]
+#[test]
+fn a_build_without_openpgp_says_so() {
+    let fault = "feed.points.pgp needs OpenPGP, which this passferry was built without; use a build with the Cargo feature pgp";
+    one(PASS, &format!("{PASS}\npgp = {{ keys.a = {{ key = {{ env = \"K\" }} }} }}"), fault);
 }
 
 #[test]

@@ -16,12 +16,14 @@ fn uncommented() -> String {
     SAMPLE.lines().map(|line| option(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
+#[cfg(feature = "pgp")]
 #[test]
 fn the_sample_is_right_as_it_stands() {
     let config = load(&root().join("samples/passferry.toml")).unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(config.feeds.len(), 9);
 }
 
+#[cfg(feature = "pgp")]
 #[test]
 fn the_sample_is_right_with_every_option_on_and_they_stand_at_their_defaults() {
     let commented = load_text(SAMPLE, &root().join("samples")).unwrap();

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::arrival::{Control, Expected, Set};
-use super::{Environment, FileMode, Rows, SecretPlace, Share, Size, Span, Table, TextOr};
+use super::{DaylightSaving, Environment, FileMode, Pgp, Rows, Share, Size, Span, Table, TextOr};
 
 /// A stream of like files: where they arrive, what they mean, and what may happen to them.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -82,8 +82,10 @@ pub struct Feed {
     pub duplicates: Option<Duplicates>,
     /// Rows that change nothing.
     pub unchanged: Option<Table<Unchanged>>,
-    /// IANA time zone of dates and local times in cells. Default `"UTC"`.
+    /// Time zone of dates and local times in cells: an IANA name, or a fixed offset such as `"UTC-6"` or `"+05:30"`. Default `"UTC"`.
     pub timezone: Option<String>,
+    /// What local times mean that daylight saving skips or repeats.
+    pub daylight_saving: Option<Table<DaylightSaving>>,
     /// Pass field = column, or a template over columns (a text with `{{ … }}`). At most 64.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
@@ -257,41 +259,6 @@ pub enum BlankLines {
     Skip,
     /// Each is a rejected record, `blank-row`.
     Reject,
-}
-
-/// Files that arrive encrypted or signed with OpenPGP, in binary or ASCII armor, whatever their name.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Pgp {
-    /// Our secret keys, each under a name of your choice: a file may be encrypted to any of them, so that keys can be rotated.
-    #[serde(default)]
-    pub keys: BTreeMap<String, Table<PgpKey>>,
-    /// Paths of public keys, binary or armored. A signature counts when it was made by one of them.
-    #[serde(default)]
-    pub signed_by: Vec<String>,
-    /// Whether an unsigned file is taken. Default `"required"` where `signed_by` names keys, else `"optional"`.
-    pub signature: Option<Signature>,
-}
-
-/// One secret key of ours.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PgpKey {
-    /// The secret key in ASCII armor, as `gpg --armor --export-secret-keys` writes it.
-    #[schemars(required)]
-    pub key: Option<Table<SecretPlace>>,
-    /// Its passphrase, if it has one.
-    pub passphrase: Option<Table<SecretPlace>>,
-}
-
-/// Whether an unsigned file is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Signature {
-    /// Every file, corrections too, is signed by one of `signed_by`, or fails.
-    Required,
-    /// A file may come unsigned; where `signed_by` names keys, a signature that is there must be of one of them.
-    Optional,
 }
 
 /// Folders an input is moved to, under the inbox.

@@ -1,29 +1,27 @@
 //! The reader: feeds the scanner, and makes chunks of what it finds.
 
 mod begin;
+mod form;
 
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
-use super::cells::{Cell, Cells};
 use super::chunk::{Chunk, Span};
 use super::fault::{DecodeError, FileFault, Place};
 use super::input::{Input, Origin, Piece};
-use super::scan::{Cut, Scanner, Step, Stray};
+use super::scan::{Cut, Scanner, Step};
 use super::section::Section;
 use super::{Dialect, Facts, Header};
 use crate::config::meant::{DialectChoice, Limits};
 use crate::dialect::{BadSequence, Footer, FooterFound, Form};
 use crate::outcome::{Code, Problem};
+use begin::repeats;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// What cells show whose formula has no value.
-const FORMULA_ERRORS: [&str; 8] = ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#DATA!"];
 
 /// How much is handled at a time. Changes no record, number, line or fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -396,53 +394,6 @@ impl Reader {
             .into())
     }
 
-    /// What is wrong with a record's form, always in the same order.
-    fn form_faults(&self, cut: &Cut) -> Vec<Problem> {
-        let limits = self.scanner.limits();
-        let raw = &self.scanner.text[cut.start..][..cut.length];
-        let mut problems = Vec::new();
-        if cut.overlong {
-            let message = format!("The record is {} bytes long; the limit is {}.", cut.bytes, limits.record);
-            problems.push(Problem::new(Code::RecordTooLong, None, message));
-        }
-        // What is not UTF-8 fails the file before anybody sees these.
-        let Ok(text) = std::str::from_utf8(raw) else { return problems };
-        let cells = || Cells::new(text, &self.dialect.form);
-        if let Some(stray) = cut.stray {
-            problems.push(stray_problem(stray, cut, cells(), &self.dialect.form));
-        }
-        if self.nul
-            && let Some(at) = memchr(0, raw)
-        {
-            let column = cells().index_at(at);
-            problems.push(Problem::new(Code::NulByte, Some(column), "The cell holds a NUL byte."));
-        }
-        if cut.overlong {
-            return problems;
-        }
-        if self.sheet {
-            let errors = cells().enumerate().filter(|(_, cell)| FORMULA_ERRORS.contains(&&*cell.text));
-            problems.extend(errors.map(|(column, cell)| {
-                let message = format!("The cell shows the spreadsheet's error `{}`.", cell.text);
-                Problem::new(Code::FormulaError, Some(column), message).suggest("Correct the formula, and save the workbook again.")
-            }));
-        }
-        if raw.len() >= limits.cells && memchr_iter(self.dialect.form.first(), raw).count() >= limits.cells {
-            let count = cells().count();
-            if count > limits.cells {
-                let message = format!("The record has {count} cells; the limit is {}.", limits.cells);
-                problems.push(Problem::new(Code::TooManyCells, None, message));
-            }
-        }
-        if raw.len() > limits.cell
-            && let Some(column) = cells().position(|cell| !cell.literal && cell.text.len() > limits.cell)
-        {
-            let message = format!("The cell is longer than {} bytes.", limits.cell);
-            problems.push(Problem::new(Code::CellTooLong, Some(column), message));
-        }
-        problems
-    }
-
     /// Makes the chunk. Its text is proved to be UTF-8 here, once for all its records.
     fn chunk(&mut self, mut hand: Hand) -> (Option<Chunk>, Option<FileFault>) {
         let (line, offset) = (self.scanner.base_line, self.scanner.base);
@@ -471,26 +422,6 @@ impl Reader {
     }
 }
 
-/// Is the record the header once more? Exports that were joined may begin with a byte-order mark again, or be quoted otherwise.
-fn repeats(header: &Header, raw: &[u8], form: &Form) -> bool {
-    let raw = raw.strip_prefix(BOM).unwrap_or(raw);
-    if raw == header.raw.as_bytes() {
-        return true;
-    }
-    // Nearly every record differs in its first bytes already.
-    let begins =
-        header.labels.first().is_some_and(|label| raw.strip_prefix(&[form.quote_byte()]).unwrap_or(raw).starts_with(label.as_bytes()));
-    begins
-        && std::str::from_utf8(raw).is_ok_and(|raw| {
-            // A stray quote is a fault, whatever it stands beside.
-            let quote = char::from(form.quote_byte());
-            let well = |cell: Cell<'_>| cell.literal || !cell.text.contains(quote);
-            let mut labels = header.labels.iter();
-            Cells::new(raw, form).all(|cell| labels.next().is_some_and(|label| *label == *cell.text) && well(cell))
-                && labels.next().is_none()
-        })
-}
-
 impl Hand {
     /// Keeps the faults of the record that is about to be added.
     fn fault(&mut self, faults: Vec<Problem>) {
@@ -507,17 +438,4 @@ impl Hand {
         self.spans.retain(|span| ((span.start + span.length) as usize) < byte);
         self.faulty.retain(|(record, _)| (*record as usize) < self.spans.len());
     }
-}
-
-fn stray_problem(stray: Stray, cut: &Cut, cells: Cells<'_, '_>, form: &Form) -> Problem {
-    let column = (!cut.overlong).then(|| cells.index_at(stray.at as usize));
-    let place = if stray.line == cut.line { String::new() } else { format!(" on line {}", stray.line) };
-    let what = if stray.after_closing { "Text follows the closing quote of the cell" } else { "A quote stands inside an unquoted cell" };
-    let message = format!("{what}{place}.");
-    Problem::new(Code::StrayQuote, column, message).suggest(match form.escape {
-        None => "Quote the whole cell and double the quotes in it.".to_owned(),
-        Some(escape) => {
-            format!("Quote the whole cell and write {} before the quotes in it: this file does not double them.", char::from(escape))
-        }
-    })
 }

@@ -357,6 +357,10 @@ mod tests {
     type Read = (u64, u64, String);
 
     fn read(parts: &[&[u8]], header_in_each: bool) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
+        read_as(parts, header_in_each, &DialectChoice::default())
+    }
+
+    fn read_as(parts: &[&[u8]], header_in_each: bool, choice: &DialectChoice) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
         let folder = tempfile::tempdir().unwrap();
         let (data, text) = (folder.path().join("data"), folder.path().join("text"));
         std::fs::write(&data, parts.concat()).unwrap();
@@ -365,13 +369,18 @@ mod tests {
             at += part.len() as u64;
             Piece { path: data.clone(), range: at - part.len() as u64..at, columns: Vec::new() }
         });
-        read_pieces(pieces.collect(), header_in_each, &text)
+        read_pieces(pieces.collect(), header_in_each, &text, choice)
     }
 
-    fn read_pieces(pieces: Vec<Piece>, header_in_each: bool, text: &Path) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
-        let (choice, limits) = (DialectChoice::default(), Limits::default());
+    fn read_pieces(
+        pieces: Vec<Piece>,
+        header_in_each: bool,
+        text: &Path,
+        choice: &DialectChoice,
+    ) -> Result<(Vec<Read>, Vec<PartFacts>, Facts), DecodeError> {
+        let limits = Limits::default();
         let found = RefCell::default();
-        let mut series = Series::open(pieces, header_in_each, text, &choice, &limits, &found)?;
+        let mut series = Series::open(pieces, header_in_each, text, choice, &limits, &found)?;
         let mut records = Vec::new();
         while let Some(chunk) = series.next_chunk()? {
             let kept = std::fs::File::open(text).unwrap();
@@ -395,7 +404,7 @@ mod tests {
             Piece { path, range: 0..content.len() as u64, columns: vec![constant("region", region), constant("n", "9")] }
         };
         let pieces = vec![piece("a", "id,n\na,1\n\n\"b\nb\",2", "E,U"), piece("b", "id,n\nc,3\n", ""), piece("c", "id,n\nd,4\n", "NULL")];
-        let (records, _, facts) = read_pieces(pieces, true, &folder.path().join("text")).unwrap();
+        let (records, _, facts) = read_pieces(pieces, true, &folder.path().join("text"), &DialectChoice::default()).unwrap();
         let shown: Vec<_> = records.iter().map(|(number, line, raw)| (*number, *line, raw.as_str())).collect();
         assert_eq!(shown, [(1, 2, "a,1,\"E,U\""), (2, 4, "\"b\nb\",2,\"E,U\""), (3, 7, "c,3,"), (4, 9, "d,4,\"NULL\"")]);
         assert_eq!(facts.records, 4);
@@ -433,5 +442,19 @@ mod tests {
         let (records, ..) = read(&[b"id,n\na,1\n", b"b,2\n"], false).unwrap();
         assert_eq!(records[1], (2, 3, "b,2".to_owned()));
         assert!(read(&[b"", b""], true).is_err());
+    }
+
+    #[test]
+    fn what_stands_before_the_header_is_passed_over_in_the_parts_that_have_a_header_alone() {
+        let choice = DialectChoice { preamble: 2, ..DialectChoice::default() };
+        let shown = |parts: &[&[u8]], in_each| {
+            let (records, found, facts) = read_as(parts, in_each, &choice).unwrap();
+            let records: Vec<_> = records.into_iter().map(|(number, line, raw)| format!("{number}:{line}:{raw}")).collect();
+            (records.join(" "), found.iter().map(|part| part.records).collect::<Vec<_>>(), facts.passed_over)
+        };
+        let first: [&[u8]; 3] = [b"made\ntoday\nid,n\na,1\n", b"b,2\nc,3\n", b"d,4\n"];
+        assert_eq!(shown(&first, false), ("1:4:a,1 2:5:b,2 3:6:c,3 4:7:d,4".to_owned(), vec![1, 2, 1], 2));
+        let each: [&[u8]; 2] = [b"made\ntoday\nid,n\na,1\n", b"made\ntoday\nid,n\nb,2\n"];
+        assert_eq!(shown(&each, true), ("1:4:a,1 2:8:b,2".to_owned(), vec![1, 1], 4));
     }
 }

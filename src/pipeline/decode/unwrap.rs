@@ -1,5 +1,6 @@
 //! Out of its containers: what a file is, its content says, never its name. Layers are taken off one by one, as streams.
 
+mod lz4;
 mod member;
 mod openpgp;
 mod sheet;
@@ -17,6 +18,7 @@ use flate2::read::MultiGzDecoder;
 use super::fault::{DecodeError, FileFault};
 use crate::config::meant::{DialectChoice, Limits};
 use crate::outcome::Code;
+pub(super) use sheet::OTHERWISE;
 
 /// Containers in one another. Exporters make two (a zipped file that was encrypted); more is an attack or a mistake.
 const LAYERS: usize = 4;
@@ -77,12 +79,13 @@ enum Kind {
     Zstd,
     Bzip2,
     Snappy,
+    Lz4,
     Zip,
     OpenPgp,
 }
 
 impl Kind {
-    /// By the first bytes: RFC 1952, RFC 8878, bzip2's and snappy's own descriptions, PKWARE's application note.
+    /// By the first bytes: RFC 1952, RFC 8878, the descriptions of bzip2, snappy and LZ4, PKWARE's application note.
     fn of(head: &[u8]) -> Option<Kind> {
         match head {
             [0x1F, 0x8B, ..] => Some(Kind::Gzip),
@@ -90,6 +93,7 @@ impl Kind {
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
             | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Some(Kind::Bzip2),
             [0xFF, 0x06, 0x00, 0x00, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Kind::Snappy),
+            [0x04, 0x22, 0x4D, 0x18, ..] => Some(Kind::Lz4),
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => Some(Kind::Zip),
             head if openpgp::is_message(head) => Some(Kind::OpenPgp),
             _ => None,
@@ -102,6 +106,7 @@ impl Kind {
             Kind::Zstd => "zstd",
             Kind::Bzip2 => "bzip2",
             Kind::Snappy => "snappy",
+            Kind::Lz4 => "lz4",
             Kind::Zip => "zip",
             Kind::OpenPgp => "openpgp",
         }
@@ -110,9 +115,11 @@ impl Kind {
 
 /// What is known and not read, and what to do instead.
 fn unread(head: &[u8]) -> Option<(&'static str, &'static str)> {
-    const AS_TEXT: &str = "Export it as CSV, plain or compressed with gzip, zstd, bzip2 or zip.";
+    const AS_TEXT: &str = "Export it as CSV, plain or compressed with gzip, zstd, bzip2, lz4 or zip.";
     Some(match head {
-        [0x04, 0x22, 0x4D, 0x18, ..] => ("compressed with lz4", "Spark's exports take another codec as well: gzip, zstd or bzip2."),
+        [0x02, 0x21, 0x4C, 0x18, ..] => {
+            ("compressed with lz4 in its legacy format", "Compress it with lz4 without -l, or with gzip or zstd.")
+        }
         [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => ("compressed with xz", "Compress it with gzip, zstd or bzip2."),
         [b'7', b'z', 0xBC, 0xAF, 0x27, 0x1C, ..] => ("a 7-Zip archive", "Pack it as zip or gzip."),
         [b'R', b'a', b'r', b'!', 0x1A, 0x07, ..] => ("a RAR archive", "Pack it as zip or gzip."),
@@ -177,6 +184,7 @@ pub(super) fn unwrap(
             Kind::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, inner))),
             Kind::Bzip2 => Box::new(MultiBzDecoder::new(BufReader::with_capacity(64 << 10, inner))),
             Kind::Snappy => Box::new(snap::read::FrameDecoder::new(inner)),
+            Kind::Lz4 => Box::new(lz4::Frames::new(BufReader::with_capacity(64 << 10, inner))),
             Kind::Zstd => Box::new(zstd::Frames::new(BufReader::with_capacity(64 << 10, inner))),
             Kind::Zip => {
                 let delivered = whole.take().filter(|_| containers.is_empty());

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::delivered::Part;
-use crate::ledger::run::{DialectFacts, FileFacts, Moves, Verdict, show_name};
+use crate::ledger::run::{DialectFacts, FileFacts, Moves, ReportFile, Verdict, show_name};
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 
@@ -53,6 +53,9 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
     pub warnings: Vec<String>,
+    /// The files that were written beside this one.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub files: Vec<ReportNote>,
     /// What to do next, most important first.
     pub next: Vec<String>,
     /// Requests sent for this run.
@@ -87,6 +90,15 @@ pub struct FileReport {
     pub dialect: Option<DialectFacts>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<FileFacts>,
+}
+
+/// A file beside the report.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ReportNote {
+    pub name: String,
+    /// IDs of the OpenPGP keys that it is encrypted for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub encrypted_for: Vec<String>,
 }
 
 /// One of the files of a set.
@@ -133,6 +145,12 @@ pub struct Approval {
     pub at: DateTime<Utc>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl ReportNote {
+    pub fn of(file: &ReportFile) -> ReportNote {
+        ReportNote { name: file.name.clone(), encrypted_for: file.encrypted_for.clone() }
+    }
 }
 
 impl PartReport {
@@ -202,6 +220,7 @@ impl Report {
             cause: detail.cause.clone(),
             approval: detail.approval.as_ref().map(|wish| Approval { by: wish.by.clone(), at: wish.at, reason: wish.reason.clone() }),
             warnings: detail.warnings.clone(),
+            files: detail.reports.iter().filter(|file| file.name != names.report).map(ReportNote::of).collect(),
             next: next_steps(run, names),
             requests: detail.requests,
             timings_ms: detail.timings.clone(),
@@ -245,7 +264,8 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     let needing = needing_person(run).saturating_sub(unattempted + in_doubt);
     if needing > 0 && run.state != State::Held {
         steps.push(format!(
-            "{needing} rows need a person: correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
+            "{needing} rows need a person: {}correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
+            if names.errors.ends_with(".pgp") { "decrypt and " } else { "" },
             names.errors
         ));
     }

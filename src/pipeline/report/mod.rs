@@ -1,11 +1,11 @@
 //! Report: a pure function of the ledger and the spooled file, written under a temporary name and then renamed.
 
 pub mod json;
+mod outlet;
 pub mod rows;
 mod workbook;
 
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
@@ -15,7 +15,9 @@ use crate::config::meant::Feed;
 use crate::ledger::run::ReportFile;
 use crate::ledger::{Ledger, Run, State};
 use crate::source::{Result as SourceResult, Source, SourceError, join};
-use crate::spool::{Spool, sha256_of, sync_folder};
+use crate::spool::Spool;
+
+use outlet::Outlet;
 
 pub use json::Report;
 pub use rows::RowSource;
@@ -30,15 +32,16 @@ pub struct Names {
 }
 
 impl Names {
-    fn of(stem: BString) -> Names {
+    fn of(stem: BString, sealed: bool) -> Names {
         let with = |ending: &str| crate::ledger::run::show_name(&BString::from([stem.as_slice(), ending.as_bytes()].concat()));
-        Names { errors: with(".errors.csv"), problems: with(".problems.csv"), report: with(".report.json"), stem }
+        let [errors, problems] = if sealed { [".errors.csv.pgp", ".problems.csv.pgp"] } else { [".errors.csv", ".problems.csv"] };
+        Names { errors: with(errors), problems: with(problems), report: with(".report.json"), stem }
     }
 
     /// The plain stem, the one that carries the run's id, and that one with a number: each decision about a row in doubt makes a report
-    /// of its own. Cut where the longest name made from it would not fit.
-    pub fn candidates(run: &Run) -> impl Iterator<Item = Names> + use<> {
-        let added = format!(".held-{id}-{REPORTS_MAX}.problems.csv.{id}.part.", id = run.id).len();
+    /// of its own. Cut where the longest name made from it would not fit. `sealed`: what holds cells is in OpenPGP.
+    pub fn candidates(run: &Run, sealed: bool) -> impl Iterator<Item = Names> + use<> {
+        let added = format!(".held-{id}-{REPORTS_MAX}.problems.csv.pgp.{id}.part.", id = run.id).len();
         let stem = &run.name[..stem_length(run.name.as_bstr())];
         let mut plain = BString::from(cut(stem, NAME_BYTES_MAX.saturating_sub(added)));
         if run.state == State::Held {
@@ -50,9 +53,9 @@ impl Names {
         let numbered = (2..=REPORTS_MAX).map(move |number| {
             let mut stem = numbered.clone();
             stem.extend_from_slice(format!("-{number}").as_bytes());
-            Names::of(stem)
+            Names::of(stem, sealed)
         });
-        [Names::of(plain), Names::of(unique)].into_iter().chain(numbered)
+        [Names::of(plain, sealed), Names::of(unique, sealed)].into_iter().chain(numbered)
     }
 
     fn bytes(&self, ending: &str) -> BString {
@@ -63,15 +66,13 @@ impl Names {
 /// Reports that one run may have under names of their own.
 const REPORTS_MAX: u32 = 9999;
 
-/// Endings of the files, in the order in which they are published: whoever sees the last has them all. The workbook is there where the
-/// input was one.
-pub const ENDINGS: [&str; 4] = ["errors.xlsx", "errors.csv", "problems.csv", "report.json"];
+pub use crate::spool::REPORTS as ENDINGS;
 
 /// Chooses names that nothing has yet at the feed's report place.
 pub fn choose_names(feed: &Feed, run: &Run, source: &mut dyn Source) -> SourceResult<Names> {
     let folder = feed.reports.folder.as_bstr();
     source.make_folder(folder)?;
-    for names in Names::candidates(run) {
+    for names in Names::candidates(run, feed.seals_reports()) {
         if is_free(folder, &names, source)? {
             return Ok(names);
         }
@@ -88,42 +89,35 @@ fn is_free(folder: &BStr, names: &Names, source: &mut dyn Source) -> SourceResul
     Ok(true)
 }
 
-/// Writes the three files into the spool. Rows are left out when the file could not be read as rows.
+/// Writes the files into the spool. Rows are left out when the file could not be read as rows. What holds cells is encrypted where the
+/// feed says so; the report itself tells counts, names and codes alone.
 pub fn build(
     run: &Run,
+    feed: &Feed,
     names: &Names,
     ledger: &dyn Ledger,
     rows: Option<&RowSource<'_>>,
     spool: &Spool,
 ) -> anyhow::Result<Vec<ReportFile>> {
-    let path = |ending: &str| spool.report(&run.id, ending);
-    for ending in ENDINGS {
-        let _ = std::fs::remove_file(path(ending));
-    }
+    let mut outlet = Outlet::open(run, feed, names, spool)?;
     let mut notes = Vec::new();
     if let Some(source) = rows {
-        let errors = crate::spool::create_private(&path("errors.csv"))?;
-        let problems = crate::spool::create_private(&path("problems.csv"))?;
+        let errors = outlet.create("errors.csv")?;
+        let problems = outlet.create("problems.csv")?;
         notes = rows::write(run, ledger, source, &errors, &problems)?;
         if source.dialect.is_sheet() {
-            notes.extend(workbook::write(&path("errors.csv"), &path("errors.xlsx"), spool.folder())?);
+            match workbook::write(&errors, run.detail.seen_at, spool.folder(), || outlet.create("errors.xlsx"))? {
+                Ok(book) => outlet.close("errors.xlsx", book)?,
+                Err(note) => notes.push(note),
+            }
         }
+        outlet.close("errors.csv", errors)?;
+        outlet.close("problems.csv", problems)?;
     }
-    let mut report = crate::spool::create_private(&path("report.json"))?;
     let mut told = Report::of(run, names);
+    told.files = outlet.told();
     told.warnings.extend(notes);
-    report.write_all(&serde_json::to_vec_pretty(&told)?)?;
-    report.sync_all()?;
-    sync_folder(spool.folder())?;
-    let mut files = Vec::new();
-    for ending in ENDINGS {
-        let path = path(ending);
-        if path.exists() {
-            let name = crate::ledger::run::show_name(&names.bytes(ending));
-            files.push(ReportFile { name, bytes: std::fs::metadata(&path)?.len(), sha256: sha256_of(&path)? });
-        }
-    }
-    Ok(files)
+    outlet.finish(&serde_json::to_vec_pretty(&told)?)
 }
 
 /// Sends the files to their place. May be called again: what is there whole stays, what is half there is replaced.

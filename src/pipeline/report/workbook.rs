@@ -1,21 +1,32 @@
 //! `STEM.errors.xlsx`: the error report once more, each cell as text, since spreadsheets eat the zeros of numbers in a CSV file.
 
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::path::Path;
 
-use rust_xlsxwriter::{Format, Workbook, XlsxError};
+use chrono::{DateTime, Utc};
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, XlsxError};
 
 use crate::dialect::REPORT_SHEET;
-use crate::spool::create_private;
 
 /// Rows that a sheet holds, and letters that a cell does.
 const ROWS_MAX: u32 = 1_048_576;
 const LETTERS_MAX: usize = 32_767;
 
-/// Writes the rows of `errors`, in the plain form and UTF-8, as a workbook. Row by row: memory does not grow with them. Gives what a person
-/// should know of it; where it cannot hold all rows there is none.
-pub fn write(errors: &Path, to: &Path, scratch: &Path) -> anyhow::Result<Option<String>> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(errors)?;
+/// Writes the rows of `errors`, in the plain form and UTF-8, as a workbook of that time into the file that `create` makes. Row by row: memory
+/// does not grow with them. Where it cannot hold all rows there is none, and what a person should know of that is given.
+pub fn write(
+    errors: &File,
+    made_at: DateTime<Utc>,
+    scratch: &Path,
+    create: impl FnOnce() -> io::Result<File>,
+) -> anyhow::Result<Result<File, String>> {
+    let mut errors = errors.try_clone()?;
+    errors.rewind()?;
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(errors);
     let mut book = Workbook::new();
+    // Written again after a restart it is the same, byte by byte.
+    book.set_properties(&DocProperties::new().set_creation_datetime(&ExcelDateTime::from_timestamp(made_at.timestamp())?));
     book.set_tempdir(scratch)?;
     let sheet = book.add_worksheet_with_constant_memory()?.set_name(REPORT_SHEET)?;
     let text = Format::new().set_num_format("@");
@@ -24,22 +35,21 @@ pub fn write(errors: &Path, to: &Path, scratch: &Path) -> anyhow::Result<Option<
     while reader.read_record(&mut record)? {
         let too_long = record.iter().any(|cell| cell.chars().map(char::len_utf16).sum::<usize>() > LETTERS_MAX);
         if row == ROWS_MAX || too_long {
-            return Ok(Some("there is no errors.xlsx: a sheet cannot hold all rows, or a cell of them; use errors.csv".to_owned()));
+            return Ok(Err("there is no errors.xlsx: a sheet cannot hold all rows, or a cell of them; use errors.csv".to_owned()));
         }
         for (column, cell) in record.iter().enumerate() {
             let cell = if row == 0 { cell.strip_prefix('\u{feff}').unwrap_or(cell) } else { cell };
             match u16::try_from(column).map(|column| sheet.write_string_with_format(row, column, cell, &text)) {
                 Ok(Ok(_)) => {}
                 Ok(Err(XlsxError::RowColumnLimitError)) | Err(_) => {
-                    return Ok(Some("there is no errors.xlsx: a sheet has fewer columns than the file; use errors.csv".to_owned()));
+                    return Ok(Err("there is no errors.xlsx: a sheet has fewer columns than the file; use errors.csv".to_owned()));
                 }
                 Ok(Err(error)) => return Err(error.into()),
             }
         }
         row += 1;
     }
-    let file = create_private(to)?;
+    let file = create()?;
     book.save_to_writer(&file)?;
-    file.sync_all()?;
-    Ok(None)
+    Ok(Ok(file))
 }

@@ -40,7 +40,10 @@ impl Road {
             return Ok(false);
         }
         let runs = self.ledger.runs(&RunFilter { limit: Some(1000), ..RunFilter::default() })?;
-        Ok(runs.iter().flat_map(|past| &past.detail.reports).any(|report| Some(&report.sha256) == run.sha256.as_ref()))
+        Ok(runs.iter().flat_map(|past| &past.detail.reports).any(|report| {
+            let is_it = |known: Option<&String>| known.is_some() && known == run.sha256.as_ref();
+            is_it(Some(&report.sha256)) || is_it(report.plain_sha256.as_ref())
+        }))
     }
 
     /// Takes back the run that was opened for an untouched report.
@@ -60,8 +63,9 @@ impl Road {
     /// Builds and publishes the reports of a run that ended or is held, with its rows or without. The names are written down before anything is published.
     pub fn publish(&self, run: &mut Run, feed: &Feed, with_rows: bool) -> anyhow::Result<()> {
         let link = self.link(&feed.reports.source.name)?;
-        let known = run.detail.reports.first().map(|known| known.name.clone());
-        let known = known.and_then(|name| Names::candidates(run).find(|names| names.errors == name || names.report == name));
+        let sealed = feed.seals_reports();
+        let is_known = |names: &Names| run.detail.reports.iter().any(|known| known.name == names.report);
+        let known = (!run.detail.reports.is_empty()).then(|| Names::candidates(run, sealed).find(is_known)).flatten();
         let names = match known {
             Some(names) => names,
             None => link.with(|source| report::choose_names(feed, run, source))?,
@@ -90,7 +94,7 @@ impl Road {
     }
 
     fn publish_as(&self, run: &mut Run, feed: &Feed, link: &Link, names: &Names, rows: Option<&RowSource<'_>>) -> anyhow::Result<()> {
-        let files: Vec<ReportFile> = report::build(run, names, &*self.ledger, rows, &self.spool)?;
+        let files: Vec<ReportFile> = report::build(run, feed, names, &*self.ledger, rows, &self.spool)?;
         let replaced = std::mem::replace(&mut run.detail.reports, files);
         let fresh = replaced.into_iter().filter(|report| !run.detail.reports.contains(report)).collect::<Vec<_>>();
         run.detail.earlier_reports.extend(fresh);

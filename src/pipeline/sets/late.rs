@@ -35,7 +35,7 @@ pub fn judge(feed: &Feed, run: &Run, ledger: &dyn Ledger) -> anyhow::Result<Vec<
 fn too_old(feed: &Feed, run: &Run) -> Option<String> {
     let (age, format) = (feed.never_older_than?, feed.date.as_ref()?);
     let date = NameDate::new(format)?.read(run.name.as_bstr())?;
-    let zone = feed.expected.as_ref().map_or(feed.timezone, |expected| expected.timezone);
+    let zone = feed.expected.as_ref().map_or(feed.times.zone, |expected| expected.timezone);
     let today = Utc::now().with_timezone(&zone).date_naive();
     let oldest = today.checked_sub_days(Days::new(age.as_secs() / 86_400))?;
     (date < oldest).then(|| format!("its name says {date}; the feed takes files of {oldest} and later (never_older_than)"))

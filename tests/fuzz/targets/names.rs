@@ -29,7 +29,7 @@ pub fn target(data: &[u8]) {
     if folder.len() % 2 == 1 {
         run.state = State::Held;
     }
-    let candidates: Vec<Names> = Names::candidates(&run).take(12).collect();
+    let candidates: Vec<Names> = Names::candidates(&run, folder.len() % 3 == 0).take(12).collect();
     for names in &candidates {
         for shown in [&names.errors, &names.problems, &names.report] {
             assert!(!shown.chars().any(char::is_control), "{shown:?}");

@@ -18,11 +18,13 @@ fn zip(names: &[&str], text: &str) -> Vec<u8> {
 fn every_container_is_taken_off_whatever_its_name() {
     let bzip2 = python("import sys, bz2; sys.stdout.buffer.write(bz2.compress(sys.stdin.buffer.read()))", TEXT.as_bytes());
     let zstd = piped("zstd", &["-q", "-c", "--check"], TEXT.as_bytes());
+    let lz4 = piped("lz4", &["-q", "-c", "-"], TEXT.as_bytes());
     let both = python("import sys, gzip; sys.stdout.buffer.write(gzip.compress(sys.stdin.buffer.read()))", &zip(&["x.csv"], TEXT));
     for (bytes, containers) in [
         (zip(&["loyalty.csv", "__MACOSX/._loyalty.csv.x"], TEXT), r#"["zip (loyalty.csv)"]"#),
         (bzip2, r#"["bzip2"]"#),
         (zstd, r#"["zstd"]"#),
+        (lz4, r#"["lz4"]"#),
         (both, r#"["gzip","zip (x.csv)"]"#),
     ] {
         let harbour = plan().start();
@@ -60,7 +62,12 @@ fn a_named_member_is_taken_and_several_without_a_name_are_told() {
 fn containers_cut_short_fail_the_file() {
     let long: String = (0..3000).map(|n| format!("C-1,{n},{:x}\n", n * 7919)).collect();
     let text = format!("id,points,tier\n{long}");
-    for bytes in [zip(&["x.csv"], &text), piped("zstd", &["-q", "-c"], text.as_bytes()), piped("bzip2", &["-c"], text.as_bytes())] {
+    for bytes in [
+        zip(&["x.csv"], &text),
+        piped("zstd", &["-q", "-c"], text.as_bytes()),
+        piped("bzip2", &["-c"], text.as_bytes()),
+        piped("lz4", &["-q", "-c", "-"], text.as_bytes()),
+    ] {
         let harbour = plan().start();
         harbour.deliver("points.bin", &bytes[..bytes.len() - 20]);
         harbour.once().exits(65);

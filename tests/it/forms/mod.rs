@@ -7,6 +7,7 @@ mod containers;
 mod dialects;
 mod openpgp;
 mod sets;
+mod times;
 mod workbooks;
 
 use std::io::Write;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::{correct, piped, plan, python};
+use crate::rig::crash::{Mode, Moment, crash};
 use crate::rig::harbour::{Harbour, Plan, write_private};
 use crate::rig::promises::check_promises;
 
@@ -16,7 +17,7 @@ struct Gpg {
 }
 
 impl Gpg {
-    /// With a key of each name; that of `locked` has the passphrase.
+    /// With a key of each name; that of `locked` has the passphrase, and that of `notary` is for signing alone.
     fn with(names: &[&str]) -> Gpg {
         // GnuPG wants its folder for itself.
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
@@ -25,7 +26,8 @@ impl Gpg {
         std::fs::write(gpg.home.path().join("gpg-agent.conf"), "s2k-count 65536\nallow-loopback-pinentry\n").unwrap();
         for name in names {
             let passphrase = if *name == "locked" { PASSPHRASE } else { "" };
-            gpg.run(&["--passphrase", passphrase, "--quick-gen-key", &user(name), "future-default", "default", "never"], b"");
+            let kind = if *name == "notary" { ["ed25519", "sign"] } else { ["future-default", "default"] };
+            gpg.run(&["--passphrase", passphrase, "--quick-gen-key", &user(name), kind[0], kind[1], "never"], b"");
         }
         gpg
     }
@@ -200,5 +202,120 @@ fn a_wrong_passphrase_is_told_and_the_file_waits() {
     write_private(&passphrase, PASSPHRASE);
     harbour.once().exits(0);
     assert_eq!(harbour.points("C-1"), 10.0);
+    check_promises(&harbour);
+}
+
+fn holds(path: &std::path::Path, text: &[u8]) -> bool {
+    memchr::memmem::find(&std::fs::read(path).unwrap(), text).is_some()
+}
+
+/// Whole circle, by GnuPG on the other side: nothing of the file lies anywhere in plain text.
+#[test]
+fn a_report_goes_back_encrypted_and_comes_back_corrected_and_encrypted() {
+    let gpg = Gpg::with(&["us", "sender", "second"]);
+    let more = format!("{}, encrypt_to = {:?}, sign_with = \"new\"", gpg.signed_by("sender"), [gpg.public("sender"), gpg.public("second")]);
+    let send = |text: &[u8]| gpg.encrypt(&["-r", "us@example.org", "-u", "sender@example.org", "--sign"], text);
+    let harbour = gpg.plan("us", &more).start();
+    let secret = TEXT.replace("silver", "Wachtwoord");
+    harbour.deliver("points.csv.gpg", send(secret.as_bytes()));
+    harbour.once().exits(1);
+    assert_eq!(harbour.points("C-1"), 10.0);
+    let reports: Vec<String> = harbour.tree().into_iter().filter_map(|path| Some(path.strip_prefix("reports/")?.to_owned())).collect();
+    assert_eq!(reports, ["points.errors.csv.pgp", "points.problems.csv.pgp", "points.report.json"]);
+    let report = harbour.report("points");
+    let files: Vec<&str> = report["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
+    assert_eq!(files, ["points.errors.csv.pgp", "points.problems.csv.pgp"]);
+    assert!(report["files"].as_array().unwrap().iter().all(|file| file["encrypted_for"].as_array().unwrap().len() == 2), "{report:#}");
+    assert!(report["next"][0].as_str().unwrap().contains("decrypt and correct the cells in points.errors.csv.pgp"), "{report:#}");
+    for path in harbour.files() {
+        assert!(!holds(&path, b"Wachtwoord"), "plain text in {}", path.display());
+    }
+    for entry in std::fs::read_dir(harbour.state().join("spool")).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(!holds(&path, b"_outcome"), "the plain report in {}", path.display());
+    }
+    // GnuPG says whose signature it is, and fails on a bad one.
+    let shown = gpg.home.path().join("errors.csv");
+    std::fs::write(&shown, harbour.read("reports/points.errors.csv.pgp")).unwrap();
+    let status = gpg.run(&["--status-fd", "1", "--output", "/dev/null", "--decrypt", shown.to_str().unwrap()], b"");
+    let status = String::from_utf8(status).unwrap();
+    assert!(status.contains("VALIDSIG") && status.contains("DECRYPTION_OKAY"), "{status}");
+    let errors = gpg.run(&["--decrypt"], &harbour.read("reports/points.errors.csv.pgp"));
+    let errors = String::from_utf8(errors).unwrap();
+    assert!(errors.contains("C-2,x,Wachtwoord,"), "{errors}");
+    // Untouched, whether encrypted or not, it is no correction.
+    harbour.deliver("points.errors.csv.pgp", harbour.read("reports/points.errors.csv.pgp"));
+    harbour.once().exits(0);
+    assert_eq!(harbour.runs().len(), 1);
+    let fixed = errors.replace(",x,", ",11,");
+    harbour.deliver("points-fixed.errors.csv", &fixed);
+    harbour.once().exits(65);
+    assert_eq!(harbour.report("points-fixed")["fault"]["code"], "signature-error");
+    harbour.deliver("points-fixed2.errors.csv.gpg", send(fixed.as_bytes()));
+    harbour.once().exits(0);
+    assert_eq!(harbour.points("C-2"), 11.0);
+    let shown = harbour.told(&["show", "points.csv.gpg", "--json"]);
+    assert_eq!(shown["files"], report["files"], "{shown:#}");
+    check_promises(&harbour);
+}
+
+/// Encrypted again, a report would be other bytes, and the half published one would look like somebody else's.
+#[test]
+fn a_stop_in_the_middle_of_publishing_leaves_one_encrypted_report() {
+    let gpg = Gpg::with(&["us", "sender"]);
+    let harbour = gpg.plan("us", &format!(", encrypt_to = [{:?}]", gpg.public("sender"))).start();
+    harbour.deliver("points.csv", TEXT);
+    let crashed = crash(&harbour, &["once"], &Moment::first(Mode::After, "rename*points.errors.csv.pgp"));
+    assert!(crashed.reached, "{:?}", crashed.calls);
+    let published = harbour.read("reports/points.errors.csv.pgp");
+    harbour.once().exits(1);
+    assert_eq!(harbour.read("reports/points.errors.csv.pgp"), published);
+    assert_eq!(harbour.tree().iter().filter(|path| path.starts_with("reports/")).count(), 3, "{:?}", harbour.tree());
+    check_promises(&harbour);
+}
+
+/// Nothing is written in plain text instead.
+#[test]
+fn a_key_that_nothing_can_be_encrypted_for_is_told_and_the_run_waits() {
+    let gpg = Gpg::with(&["us", "sender", "notary"]);
+    let public = gpg.public("sender");
+    let harbour = gpg.plan("us", &format!(", encrypt_to = [{public:?}]")).start();
+    harbour.deliver("points.csv", TEXT);
+    let crashed = crash(&harbour, &["once"], &Moment::first(Mode::Before, "*points.errors.csv.pgp"));
+    assert!(crashed.reached, "{:?}", crashed.calls);
+    let key = std::fs::read(&public).unwrap();
+    std::fs::copy(gpg.public("notary"), &public).unwrap();
+    let told = harbour.once().exits(78);
+    assert!(told.err.contains("nothing can be encrypted for: it has expired, was revoked, or is for signing alone"), "{}", told.err);
+    std::fs::write(&public, key).unwrap();
+    harbour.once().exits(1);
+    assert_eq!(harbour.tree().iter().filter(|path| path.ends_with(".csv.pgp")).count(), 2, "{:?}", harbour.tree());
+    check_promises(&harbour);
+}
+
+/// Two feeds share an inbox, and the first asks for no signature: it is no way around that of the second.
+#[test]
+fn a_correction_needs_the_signature_that_its_own_feed_requires() {
+    let gpg = Gpg::with(&["us", "sender"]);
+    let signed = format!("{{ keys.new = {{ key = {{ file = {:?} }} }}{} }}", gpg.secret("us"), gpg.signed_by("sender"));
+    let harbour = plan().feed("pattern", "\"open*\"").start();
+    harbour.change_config(|config| {
+        let feed = &config[config.find("[feed.points]").unwrap()..];
+        let second = feed.replace("feed.points", "feed.signed").replace("\"open*\"", "\"points*\"");
+        let second = second.replacen("[feed.signed]", &format!("[feed.signed]\npgp = {signed}"), 1);
+        format!("{config}\n{second}")
+    });
+    harbour.run(&["check"]).exits(0);
+    let sign = |text: &[u8]| gpg.run(&["-u", "sender@example.org", "--sign"], text);
+    harbour.deliver("points.csv", sign(TEXT.as_bytes()));
+    harbour.once().exits(1);
+    let fixed = String::from_utf8(harbour.read("reports/points.errors.csv")).unwrap().replace(",x,", ",11,");
+    harbour.deliver("fixed.errors.csv", &fixed);
+    harbour.once().exits(65);
+    assert_eq!(harbour.report("fixed")["fault"]["code"], "signature-error");
+    assert_eq!(harbour.points("C-2"), 0.0);
+    harbour.deliver("fixed2.errors.csv.gpg", sign(fixed.as_bytes()));
+    harbour.once().exits(0);
+    assert_eq!(harbour.points("C-2"), 11.0);
     check_promises(&harbour);
 }

@@ -88,3 +88,97 @@ fn a_sheet_that_is_not_there_and_a_workbook_too_large_fail_the_file() {
         check_promises(&harbour);
     }
 }
+
+/// A workbook as openpyxl writes it: what is shown against what is held.
+const LOOKS: &str = r"
+import sys, io, datetime
+from openpyxl import Workbook
+book = Workbook()
+sheet = book.active
+sheet.append(['id', 'points', 'share', 'tier'])
+rows = [
+    (1, 1250, '#,##0', 0.5, '0%', datetime.date(2026, 11, 20), 'DD.MM.YYYY'),
+    (2, 7, '0.00', 0.125, '0.0%', datetime.datetime(2026, 11, 20, 18, 30), 'mmm-yy'),
+    (3, 1250000, '#,##0,', 0.25, 'General', 'gold', 'General'),
+    (4, 5, ';;;', 0.1 + 0.2, '0.0', 'gold', '@'),
+    (5, 6, 'General', 12.345, '0.0', 'gold', '@'),
+]
+for number, points, f1, share, f2, tier, f3 in rows:
+    sheet.append([number, points, share, tier])
+    for column, form in ((2, f1), (3, f2), (4, f3)):
+        sheet.cell(number + 1, column).number_format = form
+    sheet.cell(number + 1, 1).value = 'C-%d' % number
+    sheet.cell(number + 1, 1).number_format = '@'
+out = io.BytesIO()
+book.save(out)
+sys.stdout.buffer.write(out.getvalue())
+";
+
+/// Debian's package is for Debian's own Python, whatever else stands before it on the path.
+fn openpyxl(script: &str) -> Vec<u8> {
+    super::piped("/usr/bin/python3", &["-c", script], b"")
+}
+
+const SHARES: &str = r#"{
+  "fieldsMatch": "superset",
+  "fields": [
+    { "name": "id", "type": "string", "constraints": { "required": true } },
+    { "name": "points", "type": "integer", "constraints": { "minimum": 0 } },
+    { "name": "share", "type": "number", "bareNumber": false },
+    { "name": "tier", "type": "string", "constraints": { "maxLength": 30 } }
+  ]
+}
+"#;
+
+/// The value is read, not the look; where the two say different things a person is told.
+#[test]
+fn a_cell_is_read_by_its_value_and_one_that_shows_something_else_is_a_problem_of_its_row() {
+    let plan = plan().unmodelled().schema(SHARES).feed("fields.\"metaData.share\"", "\"share\"");
+    let harbour = plan.start();
+    harbour.deliver("points.xlsx", openpyxl(LOOKS));
+    harbour.once().exits(1);
+    let share = |id: &str| harbour.sandbox.member(id).unwrap()["metaData"]["share"].as_str().unwrap_or_default().to_owned();
+    assert_eq!((harbour.points("C-1"), share("C-1"), tier(&harbour, "C-1")), (1250.0, "50".into(), "2026-11-20".into()));
+    assert_eq!((harbour.points("C-2"), share("C-2"), tier(&harbour, "C-2")), (7.0, "12.5".into(), "2026-11-20T18:30:00".into()));
+    assert_eq!((harbour.points("C-5"), share("C-5")), (6.0, "12.345".into()));
+    let report = harbour.report("points");
+    assert_eq!(report["problems_by_column"], serde_json::json!({ "points": { "shown-otherwise": 2 } }), "{report:#}");
+    let lines: Vec<String> = harbour.errors("points").iter().map(|line| format!("{} {}", line["_line"], line["points"])).collect();
+    assert_eq!(lines, ["4 #LOOK! 1250000", "5 #LOOK! 5"]);
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("show fewer digits than they hold: all digits are read (first C6, 1 in all)"), "{warnings}");
+    check_promises(&harbour);
+}
+
+/// A cell in the last place that a sheet has costs a row, not the memory; one beyond fails the file.
+#[test]
+fn a_cell_far_away_takes_no_memory() {
+    let far = |cell: &str, row: &str| {
+        let rows = ROWS.lines().next().unwrap().to_owned();
+        let rows = format!("{rows}<row r=\"2\"><c r=\"A2\" t=\"inlineStr\"><is><t>C-1</t></is></c><c r=\"B2\"><v>10</v></c></row>");
+        format!("{rows}<row r=\"{row}\"><c r=\"{cell}\"><v>1</v></c></row>")
+    };
+    let harbour = plan().unmodelled().feed("dialect", r#"{ sheet = "Points" }"#).start();
+    harbour.deliver("points.xlsx", python(BOOK, far("XFD1048576", "1048576").as_bytes()));
+    let mut process = harbour.start(&["once"]);
+    let mut peak = 0;
+    while process.is_running() {
+        peak = peak.max(process.peak_kib());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(process.wait(), 1, "{}", harbour.said());
+    assert!((1..400 << 10).contains(&peak), "{peak} KiB");
+    assert_eq!(harbour.points("C-1"), 10.0);
+    let report = harbour.report("points");
+    assert_eq!((&report["rows"]["rejected"], &report["file"]["facts"]["lines"]), (&1.into(), &1_048_576.into()), "{report:#}");
+    assert_eq!(harbour.errors("points")[0]["_line"], "1048576");
+    check_promises(&harbour);
+    for (cell, row) in [("A4294967295", "4294967295"), ("A1048577", "1048577"), ("XFE2", "3")] {
+        let harbour = plan().unmodelled().feed("dialect", r#"{ sheet = "Points" }"#).start();
+        harbour.deliver("points.xlsx", python(BOOK, far(cell, row).as_bytes()));
+        harbour.once().exits(65);
+        let fault = harbour.report("points")["fault"].clone();
+        assert!(["file-too-large", "compression-error"].contains(&fault["code"].as_str().unwrap()), "{cell}: {fault}");
+        check_promises(&harbour);
+    }
+}

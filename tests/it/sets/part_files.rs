@@ -122,7 +122,7 @@ fn a_form_of_the_customers_own_groups_by_its_expression() {
     check_promises(&harbour);
 }
 
-/// Issue 5, points 5 and 6 at once: sets in the order of a number in their names, and rows that know when they were true.
+/// Sets in the order of a number in their names, and rows that know when they were true.
 #[test]
 fn sets_run_by_the_number_in_their_names_a_gap_holds_them_and_older_rows_are_stale() {
     let schema = r#"{ "fieldsMatch": "superset", "fields": [
@@ -145,5 +145,20 @@ fn sets_run_by_the_number_in_their_names_a_gap_holds_them_and_older_rows_are_sta
     assert_eq!(names, ["day1", "day2", "day3"]);
     assert_eq!(harbour.report("day2")["rows"]["stale"], 1);
     assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (3.0, 2.0));
+    check_promises(&harbour);
+}
+
+/// contracts/exports.md section 14: banners above the header. Only the first part has them, and the header.
+#[test]
+fn a_banner_above_the_header_of_the_first_part_costs_no_part_a_record() {
+    let plan = sets("{ kind = \"shards\", header = \"first\", patience = \"1s\" }").feed("dialect", "{ preamble = 2 }");
+    let harbour = plan.unmodelled().start();
+    harbour.deliver("data_0_0_0.csv", "Loyalty report\nfor us\nid,points\nC-1,1\n");
+    harbour.deliver("data_0_1_0.csv", "C-2,2\nC-3,3\n");
+    harbour.deliver("data_0_2_0.csv", "C-4,4\n");
+    harbour.once().exits(0);
+    assert_eq!([1, 2, 3, 4].map(|n| harbour.points(&format!("C-{n}"))), [1.0, 2.0, 3.0, 4.0]);
+    let report = harbour.report("data");
+    assert_eq!((&report["records"], &report["file"]["facts"]["passed_over"]), (&4.into(), &2.into()), "{report:#}");
     check_promises(&harbour);
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::cells::split_any;
+use super::super::cells::{Cell, Cells, split_any};
 use super::super::detect;
 use super::super::fault::{BLANK, EMPTY};
 use super::super::section::is_in_section;
@@ -286,6 +286,26 @@ fn whose(named: &[String], taken: &[String]) -> Result<Option<String>, FileFault
 
 fn first_line(text: &[u8]) -> &[u8] {
     text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default()
+}
+
+/// Is the record the header once more? Exports that were joined may begin with a byte-order mark again, or be quoted otherwise.
+pub(super) fn repeats(header: &Header, raw: &[u8], form: &Form) -> bool {
+    let raw = raw.strip_prefix(BOM).unwrap_or(raw);
+    if raw == header.raw.as_bytes() {
+        return true;
+    }
+    // Nearly every record differs in its first bytes already.
+    let begins =
+        header.labels.first().is_some_and(|label| raw.strip_prefix(&[form.quote_byte()]).unwrap_or(raw).starts_with(label.as_bytes()));
+    begins
+        && std::str::from_utf8(raw).is_ok_and(|raw| {
+            // A stray quote is a fault, whatever it stands beside.
+            let quote = char::from(form.quote_byte());
+            let well = |cell: Cell<'_>| cell.literal || !cell.text.contains(quote);
+            let mut labels = header.labels.iter();
+            Cells::new(raw, form).all(|cell| labels.next().is_some_and(|label| *label == *cell.text) && well(cell))
+                && labels.next().is_none()
+        })
 }
 
 /// Is this the header of a report of ours, whatever parts its labels?

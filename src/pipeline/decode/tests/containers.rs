@@ -34,8 +34,19 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
-fn all(bytes: &[u8]) -> [(&'static str, Vec<u8>); 5] {
-    [("gzip", gzip(bytes)), ("bzip2", bzip2(bytes)), ("zstd", zstd(bytes)), ("snappy", snappy(bytes)), ("zip", zip(&[("x.csv", bytes)]))]
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let form = lz4_flex::frame::FrameInfo::new().content_checksum(true);
+    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(form, Vec::new());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn all(bytes: &[u8]) -> [(&'static str, Vec<u8>); 6] {
+    let zip = zip(&[("x.csv", bytes)]);
+    let named = ["gzip", "bzip2", "zstd", "snappy", "lz4", "zip"];
+    let made = [gzip(bytes), bzip2(bytes), zstd(bytes), snappy(bytes), lz4(bytes), zip];
+    let mut made = made.into_iter();
+    named.map(|name| (name, made.next().unwrap()))
 }
 
 #[test]
@@ -51,11 +62,14 @@ fn every_container_is_known_by_its_content() {
 #[test]
 fn members_follow_each_other_and_layers_come_off() {
     let two = |pack: fn(&[u8]) -> Vec<u8>| [pack(b"id,n\n1,a\n"), pack(b"2,b\n")].concat();
-    for bytes in [two(gzip), two(bzip2), two(zstd), two(snappy)] {
+    for bytes in [two(gzip), two(bzip2), two(zstd), two(snappy), two(lz4)] {
         assert_eq!(read(bytes).cells(), [["1", "a"], ["2", "b"]]);
     }
     let skippable = [&b"\x53\x2A\x4D\x18\x03\0\0\0abc"[..], &zstd(TEXT)].concat();
     assert_eq!(read(skippable).facts().records, 2);
+    let skippable = [&lz4(b"id,n\n1,a\n")[..], b"\x53\x2A\x4D\x18\x03\0\0\0abc", &lz4(b"2,b\n")].concat();
+    assert_eq!(read(&skippable).facts().records, 2);
+    assert!(read([&skippable[..], b"junk"].concat()).fault().contains("something else follows a frame"));
     let layers = gzip(&zip(&[("a/x.csv.bz2", &bzip2(TEXT))]));
     assert_eq!(read(layers).dialect.unwrap().containers, ["gzip", "zip (a/x.csv.bz2)", "bzip2"]);
     let deep = (0..5).fold(TEXT.to_vec(), |bytes, _| gzip(&bytes));
@@ -128,7 +142,7 @@ fn bombs_are_refused_in_every_container() {
 #[test]
 fn what_is_known_and_not_read_says_what_it_is() {
     let faults: Vec<String> = [
-        &b"\x04\x22\x4D\x18aaaa"[..],
+        &b"\x02\x21\x4C\x18aaaa"[..],
         b"\xFD7zXZ\0aaaa",
         b"7z\xBC\xAF\x27\x1Caaaa",
         b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1aaaa",

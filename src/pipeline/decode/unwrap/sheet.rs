@@ -1,7 +1,10 @@
 //! One sheet of a workbook (XLSX) as the text that all other files are: a line for each row, commas and quotes.
 //!
-//! Cells come out as they are shown, as far as a value is not lost by that: numbers in full, with the zeros before them that their format
-//! adds; dates as `YYYY-MM-DD`, with `Thh:mm:ss` where they have a time. A workbook's strings are held in memory, so its size is limited.
+//! Cells come out by their value, not by their look: numbers in full (to the fifteen digits that a spreadsheet is sure of), with the zeros
+//! before them that their format adds and the percent sign that it shows; dates as `YYYY-MM-DD`, with `Thh:mm:ss` where they have a time,
+//! whatever form they are shown in. See [`look`]. A workbook's strings are held in memory, so its size is limited.
+
+mod look;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek as _, Write as _};
@@ -9,6 +12,8 @@ use std::path::Path;
 
 use calamine::{DataRef, ExcelDateTime, Reader as _, Style, Xlsx, XlsxError};
 use zip::ZipArchive;
+
+pub(in crate::pipeline::decode) use look::OTHERWISE;
 
 use crate::config::meant::Limits;
 use crate::dialect::{Cell, Form, REPORT_SHEET, write_record};
@@ -66,7 +71,9 @@ pub(super) fn open(archive: File, wanted: Option<&str>, passed: u64, scratch: &P
     }
     notes.extend(merged(&mut book, &name)?);
     let text = tempfile::tempfile_in(scratch)?;
-    let text = write(&mut book, &name, passed, text, limits.sheet)?;
+    let mut looks = look::Notes::default();
+    let text = write(&mut book, &name, passed, text, limits.sheet, &mut looks)?;
+    notes.extend(looks.told());
     Ok(Sheet { name, text, notes })
 }
 
@@ -123,7 +130,14 @@ fn letters(column: u32) -> String {
 }
 
 /// Rows of the sheet, each as wide as the header at least; empty ones are blank lines.
-fn write(book: &mut Xlsx<io::BufReader<File>>, name: &str, passed: u64, text: File, most: u64) -> Result<File, DecodeError> {
+fn write(
+    book: &mut Xlsx<io::BufReader<File>>,
+    name: &str,
+    passed: u64,
+    text: File,
+    most: u64,
+    looks: &mut look::Notes,
+) -> Result<File, DecodeError> {
     let form = Form::default();
     let mut out = BufWriter::with_capacity(256 << 10, text);
     let mut cells = book.worksheet_cells_reader(name).map_err(|error| unreadable(&error))?;
@@ -134,6 +148,11 @@ fn write(book: &mut Xlsx<io::BufReader<File>>, name: &str, passed: u64, text: Fi
     loop {
         let next = cells.next_cell_with_style_id().map_err(|error| unreadable(&error))?;
         let at = next.as_ref().map(|(cell, _)| cell.get_position());
+        // Before the rows up to it are made.
+        if at.is_some_and(|(row, column)| row >= ROWS_MOST || column as usize >= COLUMNS_MOST) {
+            let message = format!("A cell stands outside of what a sheet has: {ROWS_MOST} rows and {COLUMNS_MOST} columns.");
+            return Err(FileFault::new(Code::FileTooLarge, message).suggest("Save it with Excel or LibreOffice again, or as CSV.").into());
+        }
         // Rows come in order; one that comes again is no workbook's.
         if at.is_some_and(|(at, _)| at < number) {
             let fault = FileFault::new(Code::CompressionError, "The rows of the sheet are not in order.");
@@ -162,14 +181,14 @@ fn write(book: &mut Xlsx<io::BufReader<File>>, name: &str, passed: u64, text: Fi
         }
         let Some((cell, style)) = next else { return finish(out) };
         let column = cell.get_position().1 as usize;
-        if column >= COLUMNS_MOST || cell.get_position().0 >= ROWS_MOST {
-            let message = format!("A cell stands outside of what a sheet has: {ROWS_MOST} rows and {COLUMNS_MOST} columns.");
-            return Err(FileFault::new(Code::FileTooLarge, message).suggest("Save it with Excel or LibreOffice again, or as CSV.").into());
-        }
         if row.len() <= column {
             row.resize(column + 1, String::new());
         }
-        row[column] = shown(cell.get_value(), cells.styles().get(style));
+        let (text, note) = shown(cell.get_value(), cells.styles().get(style));
+        if let Some(note) = note {
+            looks.add(note, || format!("{}{}", letters(cell.get_position().1), cell.get_position().0 + 1));
+        }
+        row[column] = text;
     }
 }
 
@@ -179,37 +198,34 @@ fn finish(out: BufWriter<File>) -> Result<File, DecodeError> {
     Ok(text)
 }
 
-/// What a cell shows.
-fn shown(value: &DataRef<'_>, style: Option<&Style>) -> String {
-    match value {
+/// What a cell says, and what to note of it.
+fn shown(value: &DataRef<'_>, style: Option<&Style>) -> (String, Option<look::Note>) {
+    let format = style.and_then(|style| style.number_format.as_ref()).map_or("", |format| format.format_code.as_str());
+    let text = match value {
         DataRef::Empty => String::new(),
-        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
-        DataRef::SharedString(text) => (*text).to_owned(),
+        DataRef::String(text) => look::text(text, format),
+        DataRef::SharedString(text) => look::text(text, format),
+        DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
         DataRef::Bool(yes) => if *yes { "TRUE" } else { "FALSE" }.to_owned(),
         DataRef::Error(error) => error.to_string(),
-        DataRef::Int(number) => padded(number.to_string(), style),
-        DataRef::Float(number) => padded(decimal(*number), style),
+        DataRef::Int(number) => return look::number(number.to_string(), format),
+        DataRef::Float(number) => return look::number(decimal(*number), format),
         DataRef::DateTime(time) => moment(time),
-    }
+    };
+    (text, None)
 }
 
 /// In full, as long as the number is certain; beyond, in the form that says that digits were lost.
 fn decimal(number: f64) -> String {
     if number.abs() < CERTAIN {
-        return number.to_string();
+        // As a spreadsheet does: 0.1 + 0.2 is 0.3 there.
+        return format!("{number:.14e}").parse().unwrap_or(number).to_string();
     }
     let text = format!("{number:E}");
     match text.split_once('E') {
         Some((digits, exponent)) => format!("{digits}E+{exponent:0>2}"),
         None => text,
     }
-}
-
-/// The zeros that a format of zeros alone shows before a number, as article and card numbers have them.
-fn padded(digits: String, style: Option<&Style>) -> String {
-    let format = style.and_then(|style| style.number_format.as_ref()).map_or("", |format| format.format_code.as_str());
-    let is_padding = !format.is_empty() && format.bytes().all(|byte| byte == b'0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if is_padding { format!("{digits:0>width$}", width = format.len()) } else { digits }
 }
 
 fn moment(time: &ExcelDateTime) -> String {
@@ -231,8 +247,15 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_in_full_while_they_are_certain() {
-        for (number, text) in [(1250.0, "1250"), (12.5, "12.5"), (7_210_448_301_122.0, "7210448301122"), (0.1, "0.1"), (1e-7, "0.0000001")]
-        {
+        for (number, text) in [
+            (1250.0, "1250"),
+            (12.5, "12.5"),
+            (7_210_448_301_122.0, "7210448301122"),
+            (0.1, "0.1"),
+            (1e-7, "0.0000001"),
+            (0.1 + 0.2, "0.3"),
+            (-0.0, "-0"),
+        ] {
             assert_eq!(decimal(number), text);
         }
         assert_eq!(decimal(1.234_567_890_123_456_7e16), "1.2345678901234568E+16");
