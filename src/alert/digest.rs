@@ -9,6 +9,7 @@ use crate::config::meant::Config;
 use crate::config::meant::alert::{Digest, Tell, Way};
 use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
 use crate::pipeline::report::json::needing_person;
+use crate::zone::Zone;
 
 /// Runs looked back at.
 const LOOK_BACK: u64 = 1000;
@@ -30,7 +31,7 @@ pub fn message(
     to: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Message> {
-    let zone = way.digest.as_ref().map_or(chrono_tz::UTC, |digest| digest.timezone);
+    let zone = way.digest.as_ref().map_or(Zone::UTC, |digest| digest.timezone);
     let recent = ledger.runs(&RunFilter { limit: Some(LOOK_BACK), ..RunFilter::default() })?;
     let came = |run: &&Run| run.state.is_over() && run.detail.ended_at.is_some_and(|ended| ended > from && ended <= to);
     let came: Vec<&Run> = recent.iter().filter(came).collect();
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_digest_keeps_its_hour_over_daylight_saving_and_comes_once() {
-        let daily = Digest { at: "30 2 * * *".into(), timezone: chrono_tz::Europe::Paris };
+        let daily = Digest { at: "30 2 * * *".into(), timezone: Zone::Named(chrono_tz::Europe::Paris) };
         let due = |now: &str| due(&daily, now.parse().unwrap()).unwrap().to_rfc3339();
         assert_eq!(due("2026-07-02T12:00:00Z"), "2026-07-02T00:30:00+00:00");
         assert_eq!(due("2026-12-02T12:00:00Z"), "2026-12-02T01:30:00+00:00");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 
 pub use crate::config::written::alert::Tell;
 use crate::secret::Secret;
@@ -73,7 +73,7 @@ pub enum MailTls {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Digest {
     pub at: String,
-    pub timezone: Tz,
+    pub timezone: Zone,
 }
 
 impl Way {
