@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Exit, Global, context, progress};
 use crate::config::meant::Config;
+use crate::metrics::{self, Board};
 use crate::pipeline::Road;
 use crate::watcher::{self, Reload};
 
@@ -26,9 +27,12 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args, reload: &Reload) -> anyhow::Result<Exit> {
     let ledger = lead.ledger(config)?;
     let stop = context::stop_on_signals()?;
-    let mut road = Road::new(Arc::clone(config), ledger, progress::choose(true))?;
+    // Before the accounts are opened, which hold their counters; a configuration read later may ask for them.
+    metrics::begin()?;
+    let board = Board::new(progress::choose(true));
+    let mut road = Road::new(Arc::clone(config), ledger, board.progress())?;
     road.force = args.force;
     road.unclean = lead.is_unclean();
-    watcher::watch(&Arc::new(road), &stop, Some(reload))?;
+    watcher::watch(&Arc::new(road), &board, &stop, Some(reload))?;
     Ok(Exit::Ok)
 }

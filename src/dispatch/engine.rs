@@ -278,6 +278,7 @@ impl Engine {
             }
             if repeats > 0 {
                 self.shared.repeats.fetch_add(1, Ordering::Relaxed);
+                self.shared.counts.repeated();
             }
             repeats += 1;
             let attempt = match stop {
@@ -399,12 +400,14 @@ impl Engine {
         let grant = tokens.grant();
         let asked = grant.headers().and_then(|headers| Ok((headers, grant.form(now)?)));
         let (headers, form) = asked.map_err(|error| NoToken::Denied(format!("no credentials to ask for a token with: {error}")))?;
-        match self.carrier.send_form(grant.address(), headers, form).await {
+        let came = match self.carrier.send_form(grant.address(), headers, form).await {
             Ok(raw) => tokens.take(raw.status, &raw.body, now),
             Err(Lost::Unreachable(reason) | Lost::Broken(reason)) => {
                 Err(NoToken::Unavailable(format!("no answer from the token endpoint: {reason}")))
             }
-        }
+        };
+        self.shared.counts.asked_for_token(&came);
+        came
     }
 
     async fn attempt(&self, request: &Request, patience: &Patience) -> Attempt {
@@ -425,14 +428,21 @@ impl Engine {
         let token = self.account.tokens().and_then(|tokens| Some((tokens, headers.get(AUTHORIZATION)?.clone())));
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         patience.count();
+        let mut leaving = self.shared.counts.leaves();
         let raw = match self.carrier.send(request, headers).await {
             Ok(raw) => raw,
-            Err(Lost::Unreachable(reason)) => return Attempt::Outage { reason, unsure: false },
+            Err(Lost::Unreachable(reason)) => {
+                leaving.unreachable();
+                return Attempt::Outage { reason, unsure: false };
+            }
             Err(Lost::Broken(reason)) => {
+                leaving.lost();
                 tracing::debug!(method = %request.method, reason, "no answer");
                 return Attempt::Again { reason, unsure: true };
             }
         };
+        leaving.answered(raw.status);
+        drop(leaving);
         let verdict = self.account.judge(request, &RawAnswer { status: raw.status, headers: &raw.headers, body: &raw.body });
         tracing::debug!(method = %request.method, status = raw.status, verdict = ?kind(&verdict), "answered");
         if let (Verdict::Reauthorize { .. }, Some((tokens, refused))) = (&verdict, &token) {

@@ -19,7 +19,7 @@ pub mod pause;
 mod tests;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use anyhow::Context;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::config::meant;
+use crate::metrics::count;
 use crate::outcome::Code;
 use crate::platform::{Account, Conversation, Finding, IndexPage, Limits, Page, Reach};
 use crate::row::{PassKey, Target};
@@ -67,6 +68,9 @@ struct Shared {
     requests: AtomicU64,
     repeats: AtomicU64,
     slowed: AtomicU64,
+    in_flight: AtomicUsize,
+    /// The same and more, for monitoring.
+    counts: count::Requests,
     out: Mutex<Option<(String, Instant)>>,
     /// Where a pause outlives the process.
     pause: Option<pause::Record>,
@@ -116,7 +120,7 @@ impl Dispatch {
         let carrier = Carrier::open(&account, settings, &limits)
             .with_context(|| format!("platform {}: cannot set up its connection", settings.name))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending thread")?;
-        let shared = Arc::new(Shared { pause, ..Shared::default() });
+        let shared = Arc::new(Shared { pause, counts: count::Requests::of(&settings.name), ..Shared::default() });
         let (commands, receiver) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(format!("send-{}", settings.name))
@@ -179,6 +183,11 @@ impl Dispatch {
             None => Health::Up,
             Some((reason, since)) => Health::Out { reason: reason.clone(), since: since.elapsed() },
         }
+    }
+
+    /// Requests that wait for their answer at this moment.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
     }
 
     pub fn counters(&self) -> Counters {

@@ -8,6 +8,7 @@ mod formats;
 mod forms;
 mod login;
 mod model;
+mod monitoring;
 mod platforms;
 mod readme;
 mod rig;

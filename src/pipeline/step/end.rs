@@ -5,6 +5,7 @@ use chrono::Utc;
 use tracing::warn;
 
 use crate::ledger::{Run, RunKind, State};
+use crate::metrics::count::News;
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::archive::{self, Archived};
 use crate::pipeline::claim;
@@ -120,7 +121,9 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
     }
     run.detail.waits = None;
     road.note_continued(run)?;
+    let told = News::of(run);
     road.save(run)?;
+    told.count();
     road.clean_up(run)?;
     road.ended(run);
     Ok(Some(Rest::Over))
