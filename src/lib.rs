@@ -42,6 +42,7 @@ pub mod stop;
 pub mod cli;
 pub mod logging;
 pub mod service;
+pub mod trace;
 
 #[cfg(feature = "demo")]
 pub mod demo;

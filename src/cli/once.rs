@@ -53,6 +53,7 @@ fn lead_a_sweep(
     leaves: Option<Leaves>,
 ) -> anyhow::Result<Exit> {
     let ledger = lead.ledger(config)?;
+    let _tracing = crate::trace::begin(config.traces.as_ref())?;
     let mut road = Road::new(Arc::clone(config), Arc::clone(&ledger), board.progress())?;
     road.force = args.force;
     road.unclean = lead.is_unclean();

@@ -29,6 +29,7 @@ fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args, reload: &Reloa
     let stop = context::stop_on_signals()?;
     // Before the accounts are opened, which hold their counters; a configuration read later may ask for them.
     metrics::begin()?;
+    let _tracing = crate::trace::begin(config.traces.as_ref())?;
     let board = Board::new(progress::choose(true));
     let mut road = Road::new(Arc::clone(config), ledger, board.progress())?;
     road.force = args.force;

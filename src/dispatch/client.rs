@@ -144,7 +144,8 @@ impl Client {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Does the address lead to this machine itself?
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tracing::Span;
 
 use crate::config::meant;
 use crate::metrics::count;
@@ -33,12 +34,15 @@ use crate::outcome::Code;
 use crate::platform::{Account, Conversation, Finding, IndexPage, Limits, Page, Reach};
 use crate::row::{PassKey, Target};
 use crate::stop::Stop;
+use crate::trace;
 use carrier::Carrier;
 use caught::{Panicked, caught};
 use engine::{Command, Engine, Patience};
 
 pub use adds::AddFate;
 pub use changes::{Came, ChangeReceiver, ChangeSender};
+#[cfg(feature = "otlp")]
+pub(crate) use client::is_loopback;
 
 /// How the account is doing, for status lines and run states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +91,15 @@ impl Shared {
 struct Caller {
     stop: Stop,
     requests: Arc<AtomicU64>,
+    /// What requests are a part of, in a trace.
+    span: Span,
+}
+
+impl Caller {
+    /// For something that is asked for in this thread, now.
+    fn here(&self) -> Caller {
+        Caller { span: trace::here(), ..self.clone() }
+    }
 }
 
 /// A platform account as one run uses it. See [`Dispatch::for_run`].
@@ -142,7 +155,7 @@ impl Dispatch {
 
     /// The account for one run: what the run sends is counted apart from what others send at the same time.
     pub fn for_run(&self, stop: &Stop) -> ForRun<'_> {
-        ForRun { dispatch: self, caller: Caller { stop: stop.clone(), requests: Arc::default() } }
+        ForRun { dispatch: self, caller: Caller { stop: stop.clone(), requests: Arc::default(), span: trace::here() } }
     }
 
     /// What was in doubt of a pass is settled: its adds go on.
@@ -267,7 +280,7 @@ impl ForRun<'_> {
         let account = self.dispatch.account.clone();
         self.dispatch.converse(
             move || account.find(&targets),
-            Patience::Endless(self.caller.clone()),
+            Patience::Endless(self.caller.here()),
             move |found| {
                 let broken = Finding::Failed { code: Code::InternalError, message: Panicked::WORDS.to_owned() };
                 let found = found.unwrap_or_else(|Panicked| vec![broken; indexes.len()]);
@@ -294,7 +307,7 @@ impl ForRun<'_> {
         let account = self.dispatch.account.clone();
         let talk = begin(&account)?;
         let done = move |end: Result<T, Panicked>| drop(end.map(|end| result.send(end)));
-        self.dispatch.converse(move || talk, Patience::Endless(self.caller.clone()), done);
+        self.dispatch.converse(move || talk, Patience::Endless(self.caller.here()), done);
         received.recv().ok()
     }
 

@@ -50,6 +50,7 @@ use crate::outcome::{Code, Outcome};
 use crate::source::SourceError;
 use crate::space::Trouble;
 use crate::stop::Stop;
+use crate::trace;
 
 use step::{apply_it, archive_it, check_it, decide, fetch_it, report_it};
 
@@ -79,7 +80,9 @@ pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> 
     if !road.room.regain() {
         return Ok(room::wait(road, run, Trouble::Full));
     }
+    let leave = trace::Leave;
     let rest = walk(road, run, stop);
+    drop(leave);
     room::judge(road, run, rest)
 }
 

@@ -12,6 +12,7 @@ use crate::pipeline::claim;
 use crate::pipeline::sets::put_away::delivered;
 use crate::pipeline::{ATTEMPTS_MAX, Rest, Road, begin, told_died};
 use crate::source::SourceError;
+use crate::trace;
 
 /// What of a report is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub(in crate::pipeline) fn report_it(road: &Road, run: &mut Run) -> anyhow::Resu
             run.detail.warnings.push(words);
         }
     }
+    let _trace = trace::station(run, "report");
     let how_much = match run.detail.attempts {
         0..=ATTEMPTS_MAX => HowMuch::All,
         attempts if attempts <= 2 * ATTEMPTS_MAX => HowMuch::NoRows,
@@ -87,6 +89,7 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
             return Ok(Some(Rest::Later));
         }
         run.detail.archive_attempts += 1;
+        let _trace = trace::station(run, "archive");
         let moved = road.link(&run.source)?.with(|source| {
             if run.detail.archived.is_none() {
                 run.detail.archived = archive::destination(&feed, run, source)?;

@@ -10,7 +10,6 @@ use crate::rig::promises::check_promises;
 #[test]
 fn readiness_goes_with_the_source_and_comes_back_with_it() {
     let harbour = harbour().folder().more(LISTEN).start();
-    harbour.change_config(|text| text.replace("poll = \"1s\"", "poll = \"100ms\""));
     let daemon = harbour.start(&["run"]);
     let address = listener(&harbour);
     wait_until("it is ready", || get(&address, "/readyz").0 == 200);

@@ -4,6 +4,8 @@ mod health;
 mod numbers;
 mod samples;
 mod sweeps;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -42,7 +42,7 @@ fn summed(reports: &[serde_json::Value], part: &str) -> BTreeMap<String, f64> {
 /// After files with every kind of row, a platform that fails now and then, and names that try to break the format.
 #[test]
 fn the_numbers_agree_with_reports_platform_and_ledger_after_faults() {
-    const HOSTILE: &str = "x\"} 1\npassferry_rows_total{feed=\"forged\"} 9\n.csv";
+    const HOSTILE: &str = "x\"} 1 passferry_rows_total{feed=\"forged\"} 9.csv";
     let harbour = harbour().more(LISTEN).platform("tries", "2").start();
     harbour.sandbox.faults().set(Faults {
         rules: vec![

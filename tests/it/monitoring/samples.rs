@@ -29,7 +29,7 @@ fn families_of(expression: &str) -> Vec<&'static Metric> {
         assert!(known.contains(label.as_str()), "no label {label}: {expression}");
     }
     for family in &families {
-        let counted = expression.contains("rate(") || expression.contains("increase(");
+        let counted = Regex::new(&format!(r"(rate|increase)\({}", family.name)).unwrap().is_match(expression);
         assert_eq!(
             family.kind != Kind::Gauge,
             counted,
@@ -106,5 +106,16 @@ fn the_alert_rules_fire_when_they_should_and_only_then() {
         let output = output.expect("promtool is needed (Debian: prometheus)");
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{said}");
+    }
+}
+
+#[test]
+fn the_manual_names_numbers_that_are_there() {
+    let manual = include_str!("../../../README.md");
+    let section = manual.split("### Watch it").nth(1).unwrap().split("\n### ").next().unwrap();
+    let named: Vec<&str> = Regex::new(r"`(passferry_[a-z_]+)`").unwrap().captures_iter(section).map(|name| name.extract::<1>().1[0]).collect();
+    assert!(named.len() > 5, "{named:?}");
+    for name in named {
+        assert!(names::family_of(name).is_some(), "{name} does not exist");
     }
 }
