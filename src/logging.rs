@@ -46,7 +46,7 @@ pub const FILTER: &str = "PASSFERRY_LOG";
 
 /// Libraries that report on their own account what we report already, and better.
 /// What OpenPGP messages hold is no matter for a log at all, and spans of traces are for a collector.
-const QUIET: &str = "russh=error,russh_sftp=error,hyper=warn,hyper_util=warn,reqwest=warn,notify=warn,h2=warn,pgp=off,passferry::trace=off";
+const QUIET: &str = "russh=error,russh_sftp=error,hyper=warn,hyper_util=warn,reqwest=warn,notify=warn,h2=warn,pgp=off,passferry-trace=off";
 
 /// Starts logging for the whole process. The filter is `PASSFERRY_LOG` if it is set, else `level`, else `info`.
 /// Fails when the filter is wrong or logging was started before.

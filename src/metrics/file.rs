@@ -1,4 +1,4 @@
-//! The file that `once` leaves for node_exporter's textfile collector.
+//! The file that `once` leaves for `node_exporter`'s textfile collector.
 //!
 //! A sweep is a process of its own, and a collector takes a counter that begins again for one that was set back. So counters go on from
 //! the file that is there: it holds the sum of all sweeps since it was begun.

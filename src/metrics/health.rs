@@ -30,7 +30,7 @@ pub fn unready(board: &Board, stale_after: Duration) -> Vec<String> {
         Ok(None) => {}
         Ok(Some(figures)) => {
             for note in &figures.sources {
-                faults.extend(road.config.sources.get(&note.source).and_then(|source| stale(source, note, stale_after, Utc::now())));
+                faults.extend(road.config.sources.get(&note.source).and_then(|source| stale(source, note, stale_after, figures.at)));
             }
         }
     }

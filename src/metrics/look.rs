@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use super::hands::Hands;
 use super::names;
@@ -38,6 +38,8 @@ struct FeedFigures {
 /// One look at everything.
 #[derive(Clone, Debug)]
 pub struct Figures {
+    /// When it was looked.
+    pub at: DateTime<Utc>,
     feeds: BTreeMap<String, FeedFigures>,
     /// Of every source of the configuration.
     pub sources: Vec<SourceNote>,
@@ -84,6 +86,7 @@ impl Figures {
         let ledger = config.state.join("ledger.sqlite");
         let in_use = in_use(&config.state);
         Ok(Figures {
+            at: now,
             feeds,
             sources: config.sources.keys().map(note_of).collect(),
             ledger_bytes: size(&ledger) + size(&ledger.with_extension("sqlite-wal")),

@@ -5,7 +5,7 @@
 //! is a name of the configuration or one of a fixed set of words, never an identifier, a file name or a cell.
 //!
 //! `run` answers on a listener of its own ([`service`]): the review page asks for a password, which collectors of numbers do not have.
-//! `once` leaves a file for node_exporter's textfile collector ([`file`]).
+//! `once` leaves a file for `node_exporter`'s textfile collector ([`file`]).
 
 pub mod count;
 pub mod file;

@@ -1,6 +1,6 @@
 //! Every family of numbers: its name, which says its unit, its labels, and what it means.
 //!
-//! Names follow Prometheus' rules (prometheus.io/docs/practices/naming): the application's name first, base units, `_total` for what is
+//! Names follow Prometheus' rules (<https://prometheus.io/docs/practices/naming>): the application's name first, base units, `_total` for what is
 //! counted.
 
 /// How a family behaves.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::{Board, health};
 use crate::config::meant::Metrics;
 
-/// The text format's own name (prometheus.io/docs/instrumenting/exposition_formats).
+/// The text format's own name (<https://prometheus.io/docs/instrumenting/exposition_formats>).
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Who asks waits no longer for the ledger.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -126,6 +126,6 @@ async fn ready(State(board): State<Arc<Board>>, stale_after: Duration) -> Respon
     if faults.is_empty() {
         return "ready\n".into_response();
     }
-    let words: String = faults.iter().map(|fault| format!("{}\n", crate::platform::for_log(fault))).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+    let words: Vec<String> = faults.iter().map(|fault| crate::platform::for_log(fault)).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, words.join("\n") + "\n").into_response()
 }

@@ -1,4 +1,4 @@
-//! Prometheus' text format (prometheus.io/docs/instrumenting/exposition_formats), version 0.0.4.
+//! Prometheus' text format (<https://prometheus.io/docs/instrumenting/exposition_formats>), version 0.0.4.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -18,8 +18,8 @@ use tracing::span::EnteredSpan;
 use crate::config::meant::Traces;
 use crate::ledger::Run;
 
-/// The target of all these spans.
-pub const TARGET: &str = "passferry::trace";
+/// The target of all these spans. No module's path: filters of the log go by the beginnings of those.
+const TARGET: &str = "passferry-trace";
 
 thread_local! {
     /// The span of the file that this thread takes down the road, once there is something to tell of it.

@@ -64,6 +64,11 @@ impl Scraped {
         of_family.filter(|(series, _)| labels.iter().all(|label| series.contains(label))).map(|(_, value)| value).sum()
     }
 
+    /// The same of what is counted.
+    fn count(&self, family: &str, labels: &[&str]) -> u64 {
+        self.sum(family, labels).round() as u64
+    }
+
     fn has(&self, family: &str) -> bool {
         self.0.keys().any(|series| series.split('{').next() == Some(family))
     }

@@ -48,6 +48,7 @@ fn dashboard() -> Value {
 fn the_dashboard_asks_for_what_there_is_in_its_unit() {
     let dashboard = dashboard();
     let mut shown = BTreeSet::new();
+    let labels = Regex::new(r"\{\{([a-z]+)\}\}").unwrap();
     let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
     for panel in dashboard["panels"].as_array().unwrap() {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "two panels have one id");
@@ -73,7 +74,7 @@ fn the_dashboard_asks_for_what_there_is_in_its_unit() {
                 assert_eq!(unit, wanted, "{expression}");
             }
             let legend = target["legendFormat"].as_str().unwrap();
-            for label in Regex::new(r"\{\{([a-z]+)\}\}").unwrap().captures_iter(legend) {
+            for label in labels.captures_iter(legend) {
                 let has = |family: &&Metric| family.labels.contains(&&label[1]);
                 assert!(families_of(expression).iter().any(has), "{legend}: no family of {expression} has such a label");
             }
@@ -92,9 +93,10 @@ fn the_dashboard_asks_for_what_there_is_in_its_unit() {
 #[test]
 fn the_alert_rules_fire_when_they_should_and_only_then() {
     let rules = fs::read_to_string(sample("prometheus/alerts.yml")).unwrap();
+    let named = Regex::new(r"\bpassferry_[a-z_]+").unwrap();
     for line in rules.lines().filter(|line| line.contains("passferry_") && !line.trim_start().starts_with('#')) {
         let expression = line.trim().trim_start_matches("expr:");
-        for name in Regex::new(r"\bpassferry_[a-z_]+").unwrap().find_iter(expression) {
+        for name in named.find_iter(expression) {
             assert!(names::family_of(name.as_str()).is_some(), "{} does not exist", name.as_str());
         }
     }
@@ -113,7 +115,8 @@ fn the_alert_rules_fire_when_they_should_and_only_then() {
 fn the_manual_names_numbers_that_are_there() {
     let manual = include_str!("../../../README.md");
     let section = manual.split("### Watch it").nth(1).unwrap().split("\n### ").next().unwrap();
-    let named: Vec<&str> = Regex::new(r"`(passferry_[a-z_]+)`").unwrap().captures_iter(section).map(|name| name.extract::<1>().1[0]).collect();
+    let named: Vec<&str> =
+        Regex::new(r"`(passferry_[a-z_]+)`").unwrap().captures_iter(section).map(|name| name.extract::<1>().1[0]).collect();
     assert!(named.len() > 5, "{named:?}");
     for name in named {
         assert!(names::family_of(name).is_some(), "{name} does not exist");

@@ -20,24 +20,24 @@ fn counters_go_on_from_sweep_to_sweep() {
     };
     harbour.deliver("a.csv", "id,points,tier\nC-1,1,a\nC-2,2,a\n");
     let first = sweep(0);
-    assert_eq!(first.sum("passferry_rows_total", &["outcome=\"applied\""]), 2.0);
-    assert_eq!(first.sum("passferry_once_last_exit_code", &[]), 0.0);
+    assert_eq!(first.count("passferry_rows_total", &["outcome=\"applied\""]), 2);
+    assert_eq!(first.count("passferry_once_last_exit_code", &[]), 0);
     harbour.deliver("b.csv", "id,points,tier\nC-1,1,a\nC-2,3,a\nC-77,1,a\n");
     let second = sweep(1);
-    assert_eq!(second.sum("passferry_rows_total", &["outcome=\"applied\""]), 3.0);
-    assert_eq!(second.sum("passferry_rows_total", &["outcome=\"unresolved\""]), 1.0);
-    assert_eq!(second.sum("passferry_rows_total", &["outcome=\"unchanged\""]), 1.0);
-    assert_eq!(second.sum("passferry_once_last_exit_code", &[]), 1.0);
-    assert_eq!(second.sum("passferry_requests_total", &[]), harbour.sandbox.requests().total() as f64);
+    assert_eq!(second.count("passferry_rows_total", &["outcome=\"applied\""]), 3);
+    assert_eq!(second.count("passferry_rows_total", &["outcome=\"unresolved\""]), 1);
+    assert_eq!(second.count("passferry_rows_total", &["outcome=\"unchanged\""]), 1);
+    assert_eq!(second.count("passferry_once_last_exit_code", &[]), 1);
+    assert_eq!(second.count("passferry_requests_total", &[]), harbour.sandbox.requests().total());
     assert_eq!(
-        second.sum("passferry_request_duration_seconds_bucket", &["le=\"+Inf\""]),
-        second.sum("passferry_request_duration_seconds_count", &[])
+        second.count("passferry_request_duration_seconds_bucket", &["le=\"+Inf\""]),
+        second.count("passferry_request_duration_seconds_count", &[])
     );
     assert!(
         second.sum("passferry_source_last_listing_timestamp_seconds", &[])
             > first.sum("passferry_source_last_listing_timestamp_seconds", &[])
     );
-    assert_eq!(second.sum("passferry_platform_up", &[]), 1.0);
+    assert_eq!(second.count("passferry_platform_up", &[]), 1);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644, "the collector is another user");
     let beside: Vec<_> = fs::read_dir(harbour.home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!beside.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{beside:?}");

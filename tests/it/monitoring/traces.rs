@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 
+use passferry::spool::hex;
 use serde_json::json;
 
 use crate::rig::harbour::{Harbour, KEY, Plan, SECRET, harbour};
@@ -70,8 +71,8 @@ fn number(message: &[u8], wanted: u64) -> u64 {
     fields(message).into_iter().find_map(of).unwrap_or_default()
 }
 
-fn hex(message: &[u8], number: u64) -> String {
-    messages(message, number).first().map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()).unwrap_or_default()
+fn id(message: &[u8], number: u64) -> String {
+    messages(message, number).first().map(|bytes| hex(bytes)).unwrap_or_default()
 }
 
 /// `KeyValue`s of opentelemetry/proto/common/v1/common.proto.
@@ -109,9 +110,9 @@ fn spans(asked: &[Asked]) -> Vec<Span> {
             let resource = messages(of_resource, 1).first().map(|resource| attributes(resource, 1)).unwrap_or_default();
             for span in messages(of_resource, 2).into_iter().flat_map(|scope| messages(scope, 2)) {
                 all.push(Span {
-                    trace: hex(span, 1),
-                    id: hex(span, 2),
-                    parent: hex(span, 4),
+                    trace: id(span, 1),
+                    id: id(span, 2),
+                    parent: id(span, 4),
                     name: text(span, 5),
                     kind: number(span, 6),
                     attributes: attributes(span, 9),
