@@ -5,7 +5,7 @@
 //! the [`mapping`] into what each asks of a pass (both come from the file itself where it has a vendor's own [`mod@format`]), compared with what the [`ledger`] knows was applied, and what is left goes through
 //! [`dispatch`] to the [`platform`]. How each row ended is an [`outcome`]; the ledger and the [`spool`] hold all that a report needs, and
 //! [`keeping`] sees to it that they hold it no longer than they should, and fit together. Whoever must act is told by an [`alert`]. What
-//! people look at in a browser is built from a [`page`]'s parts.
+//! people look at in a browser is built from a [`page`]'s parts; what a monitoring system asks is answered by [`metrics`].
 //!
 //! Modules in reading order.
 
@@ -38,6 +38,7 @@ pub mod guess;
 pub mod apple;
 pub mod clock;
 pub mod dispatch;
+pub mod metrics;
 pub mod platform;
 pub mod source;
 pub mod stop;
@@ -46,6 +47,7 @@ pub mod zone;
 pub mod cli;
 pub mod logging;
 pub mod service;
+pub mod trace;
 
 #[cfg(feature = "demo")]
 pub mod demo;

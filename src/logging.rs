@@ -8,12 +8,13 @@ use std::io::{self, Write};
 
 use chrono::{SecondsFormat, Utc};
 use tracing::{Event, Span, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// The span of everything done for a feed.
 pub fn feed(name: &str) -> Span {
@@ -44,8 +45,8 @@ pub enum Format {
 pub const FILTER: &str = "PASSFERRY_LOG";
 
 /// Libraries that report on their own account what we report already, and better.
-/// What OpenPGP messages hold is no matter for a log at all.
-const QUIET: &str = "russh=error,russh_sftp=error,hyper=warn,hyper_util=warn,reqwest=warn,notify=warn,h2=warn,pgp=off";
+/// What OpenPGP messages hold is no matter for a log at all, and spans of traces are for a collector.
+const QUIET: &str = "russh=error,russh_sftp=error,hyper=warn,hyper_util=warn,reqwest=warn,notify=warn,h2=warn,pgp=off,passferry-trace=off";
 
 /// Starts logging for the whole process. The filter is `PASSFERRY_LOG` if it is set, else `level`, else `info`.
 /// Fails when the filter is wrong or logging was started before.
@@ -66,12 +67,12 @@ fn subscriber<W>(format: Format, filter: EnvFilter, writer: W) -> Box<dyn tracin
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(OneLine(writer)).with_timer(Time).log_internal_errors(false);
-    match format {
-        Format::Text => Box::new(builder.with_ansi(false).event_format(Text).finish()),
-        Format::Json => Box::new(builder.json().with_current_span(false).with_span_list(true).flatten_event(true).finish()),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(OneLine(writer)).with_timer(Time).log_internal_errors(false);
+    let lines = match format {
+        Format::Text => lines.with_ansi(false).event_format(Text).boxed(),
+        Format::Json => lines.json().with_current_span(false).with_span_list(true).flatten_event(true).boxed(),
+    };
+    Box::new(tracing_subscriber::registry().with(lines.with_filter(filter)).with(crate::trace::layer()))
 }
 
 /// UTC, RFC 3339, milliseconds.

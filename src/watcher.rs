@@ -22,6 +22,7 @@ use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::keeping::retention;
 use crate::ledger::run::Detail;
 use crate::ledger::{LedgerError, Run, RunFilter, RunKind, State, Waiting};
+use crate::metrics::{self, Board};
 use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
 use crate::pipeline::places::place_of;
 use crate::pipeline::settle::settle;
@@ -52,7 +53,11 @@ const TICK: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(5);
 
 /// Watches until told to stop, then drains within the configured time. `reload` may bring another configuration meanwhile.
-pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::Result<()> {
+///
+/// The road must tell its progress to the board. Whoever asks it is answered from before the first look at a file until after the last.
+pub fn watch(road: &Arc<Road>, board: &Arc<Board>, stop: &Stop, reload: Option<&Reload>) -> anyhow::Result<()> {
+    board.show(road);
+    let mut metrics = metrics::service::Service::start(board, road.config.metrics.as_ref())?;
     recover(road)?;
     // Phones are answered for as long as anything is done here, and for a moment longer.
     let mut host = Host::start(hosted(&road.config))?;
@@ -60,34 +65,36 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
         let mut watch = vec![Generation::start(scope, Arc::clone(road), None, stop)?];
         let note = reload.map(|reload| Note::begin(&road.config, reload)).transpose()?;
         service::ready();
-        let watchdog = service::watchdog_interval();
-        let mut alive = Instant::now();
         let mut alarm = expected::Alarm::default();
         while !stop.wait(TICK) {
             if let (Some(reload), Some(note)) = (reload, &note)
                 && reload.was_asked()
             {
                 reload.carry_out(scope, &mut watch, note, stop);
-                if let Err(fault) = host.follow(hosted(&generation::newest(&watch).road.config)) {
+                let newest = &generation::newest(&watch).road;
+                if let Err(fault) = host.follow(hosted(&newest.config)) {
                     error!("phones are not served and not told of changes: {fault:#}");
+                }
+                if let Err(fault) = metrics.follow(newest.config.metrics.as_ref()) {
+                    error!("metrics are told no more: {fault:#}");
                 }
             }
             generation::let_go(&mut watch);
             let newest = &generation::newest(&watch).road;
+            board.show(newest);
             alarm.look(&newest.config, &*newest.ledger);
             for generation in &watch {
                 let heeded = generation.road.heed_wishes().and_then(|()| generation.settle());
                 heeded.unwrap_or_else(|fault| error!("cannot look for wishes: {fault:#}"));
             }
-            if watchdog.is_some_and(|interval| alive.elapsed() >= interval) {
-                service::alive();
-                alive = Instant::now();
-            }
+            board.heart.beat();
+            metrics::upkeep();
             let refused =
                 note.as_ref().and_then(Note::refused).map_or("", |()| "; the changed configuration was refused, the log says why");
             service::status(&format!("{}{refused}", status_line(&generation::newest(&watch).road)));
         }
         service::stopping();
+        board.heart.rest();
         let drain = generation::newest(&watch).road.config.drain;
         for generation in &watch {
             generation.retire();

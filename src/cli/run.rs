@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::{Exit, Global, context, progress};
 use crate::alert::Host;
 use crate::config::meant::Config;
+use crate::metrics::{self, Board};
 use crate::pipeline::Road;
 use crate::watcher::{self, Reload};
 
@@ -29,12 +30,16 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
 fn watch(config: &Arc<Config>, lead: &context::Lead, args: &Args, path: PathBuf, asked: Arc<AtomicBool>) -> anyhow::Result<Exit> {
     let ledger = lead.ledger(config)?;
     let stop = context::stop_on_signals()?;
-    let mut road = Road::new(Arc::clone(config), Arc::clone(&ledger), progress::choose(true))?;
+    // Before the accounts are opened, which hold their counters; a configuration read later may ask for them.
+    metrics::begin()?;
+    let _tracing = crate::trace::begin(config.traces.as_ref())?;
+    let board = Board::new(progress::choose(true));
+    let mut road = Road::new(Arc::clone(config), Arc::clone(&ledger), board.progress())?;
     road.force = args.force;
     road.unclean = lead.is_unclean();
     let alerts = Arc::new(Host::start(config, ledger, road.fence, true));
     let told = Arc::clone(&alerts);
     let reload = Reload { path, asked, follower: Box::new(move |config| told.follow(config)) };
-    watcher::watch(&Arc::new(road), &stop, Some(&reload))?;
+    watcher::watch(&Arc::new(road), &board, &stop, Some(&reload))?;
     Ok(Exit::Ok)
 }

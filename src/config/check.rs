@@ -8,6 +8,7 @@ mod feed;
 mod fingerprint;
 mod format;
 mod mapping;
+mod monitoring;
 mod order;
 mod pgp;
 mod platform;
@@ -105,6 +106,8 @@ impl Check<'_> {
             self.fault(&keys, format!("is less than retention: rows could be tried again whose keys are gone; write at least \"{shown}\""));
         }
 
+        let metrics = self.metrics(file);
+        let traces = self.traces(file);
         let mut sources = BTreeMap::new();
         for (name, source) in self.section("source", &file.source) {
             let meant = self.source(&Key::of(&["source", name]), name, source);
@@ -142,6 +145,8 @@ impl Check<'_> {
             workers: usize::from(workers),
             retention,
             key_retention,
+            metrics,
+            traces,
             hash: hex(&Sha256::digest(text.as_bytes())),
         }
     }

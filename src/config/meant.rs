@@ -5,6 +5,7 @@ pub mod apple;
 mod arrival;
 mod dialect;
 pub mod http;
+mod monitoring;
 mod platform;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use chrono::{DateTime, NaiveTime, Utc};
 
 pub use arrival::*;
 pub use dialect::*;
+pub use monitoring::*;
 pub use platform::*;
 
 use crate::row::Verb;
@@ -48,6 +50,9 @@ pub struct Config {
     pub retention: Duration,
     /// How long keys of adds are kept: a file that is older is held where it may add. Default 400 days.
     pub key_retention: Duration,
+    /// The listener for monitoring.
+    pub metrics: Option<Metrics>,
+    pub traces: Option<Traces>,
     /// SHA-256 of the file's bytes, in hex, kept with each run.
     pub hash: String,
 }

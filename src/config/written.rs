@@ -233,6 +233,10 @@ pub struct Config {
     pub retention: Option<Span>,
     /// How long keys of adds are kept after they were last used. At least `retention`. Default `"400d"`.
     pub key_retention: Option<Span>,
+    /// Numbers, health and readiness for monitoring.
+    pub metrics: Option<Table<Metrics>>,
+    /// Where traces of runs are sent; without it there are none.
+    pub traces: Option<Table<Traces>>,
     /// Where files arrive.
     #[serde(default)]
     pub source: BTreeMap<String, Table<Source>>,
@@ -322,12 +326,14 @@ pub mod alert;
 pub mod arrival;
 mod feed;
 mod http;
+mod monitoring;
 mod openpgp;
 mod platform;
 pub use alert::{Alert, AlertKind, Digest as AlertDigest, MailTls};
 mod times;
 pub use feed::*;
 pub use http::*;
+pub use monitoring::*;
 pub use openpgp::*;
 pub use platform::*;
 pub use times::*;

@@ -15,6 +15,7 @@ use super::stage::{MARKETING, Stage, WAREHOUSE};
 use super::visitor::Visitor;
 use crate::ledger::run::WishKind;
 use crate::ledger::{Ledger, Run, RunFilter, State, Wish};
+use crate::metrics::Board;
 use crate::outcome::Outcome;
 use crate::pipeline::{Progress, Road};
 use crate::stop::Stop;
@@ -73,9 +74,11 @@ pub struct Player {
 impl Player {
     /// Starts the real watcher over the stage's configuration, until `stop`.
     pub fn start(stage: &Stage, ledger: Arc<dyn Ledger>, progress: Arc<dyn Progress>, stop: Stop) -> anyhow::Result<Player> {
-        let road = Arc::new(Road::new(Arc::clone(&stage.config), Arc::clone(&ledger), progress)?);
+        let board = Board::new(progress);
+        let road = Arc::new(Road::new(Arc::clone(&stage.config), Arc::clone(&ledger), board.progress())?);
         let watching = stop.clone();
-        let watcher = std::thread::Builder::new().name("demo-watcher".to_owned()).spawn(move || watcher::watch(&road, &watching, None))?;
+        let work = move || watcher::watch(&road, &board, &watching, None);
+        let watcher = std::thread::Builder::new().name("demo-watcher".to_owned()).spawn(work)?;
         Ok(Player { stop, ledger, watcher: Some(watcher) })
     }
 

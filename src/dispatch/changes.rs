@@ -72,7 +72,7 @@ impl ChangeSender {
         let done = Ending { results: self.results.clone(), window: self.window.clone(), parked: Cell::new(false) };
         if let Some(commands) = &self.commands {
             // After the thread ended the job is dropped, which makes room and lets the receiver end without its result.
-            let _ = commands.send(Command::Job(Box::new(Job { work, key, caller: self.caller.clone(), done })));
+            let _ = commands.send(Command::Job(Box::new(Job { work, key, caller: self.caller.here(), done })));
         }
     }
 }

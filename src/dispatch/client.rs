@@ -156,6 +156,7 @@ pub(crate) fn words_of(error: reqwest::Error) -> String {
     }
 }
 
+/// Does the address lead to this machine itself?
 pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::Span;
 
 use super::adds::AddFate;
 use super::batch::Gathered;
@@ -26,6 +27,7 @@ use crate::platform::oauth::NoToken;
 use crate::platform::{Account, Answer, ChangeResult, Conversation, Limits, OperationResult, RawAnswer, Request, Step, Verdict};
 use crate::row::{Addition, Change, PassKey};
 use crate::stop::Stop;
+use crate::trace;
 
 /// How many times the usual tries a request is given while others fail as well.
 const TRIES_IN_TROUBLE: u32 = 4;
@@ -72,6 +74,14 @@ impl Patience {
         }
     }
 
+    /// What its requests are a part of.
+    fn span(&self) -> Span {
+        match self {
+            Patience::Endless(caller) => caller.span.clone(),
+            Patience::Tries | Patience::Once => Span::none(),
+        }
+    }
+
     /// A request leaves.
     fn count(&self) {
         if let Patience::Endless(caller) = self {
@@ -103,6 +113,7 @@ enum Attempt {
 }
 
 pub(super) struct Engine {
+    name: String,
     account: Account,
     carrier: Carrier,
     limits: Limits,
@@ -126,8 +137,9 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(name: String, account: Account, carrier: Carrier, limits: Limits, shared: Arc<Shared>) -> Rc<Engine> {
-        let gate = Gate::new(name, &limits, shared.clone());
+        let gate = Gate::new(name.clone(), &limits, shared.clone());
         Rc::new(Engine {
+            name,
             account,
             carrier,
             limits,
@@ -278,6 +290,7 @@ impl Engine {
             }
             if repeats > 0 {
                 self.shared.repeats.fetch_add(1, Ordering::Relaxed);
+                self.shared.counts.repeated();
             }
             repeats += 1;
             let attempt = match stop {
@@ -399,12 +412,14 @@ impl Engine {
         let grant = tokens.grant();
         let asked = grant.headers().and_then(|headers| Ok((headers, grant.form(now)?)));
         let (headers, form) = asked.map_err(|error| NoToken::Denied(format!("no credentials to ask for a token with: {error}")))?;
-        match self.carrier.send_form(grant.address(), headers, form).await {
+        let came = match self.carrier.send_form(grant.address(), headers, form).await {
             Ok(raw) => tokens.take(raw.status, &raw.body, now),
             Err(Lost::Unreachable(reason) | Lost::Broken(reason)) => {
                 Err(NoToken::Unavailable(format!("no answer from the token endpoint: {reason}")))
             }
-        }
+        };
+        self.shared.counts.asked_for_token(&came);
+        came
     }
 
     async fn attempt(&self, request: &Request, patience: &Patience) -> Attempt {
@@ -425,14 +440,26 @@ impl Engine {
         let token = self.account.tokens().and_then(|tokens| Some((tokens, headers.get(AUTHORIZATION)?.clone())));
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         patience.count();
+        let mut leaving = self.shared.counts.leaves();
+        let span = trace::request(&patience.span(), &self.name, &request.method);
+        trace::tell(&span, &mut headers);
         let raw = match self.carrier.send(request, headers).await {
             Ok(raw) => raw,
-            Err(Lost::Unreachable(reason)) => return Attempt::Outage { reason, unsure: false },
+            Err(Lost::Unreachable(reason)) => {
+                leaving.unreachable();
+                trace::unanswered(&span, "unreachable");
+                return Attempt::Outage { reason, unsure: false };
+            }
             Err(Lost::Broken(reason)) => {
+                leaving.lost();
+                trace::unanswered(&span, "lost");
                 tracing::debug!(method = %request.method, reason, "no answer");
                 return Attempt::Again { reason, unsure: true };
             }
         };
+        leaving.answered(raw.status);
+        trace::answered(&span, raw.status);
+        drop((leaving, span));
         let verdict = self.account.judge(request, &RawAnswer { status: raw.status, headers: &raw.headers, body: &raw.body });
         tracing::debug!(method = %request.method, status = raw.status, verdict = ?kind(&verdict), "answered");
         if let (Verdict::Reauthorize { .. }, Some((tokens, refused))) = (&verdict, &token) {

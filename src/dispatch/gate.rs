@@ -319,6 +319,7 @@ impl Gate {
     /// 429: nobody sends for a while.
     pub(super) fn slow(&self, permit: &Permit, after: Option<Duration>) {
         self.shared.slowed.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.slowed();
         let now = Instant::now();
         let mut state = self.state.borrow_mut();
         state.lower(permit.granted, now);
@@ -398,6 +399,8 @@ impl Gate {
             state.not_before = state.not_before.max(Some(now + period.saturating_mul(weight)));
         }
         state.in_flight += 1;
+        self.shared.in_flight.store(state.in_flight, Ordering::Relaxed);
+        self.shared.counts.charged(weight);
         Some(Permit { gate: self.clone(), granted: now, probe: state.out.is_some() })
     }
 
@@ -425,7 +428,10 @@ impl Gate {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.state.borrow_mut().in_flight -= 1;
+        let mut state = self.gate.state.borrow_mut();
+        state.in_flight -= 1;
+        self.gate.shared.in_flight.store(state.in_flight, Ordering::Relaxed);
+        drop(state);
         self.gate.pump();
     }
 }

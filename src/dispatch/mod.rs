@@ -19,19 +19,22 @@ pub mod pause;
 mod tests;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tracing::Span;
 
 use crate::config::meant;
+use crate::metrics::count;
 use crate::outcome::Code;
 use crate::platform::{Account, Conversation, Finding, IndexPage, Limits, Page, Reach};
 use crate::row::{PassKey, Target};
 use crate::stop::Stop;
+use crate::trace;
 use carrier::Carrier;
 use caught::{Panicked, caught};
 use engine::{Command, Engine, Patience};
@@ -68,6 +71,9 @@ struct Shared {
     requests: AtomicU64,
     repeats: AtomicU64,
     slowed: AtomicU64,
+    in_flight: AtomicUsize,
+    /// The same and more, for monitoring.
+    counts: count::Requests,
     out: Mutex<Option<(String, Instant)>>,
     /// Where a pause outlives the process.
     pause: Option<pause::Record>,
@@ -84,6 +90,15 @@ impl Shared {
 struct Caller {
     stop: Stop,
     requests: Arc<AtomicU64>,
+    /// What requests are a part of, in a trace.
+    span: Span,
+}
+
+impl Caller {
+    /// For something that is asked for in this thread, now.
+    fn here(&self) -> Caller {
+        Caller { span: trace::here(), ..self.clone() }
+    }
 }
 
 /// A platform account as one run uses it. See [`Dispatch::for_run`].
@@ -117,7 +132,7 @@ impl Dispatch {
         let carrier = Carrier::open(&account, settings, &limits)
             .with_context(|| format!("platform {}: cannot set up its connection", settings.name))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending thread")?;
-        let shared = Arc::new(Shared { pause, ..Shared::default() });
+        let shared = Arc::new(Shared { pause, counts: count::Requests::of(&settings.name), ..Shared::default() });
         let (commands, receiver) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(format!("send-{}", settings.name))
@@ -139,7 +154,7 @@ impl Dispatch {
 
     /// The account for one run: what the run sends is counted apart from what others send at the same time.
     pub fn for_run(&self, stop: &Stop) -> ForRun<'_> {
-        ForRun { dispatch: self, caller: Caller { stop: stop.clone(), requests: Arc::default() } }
+        ForRun { dispatch: self, caller: Caller { stop: stop.clone(), requests: Arc::default(), span: trace::here() } }
     }
 
     /// What was in doubt of a pass is settled: its adds go on.
@@ -180,6 +195,11 @@ impl Dispatch {
             None => Health::Up,
             Some((reason, since)) => Health::Out { reason: reason.clone(), since: since.elapsed() },
         }
+    }
+
+    /// Requests that wait for their answer at this moment.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Relaxed)
     }
 
     pub fn counters(&self) -> Counters {
@@ -259,7 +279,7 @@ impl ForRun<'_> {
         let account = self.dispatch.account.clone();
         self.dispatch.converse(
             move || account.find(&targets),
-            Patience::Endless(self.caller.clone()),
+            Patience::Endless(self.caller.here()),
             move |found| {
                 let broken = Finding::Failed { code: Code::InternalError, message: Panicked::WORDS.to_owned() };
                 let found = found.unwrap_or_else(|Panicked| vec![broken; indexes.len()]);
@@ -286,7 +306,7 @@ impl ForRun<'_> {
         let account = self.dispatch.account.clone();
         let talk = begin(&account)?;
         let done = move |end: Result<T, Panicked>| drop(end.map(|end| result.send(end)));
-        self.dispatch.converse(move || talk, Patience::Endless(self.caller.clone()), done);
+        self.dispatch.converse(move || talk, Patience::Endless(self.caller.here()), done);
         received.recv().ok()
     }
 

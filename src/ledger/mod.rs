@@ -305,6 +305,9 @@ pub trait Ledger: Keeping + Telling + Send + Sync {
     /// The first add of a pass that is in doubt.
     fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>>;
 
+    /// Rows with an add in doubt, by feed.
+    fn rows_in_doubt(&self) -> Result<Vec<(String, u64)>>;
+
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
     fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()>;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivered::Delivered;
 use super::keeping::Removed;
+use crate::metrics::count::Told;
 use crate::outcome::{Code, Tally};
 
 /// Where a run is on its road.
@@ -229,6 +230,9 @@ pub struct Detail {
     pub picked: Vec<u64>,
     /// Equal to the latest cleanly finished run: answered at once.
     pub nothing_new: bool,
+    /// What of it the counters were told when it was last over.
+    #[serde(skip_serializing_if = "Told::is_nothing")]
+    pub told: Told,
     /// The copy of its file was deleted, and perhaps what its rows quoted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removed: Option<Removed>,

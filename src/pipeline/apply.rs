@@ -24,6 +24,7 @@ use crate::platform::Account;
 use crate::row::{AddKind, Addition, Change, PassKey, Verb};
 use crate::spool::Spool;
 use crate::stop::Stop;
+use crate::trace;
 
 use adds::{Line, Notifications};
 use todo::{Todo, todo_of};
@@ -137,8 +138,10 @@ pub fn apply(work: &Work<'_>, watch: &dyn Watch) -> anyhow::Result<Applied> {
         index: OnceLock::new(),
     };
     let (sender, receiver) = work.dispatch.changes();
+    let here = trace::here();
     std::thread::scope(|scope| {
-        let feeder = std::thread::Builder::new().name("apply".into()).spawn_scoped(scope, || feed(work, &shared, sender))?;
+        let feeder =
+            std::thread::Builder::new().name("apply".into()).spawn_scoped(scope, || here.in_scope(|| feed(work, &shared, sender)))?;
         let mut waiting = Waiting::default();
         let mut oldest = Instant::now();
         let mut looked = Instant::now();
@@ -232,7 +235,8 @@ fn round(work: &Work<'_>, shared: &Shared, sender: &ChangeSender, notifications:
             if deferred && !wait_for_earlier_runs(work, shared)? {
                 return Ok(());
             }
-            feed_group(work, shared, sender, &rows, notifications)?;
+            let chunk = trace::chunk(&trace::here(), rows.len() as u64);
+            chunk.in_scope(|| feed_group(work, shared, sender, &rows, notifications))?;
         }
     }
     Ok(())

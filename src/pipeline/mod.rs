@@ -45,10 +45,12 @@ use crate::config::meant::Mode;
 use crate::ledger::keeping::Removed;
 use crate::ledger::run::{Fault, Wish};
 use crate::ledger::{Run, RunKind, State};
+use crate::metrics::count;
 use crate::outcome::{Code, Outcome};
 use crate::source::SourceError;
 use crate::space::Trouble;
 use crate::stop::Stop;
+use crate::trace;
 
 use step::{apply_it, archive_it, check_it, decide, fetch_it, report_it};
 
@@ -81,12 +83,15 @@ pub fn process(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> 
     if !road.room.regain() {
         return Ok(room::wait(road, run, Trouble::Full));
     }
+    let leave = trace::Leave;
     let rest = walk(road, run, stop);
+    drop(leave);
     room::judge(road, run, rest)
 }
 
 fn walk(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
     loop {
+        let (begun, station) = (Instant::now(), station(run.state));
         let rest = match run.state {
             State::Complete => fetch_it(road, run, stop)?,
             State::Fetched => check_it(road, run)?,
@@ -96,12 +101,27 @@ fn walk(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Rest> {
             State::Reporting => report_it(road, run)?,
             _ => archive_it(road, run)?,
         };
+        if let Some(station) = station.filter(|_| matches!(rest, None | Some(Rest::Over))) {
+            count::station(&run.feed, station, begun.elapsed());
+        }
         if let Some(rest) = rest {
             return Ok(rest);
         }
         if stop.is_draining() && !run.state.is_over() {
             return Ok(Rest::Stopping);
         }
+    }
+}
+
+/// The station that a run in this state is at; none where it only waits.
+const fn station(state: State) -> Option<&'static str> {
+    match state {
+        State::Complete => Some("fetch"),
+        State::Fetched => Some("check"),
+        State::Applying | State::Paused => Some("apply"),
+        State::Reporting => Some("report"),
+        State::Checked | State::Held => None,
+        State::Done | State::DoneInDoubt | State::Failed | State::Discarded | State::Superseded | State::Stopped => Some("archive"),
     }
 }
 

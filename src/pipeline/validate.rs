@@ -22,6 +22,7 @@ use crate::row::{AddKey, AddKind, PassKey, RowKey, Verb, Withheld};
 use crate::schema::value::Value;
 use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
+use crate::trace;
 pub use unique::Duplicated;
 use unique::{KeyUse, Watched, key_hash, reject_duplicates, watched_keys};
 
@@ -221,6 +222,7 @@ pub fn validate<C: Chunks>(
             Ok(())
         };
     let mut order = (0, BTreeMap::new());
+    let here = trace::here();
     let facts = pool.in_place_scope(|scope| -> Result<Facts, ValidateError> {
         let source = reader.as_mut().expect("taken once");
         let mut index = 0;
@@ -235,7 +237,9 @@ pub fn validate<C: Chunks>(
             }
             let (results, redeem) = (results.clone(), redeem.clone());
             let (entries, key_spill, keys, counts) = (&entries, key_spill.as_ref(), &keys, &counts);
+            let here = here.clone();
             scope.spawn(move |_| {
+                let _trace = trace::chunk(&here, chunk.len() as u64).entered();
                 let look = || check_chunk(&chunk, rules, keys, entries, key_spill, counts);
                 // A worker that dies without a word would leave the reader waiting for ever.
                 let result = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));

@@ -9,6 +9,7 @@ mod formats;
 mod forms;
 mod login;
 mod model;
+mod monitoring;
 mod platforms;
 mod readme;
 mod rig;

@@ -224,6 +224,18 @@ pub fn answered(work: &Connection, number: u64) -> Result<()> {
     Ok(())
 }
 
+/// Those of few adds, found by an index of their own, whatever else is kept.
+pub fn rows_in_doubt(connection: &Connection) -> Result<Vec<(String, u64)>> {
+    let mut select = connection
+        .prepare_cached(
+            "SELECT run.feed, count(*) FROM (SELECT DISTINCT run, line FROM add_key WHERE state = 'in-doubt') AS doubt
+             JOIN run ON run.id = doubt.run GROUP BY run.feed",
+        )
+        .map_err(storage)?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64))).map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
 fn read(row: &SqlRow<'_>) -> rusqlite::Result<KeyNote> {
     let key: [u8; 16] = row.get(0)?;
     let kind: String = row.get(1)?;

@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bstr::BStr;
 use chrono::{DateTime, Utc};
@@ -27,6 +28,7 @@ use super::{
     Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, PendingPass, Result, Row, RowDetail, RowEnd, Run,
     RunFilter, Settlement, Settling, SourceNote, Touch, Waiting, Wish,
 };
+use crate::metrics::count;
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey};
 use crate::space::{Reserve, Trouble};
@@ -114,7 +116,9 @@ impl Sqlite {
 fn transact<T>(writer: &mut Connection, work: &impl Fn(&Transaction<'_>) -> Result<T>) -> Result<T> {
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(storage)?;
     let result = work(&transaction)?;
+    let begun = Instant::now();
     transaction.commit().map_err(storage)?;
+    count::commit(begun.elapsed());
     Ok(result)
 }
 
@@ -429,6 +433,10 @@ impl Ledger for Sqlite {
 
     fn doubtful(&self, account: &str, pass: PassKey) -> Result<Option<KeyNote>> {
         keys::doubtful(&*self.reader()?, account, pass)
+    }
+
+    fn rows_in_doubt(&self) -> Result<Vec<(String, u64)>> {
+        keys::rows_in_doubt(&*self.reader()?)
     }
 
     fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use super::Road;
 use crate::ledger::{Ended, KeyEnd, KeyNote, KeyState, OperationNote, Row, RowDetail, RowEnd, Run, State};
+use crate::metrics::count::News;
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::apply;
 use crate::pipeline::sent::Sent;
@@ -78,7 +79,10 @@ impl Road {
         run.detail.cause = Some("its feed is no longer in the configuration".into());
         run.detail.tally = run.detail.counted.clone();
         run.detail.tally.merge(&self.ledger.tally(&run.id)?);
-        self.save(run)
+        let told = News::of(run);
+        self.save(run)?;
+        told.count();
+        Ok(())
     }
 }
 

@@ -89,6 +89,11 @@ impl Road {
         Ok(None)
     }
 
+    /// Is somebody taking this run further at the moment?
+    pub fn is_in_hand(&self, run: &str) -> bool {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).contains(run)
+    }
+
     /// Takes a run for oneself. None while somebody else has it: a correction that came under a name of no feed is taken by another feed's
     /// hand than its own.
     pub fn take_in_hand(&self, run: &str) -> Option<InHand> {

@@ -17,6 +17,7 @@ use crate::pipeline::hand::FileInHand;
 use crate::pipeline::{ATTEMPTS_MAX, FEED_PAUSED, Rest, Road, add_time, fail, later, lost_copy, next, told, told_died, waits_for};
 use crate::source::SourceError;
 use crate::stop::Stop;
+use crate::trace;
 
 pub(in crate::pipeline) fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
@@ -70,6 +71,7 @@ pub(in crate::pipeline) fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> 
         return next(road, run, State::Reporting);
     }
     let started = Instant::now();
+    let _trace = trace::station(run, "apply");
     let dispatch = road.dispatch(&feed.platform.name)?.for_run(stop);
     let applied = road.apply(run, &feed, &hand, &dispatch, stop);
     // This start came back, however it ended.

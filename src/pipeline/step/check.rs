@@ -14,6 +14,7 @@ use crate::pipeline::check::{self, Checked, check};
 use crate::pipeline::sent::Sent;
 use crate::pipeline::{Rest, Road, begin, fail, later, next, time, told, waits_for};
 use crate::source::SourceError;
+use crate::trace;
 
 /// Decode, validate, diff and guard: everything that sends nothing.
 pub(in crate::pipeline) fn check_it(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
@@ -37,6 +38,7 @@ pub(in crate::pipeline) fn check_it(road: &Road, run: &mut Run) -> anyhow::Resul
     }
     let sent = Sent::of(&*road.ledger, road.fence, &run.id)?;
     let started = Instant::now();
+    let _trace = trace::station(run, "check");
     let checked = check(road, run, &sent);
     // Only a start that never came back speaks against the file; a full disk or a busy ledger does not.
     run.detail.attempts = 0;

@@ -5,12 +5,14 @@ use chrono::Utc;
 use tracing::warn;
 
 use crate::ledger::{Run, RunKind, State};
+use crate::metrics::count::News;
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::archive::{self, Archived};
 use crate::pipeline::claim;
 use crate::pipeline::sets::claim::place;
 use crate::pipeline::{ATTEMPTS_MAX, Rest, Road, begin, told_died};
 use crate::source::SourceError;
+use crate::trace;
 
 /// What of a report is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub(in crate::pipeline) fn report_it(road: &Road, run: &mut Run) -> anyhow::Resu
             run.detail.warnings.push(words);
         }
     }
+    let _trace = trace::station(run, "report");
     let how_much = match run.detail.attempts {
         0..=ATTEMPTS_MAX => HowMuch::All,
         attempts if attempts <= 2 * ATTEMPTS_MAX => HowMuch::NoRows,
@@ -86,6 +89,7 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
             return Ok(Some(Rest::Later));
         }
         run.detail.archive_attempts += 1;
+        let _trace = trace::station(run, "archive");
         let moved = road.link(&run.source)?.with(|source| {
             if run.detail.archived.is_none() {
                 run.detail.archived = archive::destination(&feed, run, source)?;
@@ -120,7 +124,9 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
     }
     run.detail.waits = None;
     road.note_continued(run)?;
+    let told = News::of(run);
     road.save(run)?;
+    told.count();
     road.clean_up(run)?;
     road.ended(run);
     Ok(Some(Rest::Over))

@@ -15,6 +15,7 @@ use crate::pipeline::sets;
 use crate::pipeline::{Rest, Road, Station, add_time, begin, fail, later, lost_copy, next, room, time, told};
 use crate::source::SourceError;
 use crate::stop::Stop;
+use crate::trace;
 
 pub(in crate::pipeline) fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> anyhow::Result<Option<Rest>> {
     let feed = road.feed(&run.feed)?;
@@ -50,6 +51,7 @@ pub(in crate::pipeline) fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> 
         return fail(road, run, Fault { code: Code::SourceError, line: None, column: None, offset: None, message, suggestion: None });
     }
     let started = Instant::now();
+    let _trace = trace::station(run, "fetch");
     road.tell(run, Station::Fetch, 0, run.size);
     let fetched = fetch::fetch(run, road.link(&run.source)?, &road.spool, feed.limits.file, stop, &|bytes| {
         road.tell(run, Station::Fetch, bytes, run.size);

@@ -18,6 +18,7 @@ pub struct Asked {
     /// By lower-case name.
     pub headers: BTreeMap<String, String>,
     pub raw: String,
+    pub bytes: Vec<u8>,
     /// None where the body is no JSON.
     pub body: Value,
 }
@@ -146,7 +147,7 @@ fn serve(stream: &TcpStream, world: &Mutex<World>, answer: &impl Fn(&mut World, 
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let raw = String::from_utf8_lossy(&body).into_owned();
-        let asked = Asked { method, path, headers, body: serde_json::from_str(&raw).unwrap_or(Value::Null), raw };
+        let asked = Asked { method, path, headers, body: serde_json::from_str(&raw).unwrap_or(Value::Null), raw, bytes: body };
         let reply = {
             let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
             world.seen.push(asked.clone());
