@@ -192,7 +192,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         first.take(rows);
         Ok(())
     })?;
-    let records = validated.valid + validated.rejected;
     let guards = guards(feed, &hand, &validated, &diffed, &*ledger)?;
     let rows = counts(&diffed, validated.rejected);
     let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
@@ -210,7 +209,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         file: hand.shown.clone(),
         feed: feed.name.clone(),
         mode: feed.mode.as_str(),
-        records,
+        records: validated.valid + validated.rejected,
         rows,
         problems: validated.problems,
         held,
