@@ -167,8 +167,9 @@ impl LocalTimes {
         let zone = self.zone;
         let utc = |time: DateTime<Zone>| time.with_timezone(&Utc);
         match (zone.from_local_datetime(&local), self.overlap, self.gap) {
-            (LocalResult::Single(time), _, _) | (LocalResult::Ambiguous(time, _), Overlap::Earlier, _) => Ok(utc(time)),
-            (LocalResult::Ambiguous(_, time), Overlap::Later, _) => Ok(utc(time)),
+            (LocalResult::Single(time), _, _)
+            | (LocalResult::Ambiguous(time, _), Overlap::Earlier, _)
+            | (LocalResult::Ambiguous(_, time), Overlap::Later, _) => Ok(utc(time)),
             (LocalResult::Ambiguous(..), Overlap::Error, _) => {
                 Err(format!("this local time occurs twice in {zone}; write it with an offset, or say which by daylight_saving.overlap"))
             }

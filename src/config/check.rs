@@ -13,6 +13,7 @@ mod order;
 mod pgp;
 mod platform;
 mod source;
+mod times;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -18,7 +18,6 @@ use crate::config::value::{self, choices, instead, quoted};
 use crate::config::written::{self, TextOr};
 use crate::platform::{Asks, of_kind};
 use crate::row::Verb;
-use crate::zone::{Gap, LocalTimes, Overlap};
 
 fn duplicates(feed: &written::Feed) -> Duplicates {
     match feed.duplicates {
@@ -77,21 +76,7 @@ impl Check<'_> {
             .as_ref()
             .and_then(|unchanged| unchanged.max_age.as_ref())
             .and_then(|age| self.good(&key.child("unchanged").child("max_age"), value::duration(&age.0, Duration::from_mins(1))));
-        let none = written::DaylightSaving::default();
-        let written::DaylightSaving { gap, overlap } = feed.daylight_saving.as_ref().map_or(&none, |rule| &rule.0);
-        let times = LocalTimes {
-            zone: self.timezone(&key.child("timezone"), feed.timezone.as_ref()),
-            gap: match gap {
-                None | Some(written::SkippedTime::Error) => Gap::Error,
-                Some(written::SkippedTime::Before) => Gap::Before,
-                Some(written::SkippedTime::After) => Gap::After,
-            },
-            overlap: match overlap {
-                None | Some(written::RepeatedTime::Error) => Overlap::Error,
-                Some(written::RepeatedTime::Earlier) => Overlap::Earlier,
-                Some(written::RepeatedTime::Later) => Overlap::Later,
-            },
-        };
+        let times = self.local_times(&key, feed);
         let order = self.order(&key, feed, &columns);
         let guard = self.guard(&key.child("guard"), feed);
         let limits = self.limits(&key.child("limits"), feed);

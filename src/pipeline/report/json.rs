@@ -265,7 +265,7 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     if needing > 0 && run.state != State::Held {
         steps.push(format!(
             "{needing} rows need a person: {}correct the cells in {}, then drop that file back into the inbox. Only those rows are applied.",
-            if names.errors.ends_with(".pgp") { "decrypt and " } else { "" },
+            if names.sealed { "decrypt and " } else { "" },
             names.errors
         ));
     }

@@ -29,13 +29,15 @@ pub struct Names {
     pub errors: String,
     pub problems: String,
     pub report: String,
+    /// What holds cells is in OpenPGP.
+    pub sealed: bool,
 }
 
 impl Names {
     fn of(stem: BString, sealed: bool) -> Names {
         let with = |ending: &str| crate::ledger::run::show_name(&BString::from([stem.as_slice(), ending.as_bytes()].concat()));
         let [errors, problems] = if sealed { [".errors.csv.pgp", ".problems.csv.pgp"] } else { [".errors.csv", ".problems.csv"] };
-        Names { errors: with(errors), problems: with(problems), report: with(".report.json"), stem }
+        Names { errors: with(errors), problems: with(problems), report: with(".report.json"), stem, sealed }
     }
 
     /// The plain stem, the one that carries the run's id, and that one with a number: each decision about a row in doubt makes a report

@@ -101,7 +101,8 @@ fn a_container_cut_short_anywhere_fails() {
         [&b"id,n\n"[..], &(0..2000_u32).flat_map(|n| format!("{n},{}\n", n.wrapping_mul(2_654_435_761)).into_bytes()).collect::<Vec<u8>>()]
             .concat();
     for (name, bytes) in all(&text) {
-        for left in [bytes.len() - 1, bytes.len() / 2, 30] {
+        // Without its last eight bytes lz4 has all its blocks and no end.
+        for left in [bytes.len() - 1, bytes.len() - 8, bytes.len() / 2, 30] {
             let read = read(&bytes[..left]);
             assert_eq!(read.code(), Code::CompressionError, "{name} cut to {left}: {}", read.fault());
         }

@@ -101,7 +101,8 @@ fn sections(format: &str) -> Vec<Section> {
             ';' => all.push(Section { plain: String::new(), letters: false }),
             '"' => {
                 let quoted = signs.by_ref().take_while(|sign| *sign != '"');
-                here.letters |= quoted.fold(false, |any, sign| any || sign.is_alphabetic());
+                // Counted, so that all of it is taken.
+                here.letters |= quoted.filter(|sign| sign.is_alphabetic()).count() > 0;
             }
             '\\' => here.letters |= signs.next().is_some_and(char::is_alphabetic),
             // Room as wide as the next sign, or filled with it.
@@ -135,7 +136,8 @@ pub(super) fn number(digits: String, format: &str) -> (String, Option<Note>) {
     let is_zero = !digits.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
     let Some(section) = section_for(&sections, digits.starts_with('-') && !is_zero, is_zero) else { return (digits, None) };
     // Text in place of every number is shown for that number too.
-    if !section.is_number() && !section.plain.contains('@') && !(section.is_general() && sections.len() == 1) {
+    let shows_it = section.is_number() || section.plain.contains('@') || (section.is_general() && sections.len() == 1);
+    if !shows_it {
         let names_general = section.plain.to_ascii_lowercase().contains("general");
         return match (names_general, is_zero && !section.letters) {
             (true, _) => (digits, section.letters.then_some(Note::Lettered)),
