@@ -134,10 +134,14 @@ impl Columns {
         let mut others: Vec<&Point> = points.iter().filter(|point| !point.current).collect();
         others.sort_by(|one, other| one.value.total_cmp(&other.value));
         let current = points.iter().find(|point| point.current).map(|point| format!("this file {}", point.shown));
-        let range = others.first().zip(others.last()).map(|(least, most)| {
-            let number = others.len();
-            format!("the {} before it from {} to {}, median {}", number, least.shown, most.shown, others[number / 2].shown)
-        });
+        let range = match &others[..] {
+            [] => None,
+            [one] => Some(format!("the one before it {}", one.shown)),
+            [least, .., most] => {
+                let number = others.len();
+                Some(format!("the {number} before it from {} to {}, median {}", least.shown, most.shown, others[number / 2].shown))
+            }
+        };
         let told: Vec<String> = current.into_iter().chain(range).collect();
         Columns {
             words: format!("{what}: {}", told.join("; ")),
