@@ -97,7 +97,7 @@ pub struct Point {
 #[template(path = "page/columns.html", config = "src/page/askama.toml")]
 pub struct Columns {
     words: String,
-    columns: Vec<Column>,
+    bars: Vec<Column>,
     /// Where the median of the others is, from above.
     middle: Option<String>,
 }
@@ -145,7 +145,7 @@ impl Columns {
         let told: Vec<String> = current.into_iter().chain(range).collect();
         Columns {
             words: format!("{what}: {}", told.join("; ")),
-            columns: columns.collect(),
+            bars: columns.collect(),
             middle: others.get(others.len() / 2).map(|point| format!("{:.1}", HEIGHT - tall(point.value))),
         }
     }
@@ -177,7 +177,7 @@ mod tests {
         assert!(told.contains("aria-label=\"Rows: this file 8; the 2 before it from 0 to 4, median 4\""), "{told}");
         assert!(!told.contains("<b>"), "{told}");
         assert_eq!(
-            chart.columns.iter().map(|column| (&*column.x, &*column.height)).collect::<Vec<_>>(),
+            chart.bars.iter().map(|column| (&*column.x, &*column.height)).collect::<Vec<_>>(),
             [("163", "28.0"), ("183", "0.0"), ("203", "56.0")]
         );
         assert!(Columns::of("Rows", &[]).to_string().contains("Rows: "));

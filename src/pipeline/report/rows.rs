@@ -268,7 +268,7 @@ fn messages(row: &Row, labels: &[String]) -> String {
 }
 
 /// Messages about a record as a whole are the same for each of its columns.
-fn is_about_a_cell(code: Code) -> bool {
+pub(super) fn is_about_a_cell(code: Code) -> bool {
     !matches!(code, Code::MissingCell | Code::ExtraCell | Code::StrayQuote | Code::NulByte | Code::BlankRow)
 }
 

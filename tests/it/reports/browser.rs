@@ -8,7 +8,8 @@ use crate::rig::promises::check_promises;
 fn the_page_is_good_to_read_on_a_desk_a_phone_and_paper() {
     let harbour = nine().start();
     for day in 1..=6 {
-        let rows: String = (1..=9).map(|n| format!("C-{n},{},{}\n", 10 * n + day, if n % (day + 2) == 0 { "gold" } else { "silver" })).collect();
+        let rows: String =
+            (1..=9).map(|n| format!("C-{n},{},{}\n", 10 * n + day, if n % (day + 2) == 0 { "gold" } else { "silver" })).collect();
         harbour.deliver(format!("day-{day}.csv"), format!("id,points,tier\n{rows}{}", "C-3,none,gold\n".repeat(day % 3)));
         harbour.once();
     }

@@ -243,7 +243,10 @@ impl Tab {
     #[track_caller]
     pub fn type_into(&mut self, css: &str, text: &str) {
         self.wait_for(css);
-        self.evaluate(&format!("(() => {{ const it = document.querySelector({}); it.focus(); if (it.select) it.select(); }})()", json!(css)));
+        self.evaluate(&format!(
+            "(() => {{ const it = document.querySelector({}); it.focus(); if (it.select) it.select(); }})()",
+            json!(css)
+        ));
         self.wire.ask("Input.insertText", &json!({ "text": text }));
     }
 
@@ -289,7 +292,8 @@ impl Tab {
             Scheme::Light => "light",
             Scheme::Dark => "dark",
         };
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }, { "name": "prefers-reduced-motion", "value": "reduce" }]);
+        let features =
+            json!([{ "name": "prefers-color-scheme", "value": scheme }, { "name": "prefers-reduced-motion", "value": "reduce" }]);
         self.wire.ask("Emulation.setEmulatedMedia", &json!({ "features": features }));
         let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600 });
         self.wire.ask("Emulation.setDeviceMetricsOverride", &screen);
@@ -355,5 +359,58 @@ impl Drop for Tab {
             let complaints = self.complaints();
             assert!(complaints.is_empty(), "the browser complains: {complaints:#?}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORM: &str = r##"<!doctype html><html lang="en"><title>Form</title><main><h1>Form</h1><form action="next.html"><label>Name
+        <input id="name" name="name" value="old"></label><button>Go</button></form><p id="said">-</p><a href="next.html">next</a></main>
+        <script>document.querySelector("#name").addEventListener("input", it => document.querySelector("#said").textContent = it.target.value);</script>"##;
+
+    /// Two pages in a folder, opened in a browser.
+    fn opened(form: &str) -> (TempDir, Browser, Tab) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("form.html"), form).unwrap();
+        fs::write(folder.path().join("next.html"), "<!doctype html><html lang=en><title>Next</title><main><h1>Next</h1></main>").unwrap();
+        let mut browser = Browser::start();
+        let mut tab = browser.tab();
+        tab.open_file(&folder.path().join("form.html"));
+        (folder, browser, tab)
+    }
+
+    #[test]
+    fn a_person_types_clicks_and_goes_on() {
+        let (folder, _browser, mut tab) = opened(FORM);
+        tab.type_into("#name", "né <b>");
+        tab.wait("document.querySelector('#said').textContent === 'né <b>'");
+        tab.press("Tab");
+        assert_eq!(tab.evaluate("document.activeElement.tagName"), "BUTTON");
+        let before = tab.wire.loads;
+        tab.press("Enter");
+        tab.wait("document.title === 'Next'");
+        assert!(tab.wire.loads > before && tab.requests().last().unwrap().ends_with("next.html?name=n%C3%A9+%3Cb%3E"));
+        tab.open_file(&folder.path().join("form.html"));
+        tab.follow("a");
+        assert_eq!(tab.text("h1"), "Next");
+        tab.is_accessible();
+    }
+
+    #[test]
+    fn what_a_page_should_not_do_is_noticed() {
+        let (_folder, _browser, mut tab) =
+            opened("<!doctype html><title>Bad</title><script>alert(1)</script><p style='color:#ccc'>pale</p><img src=x><input>");
+        tab.evaluate("console.error('complaint'); setTimeout(() => nowhere(), 0)");
+        tab.evaluate("fetch('http://192.0.2.1:9/').catch(() => 0)");
+        let complaints = tab.complaints().join("\n");
+        for word in ["a dialog: \"1\"", "complaint", "nowhere is not defined"] {
+            assert!(complaints.contains(word), "{word}: {complaints}");
+        }
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tab.is_accessible()));
+        let words = *found.unwrap_err().downcast::<String>().unwrap();
+        assert!(words.contains("color-contrast") && words.contains("image-alt") && words.contains("label"), "{words}");
+        tab.complaints();
     }
 }

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use super::super::rows::is_about_a_cell;
 use super::super::{Report, RowSource};
-use crate::ledger::Row;
-use crate::outcome::{Code, Outcome};
+use crate::ledger::{OperationNote, Row};
+use crate::outcome::{Code, Problem};
 use crate::page::words::{MASK, count, visible};
 
 /// Examples of a code in one column.
@@ -16,6 +17,8 @@ pub const COLUMNS_MAX: usize = 4;
 pub const WORST_MAX: usize = 10;
 /// Problems told of each of those.
 const TOLD_MAX: usize = 4;
+/// Problems of such a row that are looked through for different ones.
+const LOOKED_AT: usize = 50;
 /// Characters of a cell, of what is said of it, and of a column's name.
 const CELL_MAX: usize = 100;
 const WORDS_MAX: usize = 240;
@@ -32,10 +35,9 @@ pub struct Cell {
 /// One problem of one row.
 #[derive(Clone, Debug)]
 pub struct Example {
-    pub line: u64,
+    line: u64,
     /// Of a set: the part and the line in it.
     pub place: Option<String>,
-    pub code: Code,
     /// Empty where the row as a whole is meant.
     pub label: String,
     pub cell: Option<Cell>,
@@ -54,12 +56,13 @@ pub struct Place {
 /// A row with many problems.
 #[derive(Debug)]
 pub struct Worst {
-    pub line: u64,
-    pub record: u64,
+    line: u64,
     pub place: Option<String>,
-    pub outcome: &'static str,
     pub problems: usize,
+    /// What is said of it, each thing once.
     pub told: Vec<Example>,
+    /// Things that are not told here.
+    pub untold: usize,
 }
 
 impl Example {
@@ -71,10 +74,6 @@ impl Example {
 impl Worst {
     pub fn line_shown(&self) -> String {
         count(self.line)
-    }
-
-    pub fn untold(&self) -> usize {
-        self.problems - self.told.len()
     }
 }
 
@@ -121,32 +120,38 @@ impl Examples {
 
     /// `cells` are the data's own; `place` is where the row stands in a set.
     pub fn row(&mut self, row: &Row, cells: &[Cow<'_, str>], source: &RowSource<'_>, place: Option<&str>) {
-        let one = |code, column: Option<u32>, message: &str, suggestion: Option<&str>| {
-            example(row, place, cells, source, code, column, message, suggestion)
-        };
+        let one =
+            |column: Option<u32>, message: &str, suggestion: Option<&str>| example(row, place, cells, source, column, message, suggestion);
+        let mut before = None;
         for problem in &row.detail.problems {
-            if self.has_room(problem.code, problem.column, source) {
-                let made = one(problem.code, problem.column, &problem.message, problem.suggestion.as_deref());
-                self.keep(problem.code, problem.column, made);
+            let column = column_of(problem);
+            let again = column.is_none() && before == Some(problem.code);
+            before = Some(problem.code);
+            if !again && self.has_room(problem.code, column, source) {
+                self.keep(problem.code, column, one(column, &problem.message, problem.suggestion.as_deref()));
             }
         }
         let failed = || row.detail.operations.iter().filter_map(|note| Some((note.code?, note)));
+        let said_of = |note: &OperationNote| one(None, &format!("{}: {}", note.operation, note.message), None);
         for (code, note) in failed() {
             if self.has_room(code, None, source) {
-                let made = one(code, None, &format!("{}: {}", note.operation, note.message), None);
-                self.keep(code, None, made);
+                self.keep(code, None, said_of(note));
             }
         }
         let problems = row.detail.problems.len() + failed().count();
         let least = self.worst.last().map_or(0, |least| least.problems);
         if problems > least || (problems > 0 && self.worst.len() < WORST_MAX) {
-            let cells = row.detail.problems.iter().map(|problem| one(problem.code, problem.column, &problem.message, problem.suggestion.as_deref()));
-            let notes = failed().map(|(code, note)| one(code, None, &format!("{}: {}", note.operation, note.message), None));
-            let told = cells.chain(notes).take(TOLD_MAX).collect();
-            let outcome = row.outcome.map_or("", Outcome::as_str);
+            let said = row.detail.problems.iter().map(|problem| one(column_of(problem), &problem.message, problem.suggestion.as_deref()));
+            let mut told: Vec<Example> = Vec::new();
+            for example in said.chain(failed().map(|(_, note)| said_of(note))).take(LOOKED_AT) {
+                if !told.iter().any(|other| (&other.label, &other.message) == (&example.label, &example.message)) {
+                    told.push(example);
+                }
+            }
+            let untold = told.len().saturating_sub(TOLD_MAX) + problems.saturating_sub(LOOKED_AT);
+            told.truncate(TOLD_MAX);
             let at = self.worst.partition_point(|other| other.problems >= problems);
-            let place = place.map(str::to_owned);
-            self.worst.insert(at, Worst { line: row.line, record: row.record, place, outcome, problems, told });
+            self.worst.insert(at, Worst { line: row.line, place: place.map(str::to_owned), problems, told, untold });
             self.worst.truncate(WORST_MAX);
         }
     }
@@ -173,13 +178,16 @@ impl Examples {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a row, and one problem of it")]
+/// What is wrong with a record as a whole is noted in each of its columns, and told once.
+fn column_of(problem: &Problem) -> Option<u32> {
+    problem.column.filter(|_| is_about_a_cell(problem.code))
+}
+
 fn example(
     row: &Row,
     place: Option<&str>,
     cells: &[Cow<'_, str>],
     source: &RowSource<'_>,
-    code: Code,
     column: Option<u32>,
     message: &str,
     suggestion: Option<&str>,
@@ -189,7 +197,6 @@ fn example(
     Example {
         line: row.line,
         place: place.map(str::to_owned),
-        code,
         label: index.and_then(|index| source.labels.get(index)).cloned().unwrap_or_default(),
         cell: index.and_then(|index| cells.get(index)).map(|cell| shown(cell, personal)),
         message: visible(message, WORDS_MAX),

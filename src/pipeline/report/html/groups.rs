@@ -2,6 +2,7 @@
 
 use super::super::Report;
 use super::super::json::{CodeHelp, KEPT_BACK};
+use super::super::rows::is_about_a_cell;
 use super::examples::{Example, Examples, LABEL_MAX, Place};
 use crate::outcome::Code;
 use crate::page::words::{self, visible};
@@ -54,8 +55,9 @@ pub fn of<'a>(report: &'a Report, examples: &'a Examples) -> (Vec<Group<'a>>, Re
     let mut groups = Vec::new();
     let mut rest = Vec::new();
     for (name, count) in codes {
-        let columns: Vec<(&str, u64)> =
-            report.problems_by_column.iter().filter_map(|(label, codes)| Some((label.as_str(), *codes.get(name)?))).collect();
+        let by_column = report.problems_by_column.iter().filter_map(|(label, codes)| Some((label.as_str(), *codes.get(name)?)));
+        // What is wrong with a record as a whole is counted in each of its columns.
+        let columns: Vec<(&str, u64)> = by_column.filter(|_| Code::parse(name).is_some_and(is_about_a_cell)).collect();
         let (Some(code), Some(help), true) = (Code::parse(name), report.codes.get(name), groups.len() < GROUPS_MAX) else {
             rest.push((name, "", count));
             continue;
@@ -66,7 +68,7 @@ pub fn of<'a>(report: &'a Report, examples: &'a Examples) -> (Vec<Group<'a>>, Re
             .iter()
             .map(|place| {
                 let count = counted(place);
-                let column = Column { label: visible(&place.label, LABEL_MAX), count: count.map(words::count), examples: &place.examples };
+                let column = Column { label: visible(&place.label, LABEL_MAX), count: count.map(times), examples: &place.examples };
                 (count, column)
             })
             .collect();

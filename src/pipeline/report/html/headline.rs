@@ -47,23 +47,29 @@ fn told(run: &Run, report: &Report) -> (Tone, String, String) {
         State::Discarded => (Tone::Plain, "This file was discarded".to_owned(), reached),
         State::Superseded => (Tone::Plain, "A newer file took the place of this one".to_owned(), reached),
         State::Stopped => (Tone::Warn, "This file was stopped before its end".to_owned(), reached),
-        _ if run.detail.nothing_new => {
-            (Tone::Good, "Nothing new in this file".to_owned(), "It equals the last file of its feed, byte for byte: nothing had to be sent.".to_owned())
-        }
+        _ if run.detail.nothing_new => (
+            Tone::Good,
+            "Nothing new in this file".to_owned(),
+            "It equals the last file of its feed, byte for byte: nothing had to be sent.".to_owned(),
+        ),
         _ if in_doubt > 0 => {
             let words = format!("{} of {} {} in doubt", count(in_doubt), counted(all, "row"), are(in_doubt));
-            (Tone::Doubt, words, "The platform may or may not have applied them. Somebody has to look at their passes and decide.".to_owned())
+            (
+                Tone::Doubt,
+                words,
+                "The platform may or may not have applied them. Somebody has to look at their passes and decide.".to_owned(),
+            )
         }
         _ if needing > 0 => {
             let words = format!("{} of {} {} a person", count(needing), counted(all, "row"), if needing == 1 { "needs" } else { "need" });
-            (Tone::Warn, words, went_well(run, all))
+            (Tone::Warn, words, went_well(run))
         }
         _ if all == 0 => (Tone::Good, "This file has no rows".to_owned(), "There was nothing to send.".to_owned()),
         _ if kept_back(run) > 0 => {
             let words = format!("Checked: {} kept back on purpose", counted(kept_back(run), "row"));
-            (Tone::Plain, words, went_well(run, all))
+            (Tone::Plain, words, went_well(run))
         }
-        _ => (Tone::Good, format!("All {} went through", counted(all, "row")), went_well(run, all)),
+        _ => (Tone::Good, format!("All {} went through", counted(all, "row")), went_well(run)),
     }
 }
 
@@ -72,7 +78,7 @@ const fn are(number: u64) -> &'static str {
 }
 
 /// What became of those that ask for nobody.
-fn went_well(run: &Run, all: u64) -> String {
+fn went_well(run: &Run) -> String {
     let tally = &run.detail.tally;
     let parts = [
         (tally.get(Outcome::Applied), "changed on their passes"),
@@ -84,8 +90,5 @@ fn went_well(run: &Run, all: u64) -> String {
     ];
     let told: Vec<String> =
         parts.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{} {what}", count(number))).collect();
-    match (told.is_empty(), all) {
-        (true, _) => "No row was sent.".to_owned(),
-        (false, _) => format!("{}.", told.join(", ")),
-    }
+    if told.is_empty() { "No row was sent.".to_owned() } else { format!("{}.", told.join(", ")) }
 }

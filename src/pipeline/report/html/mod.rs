@@ -14,8 +14,8 @@ use crate::config::meant::Feed;
 use crate::ledger::run::{DialectFacts, MoveSample, Verdict};
 use crate::ledger::{Ledger, Run, RunKind, State};
 use crate::page::chart::{Bar, Slice, slices};
-use crate::page::words::{self, Instant, visible};
 use crate::page::style;
+use crate::page::words::{self, Instant, visible};
 
 pub use examples::Examples;
 use examples::Worst;
@@ -263,7 +263,11 @@ fn timings(report: &Report, records: u64) -> Vec<(&'static str, String)> {
     let station = |name: &str| report.timings_ms.get(name).copied();
     let rate = |ms: u64, number: u64, what: &str| {
         let fast = ms >= 100 && number > 0;
-        if fast { format!(" ({} {what} a second)", words::count((number as f64 / ms as f64 * 1000.0).round() as u64)) } else { String::new() }
+        if fast {
+            format!(" ({} {what} a second)", words::count((number as f64 / ms as f64 * 1000.0).round() as u64))
+        } else {
+            String::new()
+        }
     };
     let mut told = Vec::new();
     if let Some(ms) = station("fetch") {

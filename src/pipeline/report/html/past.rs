@@ -9,7 +9,7 @@ use crate::page::words::{self, Instant, Tone};
 
 /// Files looked back at, and runs that are looked through for them.
 const FILES: usize = 10;
-const LOOKED_AT: u64 = 100;
+const LOOKED_AT: u64 = 50;
 const NAME_MAX: usize = 60;
 
 /// One number of this file beside those of the files before it.
