@@ -1,5 +1,8 @@
 //! `STEM.report.html`: a file in, a page out, read by a parser of HTML and looked at in a browser.
 
+// Files are built of rows; their few allocations do not matter.
+#![allow(clippy::format_collect)]
+
 mod browser;
 mod page;
 

@@ -34,6 +34,20 @@ fn a_file_with_problems_is_told_on_one_page() {
     check_promises(&harbour);
 }
 
+/// Promise 7, for a platform that repeats what it was sent.
+#[test]
+fn what_a_platform_repeats_of_a_personal_cell_is_masked() {
+    let harbour = nine().start();
+    let message = "C-2: no mail to Ann.Lee@example.org (Ann.Lee@example.org)".to_owned();
+    harbour.sandbox.faults().add(Rule::new(Trouble::Status { code: 422, message: Some(message) }).method("PUT").id("C-2"));
+    harbour.deliver("monday.csv", "id,points,email\nC-1,5,a@example.com\nC-2,6,Ann.Lee@example.org\n");
+    harbour.once().exits(1);
+    let said = page(&harbour, "monday").0.text("[aria-labelledby=problems]");
+    assert!(said.contains("C-2: no mail to ••• (•••)") && !said.contains("Ann.Lee"), "{said}");
+    harbour.sandbox.faults().clear();
+    check_promises(&harbour);
+}
+
 #[test]
 fn a_file_that_went_through_asks_for_nothing() {
     let harbour = nine().start();

@@ -199,9 +199,18 @@ fn example(
         place: place.map(str::to_owned),
         label: index.and_then(|index| source.labels.get(index)).cloned().unwrap_or_default(),
         cell: index.and_then(|index| cells.get(index)).map(|cell| shown(cell, personal)),
-        message: visible(message, WORDS_MAX),
-        suggestion: suggestion.map(|text| visible(text, WORDS_MAX)),
+        message: visible(&without_personal(message, cells, source), WORDS_MAX),
+        suggestion: suggestion.map(|text| visible(&without_personal(text, cells, source), WORDS_MAX)),
     }
+}
+
+/// A platform's words may repeat what it was sent: whatever a personal cell of the row holds is masked in them, unless it is too short to be
+/// told from other words.
+fn without_personal(words: &str, cells: &[Cow<'_, str>], source: &RowSource<'_>) -> String {
+    const LETTERS_MIN: usize = 3;
+    let personal = cells.iter().enumerate().filter(|(index, _)| source.personal.get(*index).copied().unwrap_or(true));
+    let personal = personal.map(|(_, cell)| cell.trim()).filter(|cell| cell.chars().nth(LETTERS_MIN - 1).is_some());
+    personal.fold(words.to_owned(), |words, cell| words.replace(cell, MASK))
 }
 
 /// A page is passed around more freely than the file itself.
