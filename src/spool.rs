@@ -10,9 +10,18 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// Endings of a run's reports, in the order in which they are published: whoever sees the last has them all. The workbook is there where
-/// the input was one; what ends in `.pgp` is there instead of its plain form.
-pub const REPORTS: [&str; 7] =
-    ["errors.xlsx", "errors.xlsx.pgp", "errors.csv", "errors.csv.pgp", "problems.csv", "problems.csv.pgp", "report.json"];
+/// the input was one, the page unless the feed does not want it; what ends in `.pgp` is there instead of its plain form.
+pub const REPORTS: [&str; 9] = [
+    "errors.xlsx",
+    "errors.xlsx.pgp",
+    "errors.csv",
+    "errors.csv.pgp",
+    "problems.csv",
+    "problems.csv.pgp",
+    "report.html",
+    "report.html.pgp",
+    "report.json",
+];
 
 #[derive(Clone, Debug)]
 pub struct Spool {

@@ -189,7 +189,7 @@ pub fn is_errors_report(name: &BStr) -> bool {
 
 pub(super) fn is_other_report(name: &BStr) -> bool {
     let name = without_encryption(name);
-    name.ends_with(b".problems.csv") || name.ends_with(b".report.json")
+    [&b".problems.csv"[..], b".report.json", b".report.html"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// A name without the ending that programs add to what they encrypt.

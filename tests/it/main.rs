@@ -12,6 +12,7 @@ mod model;
 mod monitoring;
 mod platforms;
 mod readme;
+mod reports;
 mod rig;
 mod sets;
 mod source;

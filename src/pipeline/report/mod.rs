@@ -1,11 +1,13 @@
 //! Report: a pure function of the ledger and the spooled file, written under a temporary name and then renamed.
 
+mod html;
 pub mod json;
 mod outlet;
 pub mod rows;
 mod workbook;
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use bstr::{BStr, BString, ByteSlice};
@@ -102,23 +104,29 @@ pub fn build(
     spool: &Spool,
 ) -> anyhow::Result<Vec<ReportFile>> {
     let mut outlet = Outlet::open(run, feed, names, spool)?;
-    let mut notes = Vec::new();
+    let mut told = Report::of(run, names);
+    let mut examples = html::Examples::wanted(&told);
     if let Some(source) = rows {
         let errors = outlet.create("errors.csv")?;
         let problems = outlet.create("problems.csv")?;
-        notes = rows::write(run, ledger, source, &errors, &problems)?;
+        told.warnings.extend(rows::write(run, ledger, source, &errors, &problems, &mut examples)?);
         if source.dialect.is_sheet() {
             match workbook::write(&errors, run.detail.seen_at, spool.folder(), || outlet.create("errors.xlsx"))? {
                 Ok(book) => outlet.close("errors.xlsx", book)?,
-                Err(note) => notes.push(note),
+                Err(note) => told.warnings.push(note),
             }
         }
         outlet.close("errors.csv", errors)?;
         outlet.close("problems.csv", problems)?;
     }
-    let mut told = Report::of(run, names);
     told.files = outlet.told();
-    told.warnings.extend(notes);
+    if feed.reports.html {
+        let siblings = html::siblings(names, |ending| ending == "report.json" || outlet.has(ending));
+        let mut page = outlet.create("report.html")?;
+        page.write_all(html::page(run, &told, feed, ledger, &examples, &siblings)?.as_bytes())?;
+        outlet.close("report.html", page)?;
+        told.files = outlet.told();
+    }
     outlet.finish(&serde_json::to_vec_pretty(&told)?)
 }
 

@@ -76,6 +76,11 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
+    /// Was one with this ending written?
+    pub fn has(&self, ending: &str) -> bool {
+        self.written.iter().any(|(written, _)| written == ending)
+    }
+
     /// What stands beside the report, for the report.
     pub fn told(&self) -> Vec<ReportNote> {
         let place = |ending: &str| ENDINGS.iter().position(|known| *known == ending);

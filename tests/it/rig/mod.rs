@@ -1,6 +1,7 @@
 //! What tests are run against.
 
 pub mod apple;
+pub mod browser;
 pub mod clock;
 pub mod crash;
 pub mod disk;
@@ -8,6 +9,8 @@ pub mod ferry;
 pub mod harbour;
 pub mod hostile;
 pub mod mail;
+pub mod npm;
+pub mod page;
 pub mod phone;
 pub mod portrait;
 pub mod promises;
