@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_scheduled_source_must_have_been_listed_at_its_last_time() {
-        let nightly = || Wake::Schedule { cron: "15 2 * * *".into(), timezone: chrono_tz::Europe::Paris };
+        let nightly = || Wake::Schedule { cron: "15 2 * * *".into(), timezone: crate::zone::Zone::Named(chrono_tz::Europe::Paris) };
         let listed = Some("2026-11-20T01:15:02Z");
         assert_eq!(judged(nightly(), listed, "2026-11-21T01:14:00Z"), None, "a day old, and not yet due");
         assert_eq!(judged(nightly(), listed, "2026-11-21T01:19:00Z"), None, "due, and not yet late");

@@ -126,7 +126,7 @@ pub fn page(
 ) -> anyhow::Result<String> {
     let slices = slices(&report.rows);
     let (groups, rest) = groups::of(report, examples);
-    let told = |at| Instant::new(at, feed.timezone);
+    let told = |at| Instant::new(at, feed.times.zone);
     let facts = report.file.facts.as_ref();
     let page = Page {
         policy: style::policy(),
@@ -165,7 +165,7 @@ pub fn page(
             let counts: Vec<String> = tally.iter().map(|(outcome, count)| format!("{} {outcome}", words::count(*count))).collect();
             (visible(name, VALUE_MAX), counts.join(", "))
         })),
-        past: Past::of(run, ledger, feed.timezone)?,
+        past: Past::of(run, ledger, feed.times.zone)?,
         form: report.file.dialect.as_ref().map(form).unwrap_or_default(),
         parts: Cut::of(report.file.parts.iter().map(|part| PartLine {
             name: visible(&part.name, NAME_MAX),

@@ -1,6 +1,6 @@
 //! How a run compares with the last files of its feed.
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 
 use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
 use crate::outcome::Outcome;
@@ -58,7 +58,7 @@ impl Numbers {
 
 impl Past {
     /// None where this is no file, or the first one. Files that were answered at once, or were never read as rows, say nothing.
-    pub fn of(run: &Run, ledger: &dyn Ledger, zone: Tz) -> anyhow::Result<Option<Past>> {
+    pub fn of(run: &Run, ledger: &dyn Ledger, zone: Zone) -> anyhow::Result<Option<Past>> {
         let is_one = |run: &Run| run.kind == RunKind::File && !run.detail.nothing_new && run.detail.facts.is_some();
         if !is_one(run) {
             return Ok(None);
