@@ -7,6 +7,7 @@ use passferry::platform::{AddEnd, ChangeResult, Finding, Proof, Request, Verdict
 use passferry::row::{AddKey, AddKind, Addition, Change, FieldChange, Found, RowKey, Target, Verb};
 use passferry::schema::value::Value;
 use passferry::secret::{Secret, SecretPlace};
+use passferry::zone::{LocalTimes, Zone};
 use reqwest::Method;
 use serde_json::{Map, Value as Json, json};
 
@@ -98,7 +99,7 @@ fn apply(talk: &mut Talk<'_>, words: &[&str]) {
         let value = match text {
             None if rule.clearable => None,
             None => continue,
-            Some(text) => match coerce(Value::Text(text.into()), rule.kind, chrono_tz::UTC) {
+            Some(text) => match coerce(Value::Text(text.into()), rule.kind, &LocalTimes::strict(Zone::UTC)) {
                 Ok(value) if talk.account.check_value(name, &value).is_ok() => Some(value.into_owned()),
                 _ => continue,
             },

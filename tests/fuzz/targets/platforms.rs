@@ -11,6 +11,7 @@ use passferry::platform::{Account, AddEnd, ChangeResult, Finding, Proof, Request
 use passferry::row::{AddKey, AddKind, Addition, Change, FieldChange, RowKey, Target, Verb};
 use passferry::schema::value::Value;
 use passferry::secret::{Secret, SecretPlace};
+use passferry::zone::{LocalTimes, Zone};
 use reqwest::Method;
 
 use super::parts;
@@ -240,7 +241,7 @@ fn change(account: &Account, pass: &str, row: u64, verb: Verb, words: &[&str]) -
         let value = match text {
             None if rule.clearable => None,
             None => continue,
-            Some(text) => match coerce(Value::Text(text.into()), rule.kind, chrono_tz::UTC) {
+            Some(text) => match coerce(Value::Text(text.into()), rule.kind, &LocalTimes::strict(Zone::UTC)) {
                 Ok(value) if account.check_value(name, &value).is_ok() => Some(value.into_owned()),
                 _ => continue,
             },
