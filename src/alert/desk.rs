@@ -16,8 +16,9 @@ use crate::config::meant::alert::Way;
 use crate::ledger::telling::{Letter, Noting, Passage, Standing};
 use crate::ledger::{Fence, Ledger, RunFilter, State};
 
-/// What takes long to look at is looked at this often.
-const SLOWLY: Duration = Duration::from_secs(30);
+/// What takes longer to look at is looked at this often.
+const MISSING: Duration = Duration::from_secs(5);
+const PUSHES: Duration = Duration::from_secs(30);
 /// A platform is believed to be back when no run waited for it for this long, unless none needs it.
 const BACK_AFTER: Duration = Duration::from_secs(10);
 /// Messages that ended are kept for this long.
@@ -38,6 +39,7 @@ pub struct Desk {
     fence: Fence,
     /// When a daemon began to work; none for a single sweep, which takes up no changed configuration.
     daemon_since: Option<DateTime<Utc>>,
+    missing: Option<(Instant, Vec<Stands>)>,
     pushes: Option<(Instant, Vec<Stands>)>,
     /// Since when platforms have not been waited for.
     absent: HashMap<String, Instant>,
@@ -46,15 +48,16 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, fence: Fence, daemon_since: Option<DateTime<Utc>>) -> Desk {
-        Desk { config, ledger, fence, daemon_since, pushes: None, absent: HashMap::new(), tidied: None }
+        Desk { config, ledger, fence, daemon_since, missing: None, pushes: None, absent: HashMap::new(), tidied: None }
     }
 
     /// Notes what is news, all of it or nothing.
     pub fn look(&mut self, now: DateTime<Utc>) -> anyhow::Result<()> {
         let mut noting = Noting::default();
         let ways: Vec<Arc<Way>> = self.config.alerts.values().cloned().collect();
-        let mut stand = stands::all(&self.config, &*self.ledger, self.daemon_since, now)?;
-        stand.extend(self.pushes());
+        let mut stand = stands::all(&self.config, &*self.ledger, self.daemon_since)?;
+        stand.extend(now_and_then(&mut self.missing, MISSING, || stands::missing(&self.config, &*self.ledger, now))?);
+        stand.extend(now_and_then(&mut self.pushes, PUSHES, || Ok(stands::pushes(&self.config)))?);
         let known = self.ledger.standing()?;
         let falling = self.falling(&stand, &known)?;
         for way in &ways {
@@ -94,10 +97,9 @@ impl Desk {
         self.tidy(now)
     }
 
-    fn pushes(&mut self) -> Vec<Stands> {
-        let fresh = self.pushes.take().filter(|(looked, _)| looked.elapsed() < SLOWLY);
-        let pushes = fresh.unwrap_or_else(|| (Instant::now(), stands::pushes(&self.config)));
-        self.pushes.insert(pushes).1.clone()
+    /// The next look looks at everything.
+    pub fn look_closely(&mut self) {
+        (self.missing, self.pushes) = (None, None);
     }
 
     /// Keys of what stands no longer. A start takes runs up that wait for a platform before it knows whether the platform is back.
@@ -164,6 +166,17 @@ impl Desk {
         self.tidied = Some(Instant::now());
         Ok(())
     }
+}
+
+/// What was seen the last time, or what is seen now when that was long ago.
+fn now_and_then(
+    seen: &mut Option<(Instant, Vec<Stands>)>,
+    every: Duration,
+    look: impl FnOnce() -> anyhow::Result<Vec<Stands>>,
+) -> anyhow::Result<Vec<Stands>> {
+    let fresh = seen.take().filter(|(looked, _)| looked.elapsed() < every);
+    let fresh = fresh.map_or_else(|| look().map(|stands| (Instant::now(), stands)), Ok)?;
+    Ok(seen.insert(fresh).1.clone())
 }
 
 fn standing(way: &Way, one: &Stands, since: DateTime<Utc>, told: Option<DateTime<Utc>>) -> Standing {

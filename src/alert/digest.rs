@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::message::{Event, Message, Topic};
 use super::runs;
-use super::stands::{self, What};
+use super::stands::{self, Stands, What};
 use crate::config::meant::Config;
 use crate::config::meant::alert::{Digest, Tell, Way};
 use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
@@ -35,7 +35,8 @@ pub fn message(
     let recent = ledger.runs(&RunFilter { limit: Some(LOOK_BACK), ..RunFilter::default() })?;
     let came = |run: &&Run| run.state.is_over() && run.detail.ended_at.is_some_and(|ended| ended > from && ended <= to);
     let came: Vec<&Run> = recent.iter().filter(came).collect();
-    let stand = stands::all(config, ledger, None, now)?.into_iter().chain(stands::pushes(config)).collect::<Vec<_>>();
+    let stand = stands::all(config, ledger, None)?.into_iter().chain(stands::missing(config, ledger, now)?).chain(stands::pushes(config));
+    let stand: Vec<Stands> = stand.collect();
     let words = |wanted: &dyn Fn(Tell) -> bool| -> Vec<String> {
         let lines = stand.iter().filter(|one| wanted(one.tell)).filter_map(|one| match &one.what {
             What::Run(_) => None,

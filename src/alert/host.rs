@@ -102,6 +102,7 @@ impl Host {
         let Some(working) = self.now().take() else { return };
         let end = Instant::now() + patience;
         working.looking.last.store(true, Ordering::Release);
+        working.looking.desk().look_closely();
         if let Err(fault) = working.looking.look() {
             error!("alerts cannot be noted: {fault:#}");
         }
@@ -122,8 +123,12 @@ impl Drop for Host {
 }
 
 impl Looking {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn look(&self) -> anyhow::Result<()> {
-        let looked = self.desk.lock().unwrap_or_else(PoisonError::into_inner).look(Utc::now());
+        let looked = self.desk().look(Utc::now());
         self.looks.fetch_add(1, Ordering::AcqRel);
         for mailing in &self.mailings {
             let _ = mailing.waker.try_send(());

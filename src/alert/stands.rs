@@ -128,16 +128,11 @@ pub fn tell_of(key: &str) -> Option<Tell> {
     })
 }
 
-/// Everything that stands, but for what takes long to look at.
-pub fn all(config: &Config, ledger: &dyn Ledger, refused_since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> anyhow::Result<Vec<Stands>> {
+/// Everything that stands, but for [`missing`] and [`pushes`], which take longer to look at.
+pub fn all(config: &Config, ledger: &dyn Ledger, refused_since: Option<DateTime<Utc>>) -> anyhow::Result<Vec<Stands>> {
     let mut all: Vec<Stands> = Vec::new();
     all.extend(ledger.ids_in(&[State::Held])?.into_iter().map(|id| Stands::run("held", Tell::Held, id)));
     all.extend(ledger.ids_in(&[State::DoneInDoubt])?.into_iter().map(|id| Stands::run("in-doubt", Tell::InDoubt, id)));
-    for one in overdue(config, ledger, now)? {
-        let title = format!("feed {}: an expected file has not come", one.feed);
-        let stands = Stands::words(format!("missing:{}", one.feed), Tell::Missing, About::Feed(one.feed), title).saying([one.words]);
-        all.push(Stands { mark: one.by.to_rfc3339(), since: Some(one.by), ..stands });
-    }
     all.extend(sources(config, ledger)?);
     all.extend(platforms(config, ledger)?);
     if let Some(words) = Room::new(&config.state, config.reserve, config.space_factor).alert() {
@@ -149,6 +144,17 @@ pub fn all(config: &Config, ledger: &dyn Ledger, refused_since: Option<DateTime<
         let stands = Stands::words("configuration".into(), Tell::Configuration, About::This, title);
         let stands = stands.saying(["passferry check, or the log, says what is wrong with it".to_owned()]);
         all.push(Stands { mark: refused.at.to_rfc3339(), since: Some(refused.at), ..stands });
+    }
+    Ok(all)
+}
+
+/// Files that should have come: looking means to read the last runs of each feed that says so.
+pub fn missing(config: &Config, ledger: &dyn Ledger, now: DateTime<Utc>) -> anyhow::Result<Vec<Stands>> {
+    let mut all = Vec::new();
+    for one in overdue(config, ledger, now)? {
+        let title = format!("feed {}: an expected file has not come", one.feed);
+        let stands = Stands::words(format!("missing:{}", one.feed), Tell::Missing, About::Feed(one.feed), title).saying([one.words]);
+        all.push(Stands { mark: one.by.to_rfc3339(), since: Some(one.by), ..stands });
     }
     Ok(all)
 }

@@ -44,6 +44,7 @@ pub struct Outlet {
     way: Arc<Way>,
     /// None for mail.
     post: Option<Post>,
+    done: mail::Done,
 }
 
 impl Outlet {
@@ -52,14 +53,14 @@ impl Outlet {
             Out::Webhook { ca_file, .. } | Out::Slack { ca_file, .. } => Some(Post::new(way.timeout, ca_file.as_deref())?),
             Out::Mail(_) => None,
         };
-        Ok(Outlet { way, post })
+        Ok(Outlet { way, post, done: mail::Done::default() })
     }
 
     pub fn send(&self, letter: &Letter, message: &Message, stop: &Stop) -> Result<(), Fault> {
         match (&self.way.out, &self.post) {
             (Out::Webhook { url, secret, .. }, Some(post)) => webhook::send(post, url, secret, letter, message, stop),
             (Out::Slack { url, .. }, Some(post)) => slack::send(post, url, &self.way.prefix, message, stop),
-            (Out::Mail(mail), _) => mail::send(&self.way, mail, letter, message),
+            (Out::Mail(mail), _) => mail::send(&self.way, mail, letter, message, &self.done),
             _ => Err(Fault::later("the way out has no client")),
         }
     }

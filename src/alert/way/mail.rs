@@ -1,6 +1,8 @@
 //! E-mail by SMTP.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
@@ -8,6 +10,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{SmtpTransport, Transport};
+use tracing::warn;
 
 use super::Fault;
 use crate::alert::message::Message;
@@ -23,26 +26,45 @@ pub fn reach(way: &Way, mail: &Mail) -> Result<String, Fault> {
     }
 }
 
+/// Whom the server took a message for, and whom it will not, by the message's id. A start forgets it, and a mailbox may get one twice then.
+pub type Done = Mutex<HashMap<String, HashMap<String, bool>>>;
+
 /// One message to all. Where the server refuses it for one of them, the others get it each for himself.
-pub fn send(way: &Way, mail: &Mail, letter: &Letter, message: &Message) -> Result<(), Fault> {
+pub fn send(way: &Way, mail: &Mail, letter: &Letter, message: &Message, done: &Done) -> Result<(), Fault> {
     let transport = transport(way, mail)?;
-    let refused = match transport.send(&letter_for(way, mail, &mail.to, letter, message)?) {
-        Ok(_) => return Ok(()),
-        Err(error) if error.is_permanent() && mail.to.len() > 1 => error,
-        Err(error) => return Err(fault(&error)),
-    };
-    let mut delivered = 0;
-    let mut last = fault(&refused);
-    for to in &mail.to {
-        match transport.send(&letter_for(way, mail, std::slice::from_ref(to), letter, message)?) {
-            Ok(_) => delivered += 1,
-            Err(error) => {
-                last = fault(&error);
-                tracing::warn!(alert = way.name, "one of the addresses in to is refused: {}", last.words());
+    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+    let had = done.entry(letter.id.clone()).or_default();
+    let left: Vec<&String> = mail.to.iter().filter(|to| !had.contains_key(*to)).collect();
+    if had.is_empty() {
+        match transport.send(&letter_for(way, mail, &left, letter, message)?) {
+            Err(error) if error.is_permanent() && left.len() > 1 => {}
+            result => {
+                done.remove(&letter.id);
+                return result.map(drop).map_err(|error| fault(&error));
             }
         }
     }
-    if delivered > 0 { Ok(()) } else { Err(last) }
+    let (mut later, mut refused) = (None, None);
+    for to in left {
+        let result = transport.send(&letter_for(way, mail, &[to], letter, message)?);
+        match result.map_err(|error| fault(&error)) {
+            Err(fault @ Fault::Refused(_)) => {
+                warn!(alert = way.name, "one of the addresses in to is refused: {}", fault.words());
+                refused = Some(fault);
+                had.insert(to.clone(), false);
+            }
+            Err(fault) => later = Some(fault),
+            Ok(_) => {
+                had.insert(to.clone(), true);
+            }
+        }
+    }
+    if let Some(fault) = later {
+        return Err(fault);
+    }
+    let delivered = had.values().any(|taken| *taken);
+    done.remove(&letter.id);
+    refused.filter(|_| !delivered).map_or(Ok(()), Err)
 }
 
 fn transport(way: &Way, mail: &Mail) -> Result<SmtpTransport, Fault> {
@@ -89,7 +111,7 @@ fn domain(mail: &Mail) -> &str {
     if from.is_empty() { "localhost" } else { from }
 }
 
-fn letter_for(way: &Way, mail: &Mail, to: &[String], letter: &Letter, message: &Message) -> Result<lettre::Message, Fault> {
+fn letter_for(way: &Way, mail: &Mail, to: &[&String], letter: &Letter, message: &Message) -> Result<lettre::Message, Fault> {
     let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| Fault::later(format!("{text:?} is no mail address: {error}")));
     let mut builder: MessageBuilder = lettre::Message::builder()
         .from(mailbox(&mail.from)?)

@@ -1,7 +1,7 @@
 //! E-mail, by a real server, read by another library.
 
 use super::{BAD, start, telling};
-use crate::rig::harbour::write_private;
+use crate::rig::harbour::{wait_until, write_private};
 use crate::rig::mail::{MailServer, PASSWORD, USER};
 use crate::rig::promises::check_promises;
 
@@ -25,13 +25,15 @@ fn mail_goes_out_by_starttls_with_a_login_and_no_name_of_a_file_makes_a_header()
     let name = "ä Bcc: victim@example.com =?utf-8?q?x?= \u{202e}.csv";
     harbour.deliver(name, BAD);
     server.be_busy();
-    // Put off once, then refused for one of three.
-    harbour.once().exits(65);
-    assert!(!server.is_busy(), "the server was asked");
-    harbour.once();
+    // Refused for one of three, and put off for another of them.
+    let daemon = harbour.start(&["run"]);
+    wait_until("two of three have it", || server.taken().len() >= 2);
+    assert!(!server.is_busy(), "it was put off");
+    wait_until("no more is to be sent", || harbour.ledger().letters_waiting(None).unwrap().is_empty());
+    assert_eq!(daemon.terminate(), 0);
     let taken = server.taken();
     let told: Vec<_> = taken.iter().map(|mail| mail["to"][0].as_str().unwrap()).collect();
-    assert_eq!(told, ["ann@example.com", "bob@example.com"], "{}", harbour.said());
+    assert_eq!(told, ["bob@example.com", "ann@example.com"], "{}", harbour.said());
     for mail in &taken {
         assert_eq!((&mail["tls"], &mail["user"]), (&true.into(), &USER.into()));
         let headers = mail["headers"].as_object().unwrap();
@@ -46,7 +48,6 @@ fn mail_goes_out_by_starttls_with_a_login_and_no_name_of_a_file_makes_a_header()
         assert_eq!(mail["defects"], serde_json::json!([]));
     }
     assert!(!harbour.said().contains(PASSWORD));
-    harbour.quiet_after.set(false);
     check_promises(&harbour);
 }
 
