@@ -64,7 +64,7 @@ fn a_mail_server_is_believed_with_its_certificate_and_takes_the_right_password_a
     harbour.run(&["check", "--reach"]).exits(69);
     harbour.run(&["alert", "--test", "office"]).exits(69).says("535");
     write_private(&password, PASSWORD);
-    harbour.change_config(|text| text.lines().filter(|line| !line.starts_with("ca_file")).map(|line| format!("{line}\n")).collect());
+    harbour.change_config(|text| text.lines().filter(|line| !line.starts_with("ca_file")).collect::<Vec<_>>().join("\n"));
     harbour.run(&["alert", "--test", "office"]).exits(69).says("certificate");
     assert_eq!(server.taken().len(), 1);
     harbour.change_config(|text| text[..text.find("[alert.office]").unwrap()].to_owned());

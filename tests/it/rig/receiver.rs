@@ -83,7 +83,7 @@ impl Receiver {
                 match next {
                     Next::Answer(status) => StatusCode::from_u16(status).unwrap(),
                     Next::Hang => {
-                        tokio::time::sleep(Duration::from_secs(600)).await;
+                        tokio::time::sleep(Duration::from_mins(10)).await;
                         StatusCode::OK
                     }
                 }
