@@ -37,6 +37,9 @@ pub mod platform;
 pub mod source;
 pub mod stop;
 
+pub mod decide;
+pub mod told;
+
 pub mod cli;
 pub mod logging;
 pub mod service;

@@ -41,7 +41,7 @@ mod waiting;
 use generation::Generation;
 pub use once::{Sweep, Trouble, once};
 use reload::Note;
-pub use reload::{InUse, Reload, in_use};
+pub use reload::{InUse, Reload, in_use, somebody_leads};
 use waiting::{tell_waiting, words_of};
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.

@@ -33,7 +33,6 @@ mod sandbox;
 mod settle;
 mod show;
 mod status;
-mod told;
 mod validate;
 mod verify;
 

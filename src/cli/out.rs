@@ -3,9 +3,9 @@
 use std::io::{self, BufWriter, Write};
 
 use anstream::AutoStream;
-use chrono::{DateTime, Utc};
 
 use crate::ledger::State;
+pub use crate::told::words::{MASK, ago, count, counted, span, time};
 
 /// Standard output, buffered, for one command's whole answer.
 pub fn stdout() -> BufWriter<AutoStream<io::Stdout>> {
@@ -32,9 +32,6 @@ pub fn json(out: &mut impl Write, value: &impl serde::Serialize) -> anyhow::Resu
     writeln!(out)?;
     Ok(())
 }
-
-/// What stands in place of a personal value.
-pub const MASK: &str = "•••";
 
 /// A table without lines, as wide as the terminal; unlimited where the output is no terminal.
 pub fn table(heads: &[&str]) -> comfy_table::Table {
@@ -76,35 +73,4 @@ pub fn heading(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
     use owo_colors::OwoColorize;
     writeln!(out, "\n{}", text.bold())?;
     Ok(())
-}
-
-/// An instant in the zone of this machine.
-pub fn time(at: DateTime<Utc>) -> String {
-    at.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// How long ago, in one or two units.
-pub fn ago(at: DateTime<Utc>) -> String {
-    let seconds = (Utc::now() - at).num_seconds().max(0) as u64;
-    format!("{} ago", span(seconds))
-}
-
-/// A time in its two largest units.
-pub fn span(seconds: u64) -> String {
-    let coarse = match seconds {
-        0..3600 => seconds,
-        3600..86_400 => seconds / 60 * 60,
-        _ => seconds / 3600 * 3600,
-    };
-    humantime::format_duration(std::time::Duration::from_secs(coarse)).to_string()
-}
-
-/// A number with its thousands set apart.
-pub fn count(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
-}
-
-/// "1 row", "2 rows".
-pub fn counted(number: u64, what: &str) -> String {
-    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::file::{InHand, shown};
 use super::show::write_moves;
-use super::told::by_outcome;
+use crate::told::by_outcome;
 use super::validate::{tell_fault, tell_header};
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::told::RunLine;
+use crate::told::RunLine;
 use super::{Exit, Global, context, out};
 use crate::ledger::{RunFilter, State};
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use super::told::{Cells, RowLine, by_outcome, names, needing_person};
+use crate::told::{Cells, RowLine, by_outcome, names, needing_person};
 use super::{Exit, Global, context, out};
 use crate::dialect::Charset;
 use crate::ledger::keeping::Removed;

@@ -242,6 +242,8 @@ pub struct Config {
     /// Streams of like files.
     #[serde(default)]
     pub feed: BTreeMap<String, Table<Feed>>,
+    /// The review page and its API.
+    pub review: Option<Table<Review>>,
 }
 
 /// Where files arrive.
@@ -319,6 +321,8 @@ pub mod arrival;
 mod feed;
 mod http;
 mod platform;
+mod review;
 pub use feed::*;
 pub use http::*;
 pub use platform::*;
+pub use review::*;

@@ -84,7 +84,7 @@ pub struct RowDetail {
 }
 
 /// How one operation of a row ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OperationNote {
     pub operation: String,
     pub outcome: Outcome,
@@ -166,7 +166,7 @@ pub struct RunFilter {
 }
 
 /// How the last look at a source went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SourceNote {
     pub source: String,
     /// Last successful listing.

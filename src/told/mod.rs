@@ -1,14 +1,17 @@
-//! Runs and rows as commands tell them: the same words in `runs`, `show`, `status` and `explain`.
+//! What is told of runs and rows: the same in commands, on the review page and in its API.
+
+pub mod explained;
+pub mod status;
+pub mod words;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::out;
-use super::preview::is_personal;
 use crate::config::meant::Config;
 use crate::ledger::{KeyNote, KeyState, Ledger, OperationNote, Row, Run, RunKind, Settlement, State};
 use crate::outcome::{Outcome, Tally};
@@ -18,9 +21,10 @@ use crate::pipeline::report::Names;
 pub use crate::pipeline::report::json::needing_person;
 use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
+use words::MASK;
 
 /// One run in a line.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RunLine {
     pub run: String,
     pub feed: String,
@@ -81,7 +85,7 @@ impl RunLine {
             State::Held => format!("held by {}", self.held_by.join(", ")),
             State::Applying | State::Paused => {
                 let done: u64 = self.rows.values().sum();
-                let progress = format!("{} of {} rows done", out::count(done), out::count(self.records));
+                let progress = format!("{} of {} rows done", words::count(done), words::count(self.records));
                 self.cause.as_ref().map_or(progress.clone(), |cause| format!("{progress}; {cause}"))
             }
             _ => self.cause.clone().unwrap_or_default(),
@@ -134,7 +138,7 @@ pub fn spool_owner(ledger: &dyn Ledger, run: &Run) -> anyhow::Result<Run> {
 }
 
 /// A row in a line.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RowLine {
     pub run: String,
     pub line: u64,
@@ -155,7 +159,7 @@ pub struct RowLine {
 }
 
 /// An add, and what is known of its effect.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct AddLine {
     /// What the platform was given as the event's own identifier.
     pub key: String,
@@ -187,15 +191,15 @@ impl AddLine {
                 "; settled {} by {} {}: {}",
                 settled.decision.as_str(),
                 settled.by,
-                out::time(settled.at),
+                words::time(settled.at),
                 settled.reason.escape_debug()
             )
         });
-        format!("{}{amount} {} {}{}", self.key, self.state.as_str(), out::time(self.at), settled.unwrap_or_default())
+        format!("{}{amount} {} {}{}", self.key, self.state.as_str(), words::time(self.at), settled.unwrap_or_default())
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ProblemLine {
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -305,8 +309,13 @@ impl Cells {
         }
         let masked = cells.into_iter().enumerate().map(|(index, cell)| {
             let hide = self.hidden.get(index).copied().unwrap_or(true) && !cell.is_empty();
-            if hide { out::MASK.to_owned() } else { cell.into_owned() }
+            if hide { MASK.to_owned() } else { cell.into_owned() }
         });
         Some(masked.collect())
     }
+}
+
+/// Is a column personal? What the schema does not know counts as that.
+pub fn is_personal(schema: &Schema, columns: &Columns, column: usize) -> bool {
+    columns.field_of_column.get(column).copied().flatten().is_none_or(|field| schema.fields()[field].personal)
 }
