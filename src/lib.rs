@@ -4,7 +4,8 @@
 //! discover, fetch, decode, validate, diff, guard, resolve, apply, report, archive. Its rows, written in some [`dialect`], are checked against a [`schema`], turned by
 //! the [`mapping`] into what each asks of a pass (both come from the file itself where it has a vendor's own [`mod@format`]), compared with what the [`ledger`] knows was applied, and what is left goes through
 //! [`dispatch`] to the [`platform`]. How each row ended is an [`outcome`]; the ledger and the [`spool`] hold all that a report needs, and
-//! [`keeping`] sees to it that they hold it no longer than they should, and fit together.
+//! [`keeping`] sees to it that they hold it no longer than they should, and fit together. What people look at in a browser is built from a
+//! [`page`]'s parts.
 //!
 //! Modules in reading order.
 
@@ -27,6 +28,8 @@ pub mod pipeline;
 pub mod watcher;
 
 pub mod keeping;
+
+pub mod page;
 
 pub mod guess;
 

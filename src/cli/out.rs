@@ -5,7 +5,8 @@ use std::io::{self, BufWriter, Write};
 use anstream::AutoStream;
 
 use crate::ledger::State;
-pub use crate::told::words::{MASK, ago, count, counted, span, time};
+pub use crate::page::words::{MASK, count, counted, span};
+pub use crate::told::words::{ago, time};
 
 /// Standard output, buffered, for one command's whole answer.
 pub fn stdout() -> BufWriter<AutoStream<io::Stdout>> {

@@ -6,8 +6,9 @@ use super::{Refusal, Why, find_feed};
 use crate::config::meant::Config;
 use crate::ledger::{Ledger, Row, Run, RunFilter, RunKind, State};
 use crate::outcome::{Code, Outcome};
+use crate::page::words::counted;
 use crate::spool::Spool;
-use crate::told::{spool_owner, words};
+use crate::told::spool_owner;
 
 /// Which rows. Without choice: rows that were refused, not attempted, or whose pass was not found.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +36,7 @@ pub fn retry(config: &Config, ledger: &dyn Ledger, parent: &Run, choice: &Choice
     }
     let picked = pick(ledger, parent, choice)?;
     let rows = picked.len() as u64;
-    let proof = format!("{} of run {}, by {by}", words::counted(rows, "row"), parent.id);
+    let proof = format!("{} of run {}, by {by}", counted(rows, "row"), parent.id);
     let run = ledger.request_run(parent.again(picked.into_iter().collect(), proof))?;
     Ok(Retried { run, rows })
 }

@@ -15,13 +15,13 @@ use serde::Serialize;
 use crate::config::meant::Config;
 use crate::ledger::{KeyNote, KeyState, Ledger, OperationNote, Row, Run, RunKind, Settlement, State};
 use crate::outcome::{Outcome, Tally};
+use crate::page::words::{MASK, count};
 use crate::pipeline::correction::Correction;
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
 use crate::pipeline::report::Names;
 pub use crate::pipeline::report::json::needing_person;
 use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
-use words::MASK;
 
 /// One run in a line.
 #[derive(Serialize, JsonSchema)]
@@ -85,7 +85,7 @@ impl RunLine {
             State::Held => format!("held by {}", self.held_by.join(", ")),
             State::Applying | State::Paused => {
                 let done: u64 = self.rows.values().sum();
-                let progress = format!("{} of {} rows done", words::count(done), words::count(self.records));
+                let progress = format!("{} of {} rows done", count(done), count(self.records));
                 self.cause.as_ref().map_or(progress.clone(), |cause| format!("{progress}; {cause}"))
             }
             _ => self.cause.clone().unwrap_or_default(),

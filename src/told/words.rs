@@ -1,9 +1,8 @@
-//! Numbers, times and what is hidden, in the words of commands and pages.
+//! Times as commands tell them.
 
 use chrono::{DateTime, Utc};
 
-/// What stands in place of a personal value.
-pub const MASK: &str = "•••";
+use crate::page::words::span;
 
 /// An instant in the zone of this machine.
 pub fn time(at: DateTime<Utc>) -> String {
@@ -14,24 +13,4 @@ pub fn time(at: DateTime<Utc>) -> String {
 pub fn ago(at: DateTime<Utc>) -> String {
     let seconds = (Utc::now() - at).num_seconds().max(0) as u64;
     format!("{} ago", span(seconds))
-}
-
-/// A time in its two largest units.
-pub fn span(seconds: u64) -> String {
-    let coarse = match seconds {
-        0..3600 => seconds,
-        3600..86_400 => seconds / 60 * 60,
-        _ => seconds / 3600 * 3600,
-    };
-    humantime::format_duration(std::time::Duration::from_secs(coarse)).to_string()
-}
-
-/// A number with its thousands set apart.
-pub fn count(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
-}
-
-/// "1 row", "2 rows".
-pub fn counted(number: u64, what: &str) -> String {
-    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }

@@ -10,6 +10,7 @@ use crate::dialect::{Cell, Charset, write_record};
 use crate::ledger::{Ledger, Row, Run};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome};
+use crate::page::words::MASK;
 use crate::pipeline::correction::{Correction, PART, RESERVED, protect};
 use crate::pipeline::decode::{Dialect, literal_cells, read_record, split_cells};
 use crate::schema::{Columns, Schema};
@@ -33,8 +34,6 @@ pub struct RowSource<'a> {
     pub line_end: &'a str,
 }
 
-/// Shown in place of a personal cell in `problems.csv`, which is passed around more freely than the file itself.
-const MASK: &str = "•••";
 const PROBLEM_COLUMNS: [&str; 9] = ["line", "record", "outcome", "column", "code", "constraint", "message", "cell", "suggestion"];
 
 /// Writes both files. Rows kept back on purpose are in neither: no person is to correct them. Gives what a person should know of them.
@@ -275,6 +274,7 @@ fn problem_lines(
         let label = column.and_then(|column| source.labels.get(column)).cloned().unwrap_or_default();
         let cell = column.and_then(|column| cells.get(column)).map_or("", |cell| cell);
         let personal = column.and_then(|column| source.personal.get(column)).copied().unwrap_or(true);
+        // This report is passed around more freely than the file itself.
         let cell = if personal && !cell.is_empty() { MASK.to_owned() } else { protect(cell).into_owned() };
         write([
             line,
