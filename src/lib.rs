@@ -43,6 +43,8 @@ pub mod stop;
 pub mod decide;
 pub mod told;
 
+pub mod review;
+
 pub mod cli;
 pub mod logging;
 pub mod service;

@@ -27,6 +27,7 @@ mod plan;
 mod preview;
 mod progress;
 mod retry;
+mod review;
 mod run;
 mod runs;
 mod sandbox;
@@ -106,6 +107,7 @@ enum Command {
     Stop(decide::Args),
     Retry(retry::Args),
     Settle(settle::Args),
+    Review(review::Args),
     /// Begin no file of a feed until it is resumed
     ///
     /// Files are still noticed, in their order.
@@ -157,7 +159,7 @@ pub fn main() -> ExitCode {
         }
     };
     let default_level = match cli.command {
-        Command::Run(_) | Command::Once(_) => "info",
+        Command::Run(_) | Command::Once(_) | Command::Review(_) => "info",
         // The story shows its bad files itself.
         #[cfg(feature = "demo")]
         Command::Demo(_) => "error",
@@ -188,6 +190,7 @@ pub fn main() -> ExitCode {
         Command::Stop(args) => decide::run(&global, &args, WishKind::Stop),
         Command::Retry(args) => retry::run(&global, &args),
         Command::Settle(args) => settle::run(&global, &args),
+        Command::Review(args) => review::run(&global, &args),
         Command::Pause(args) => pause::run(&global, &args, true),
         Command::Resume(args) => pause::run(&global, &args, false),
         Command::Baseline(args) => baseline::run(&global, &args),

@@ -1,6 +1,7 @@
 //! What is told of runs and rows: the same in commands, on the review page and in its API.
 
 pub mod explained;
+pub mod shown;
 pub mod status;
 pub mod words;
 
@@ -173,7 +174,7 @@ pub struct AddLine {
 }
 
 impl AddLine {
-    fn of(note: KeyNote) -> AddLine {
+    pub fn of(note: KeyNote) -> AddLine {
         AddLine {
             key: note.key.to_string(),
             amount: note.amount,
@@ -273,7 +274,8 @@ impl RowLine {
 pub struct Cells {
     text: File,
     dialect: Dialect,
-    labels: Vec<String>,
+    /// Labels of the data's own columns.
+    pub labels: Vec<String>,
     correction: Option<Correction>,
     hidden: Vec<bool>,
 }
@@ -300,7 +302,7 @@ impl Cells {
     }
 
     /// The row's cells, personal ones masked.
-    fn read(&self, row: &Row) -> Option<Vec<String>> {
+    pub fn read(&self, row: &Row) -> Option<Vec<String>> {
         let raw = read_record(&self.text, row.offset, row.length).ok()?;
         let mut cells: Vec<Cow<'_, str>> = Vec::new();
         split_cells(&raw, &self.dialect, &mut cells);

@@ -70,8 +70,8 @@ impl Check<'_> {
             self.fault(&key.child("from"), "names no address, so that nobody is believed; write such as [\"127.0.0.1\"]".into());
         }
         let header = self.required(&key.child("header"), proxy.header.as_ref(), "header = \"X-Remote-User\"");
-        let header = header.and_then(|name| self.header_name(&key.child("header"), &name));
-        let groups = proxy.groups.as_ref().and_then(|name| self.header_name(&key.child("groups"), name));
+        let header = header.and_then(|name| self.identity_header(&key.child("header"), &name));
+        let groups = proxy.groups.as_ref().and_then(|name| self.identity_header(&key.child("groups"), name));
         if header.is_some() && header == groups {
             self.fault(&key.child("groups"), "is the header with the name; write the one with the groups, or remove it".into());
         }
@@ -79,7 +79,7 @@ impl Check<'_> {
         Some(ReviewProxy { from, header: header?, groups, approvers, viewers: proxy.viewers.clone() })
     }
 
-    fn header_name(&mut self, key: &Key, name: &str) -> Option<String> {
+    fn identity_header(&mut self, key: &Key, name: &str) -> Option<String> {
         let read = axum::http::HeaderName::try_from(name).map_err(|_| format!("{} is no name of a header", quoted(name)));
         let known = |name: &axum::http::HeaderName| ["host", "cookie", "origin", "authorization"].contains(&name.as_str());
         let read = read.and_then(|name| if known(&name) { Err("is a header that anybody sends; write the proxy's own".into()) } else { Ok(name) });
