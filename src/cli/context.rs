@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
 use super::{Exit, Failure, Global};
 use crate::config::meant::{Config, Feed};
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::space::{self, Trouble};
 use crate::spool::private_folder;
 use crate::stop::Stop;
+use anyhow::Context;
 
 pub use crate::decide::find_run;
 pub use crate::watcher::somebody_leads;

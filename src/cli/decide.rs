@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::told::needing_person;
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::Config;
 use crate::decide;
 use crate::ledger::run::WishKind;
 use crate::ledger::{Ledger, Run, State};
+use crate::told::needing_person;
 
 /// Options of the three commands.
 #[derive(clap::Args, Debug)]

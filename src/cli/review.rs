@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;
 
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
 use super::{Exit, Failure, Global, context, out};
 use crate::review::Server;
 use crate::review::people::{Role, token_entry, user_entry};
@@ -45,7 +47,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Err(Failure::new(Exit::Config, words).into());
     };
     out::progress(&format!("the review page is at http://{}/", server.address));
-    while !stop.wait(Duration::from_secs(3600)) {}
+    while !stop.wait(Duration::from_hours(1)) {}
     drop(server);
     Ok(Exit::Ok)
 }
@@ -65,7 +67,6 @@ fn password() -> anyhow::Result<String> {
         input.by_ref().take(1 << 16).read_to_string(&mut text)?;
         return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
     }
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let shown = tcgetattr(&input)?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);

@@ -4,15 +4,15 @@ use std::io::Write;
 
 use owo_colors::OwoColorize;
 
-use crate::told::shown::Shown;
-use crate::told::{Cells, RowLine, by_outcome};
 use super::{Exit, Global, context, out};
 use crate::dialect::Charset;
-use crate::ledger::keeping::Removed;
 use crate::ledger::Run;
+use crate::ledger::keeping::Removed;
 use crate::ledger::run::Wish;
 use crate::outcome::Outcome;
 use crate::pipeline::report::Report;
+use crate::told::shown::Shown;
+use crate::told::{Cells, RowLine, by_outcome};
 
 /// Show all that is known of a run: counts, guards, moves, reports, what to do next
 ///

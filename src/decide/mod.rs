@@ -95,9 +95,7 @@ pub fn may(run: &Run, what: WishKind) -> Result<(), Refusal> {
         (WishKind::Approve | WishKind::Discard, _) => (Why::NotNow, "it is still being checked; look again in a moment".to_owned()),
         (WishKind::Stop, State::Held) => (Why::NothingThere, format!("nothing of it was sent; passferry discard {id} puts it away")),
         (WishKind::Stop, State::Reporting) => (Why::NothingThere, "its rows are done; only the report is left".to_owned()),
-        (WishKind::Stop, _) => {
-            (Why::NotNow, format!("nothing of it was sent yet; passferry pause {} keeps it from being sent", run.feed))
-        }
+        (WishKind::Stop, _) => (Why::NotNow, format!("nothing of it was sent yet; passferry pause {} keeps it from being sent", run.feed)),
     };
     let able = if what == WishKind::Stop { "applying or paused" } else { "held" };
     Err(Refusal::new(why, format!("run {id} ({}) is {state}, not {able}: {advice}", run.shown_name())))

@@ -99,5 +99,6 @@ fn wanted(row: &Row, choice: &Choice) -> bool {
         let tried = matches!(outcome, Outcome::Refused | Outcome::NotAttempted | Outcome::Unresolved);
         return tried && !codes.contains(&Code::Discarded);
     }
-    (choice.lines.is_empty() || choice.lines.contains(&row.line)) && (choice.codes.is_empty() || codes.iter().any(|code| choice.codes.contains(code)))
+    (choice.lines.is_empty() || choice.lines.contains(&row.line))
+        && (choice.codes.is_empty() || codes.iter().any(|code| choice.codes.contains(code)))
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::correction::Correction;
 use super::decode::Dialect;
+use super::looking::Kept;
 use super::open_text;
 use super::report::RowSource;
-use super::looking::Kept;
 use super::road::Prepared;
 use super::validate::Rules;
 use crate::config::meant::Feed;
@@ -113,6 +113,11 @@ impl FileInHand {
 
     pub fn prepared(&self) -> &Prepared {
         &self.known.prepared
+    }
+
+    /// By column: is it personal?
+    pub fn personal(&self) -> &[bool] {
+        &self.personal
     }
 
     pub fn rules(&self) -> Rules<'_> {

@@ -18,6 +18,7 @@ pub mod decode;
 pub mod diff;
 pub mod discover;
 pub mod fetch;
+pub mod fix;
 pub mod guard;
 pub mod hand;
 pub mod index;

@@ -13,7 +13,9 @@ use crate::ledger::LedgerError;
 #[derive(Debug)]
 pub enum Fault {
     /// Nobody came in yet. `back` is where they wanted to go.
-    NobodyYet { back: String },
+    NobodyYet {
+        back: String,
+    },
     /// They came in, and may not do this.
     Forbidden,
     /// A form that no page of this session made, or that another site sent.
@@ -129,8 +131,8 @@ pub fn page(template: &impl Template) -> Answer {
 }
 
 /// What was posted is done; the browser goes on to look at it.
-pub fn go_to(path: &str) -> Answer {
-    Ok((StatusCode::SEE_OTHER, [(LOCATION, path.to_owned())]).into_response())
+pub fn go_to(path: &str) -> Response {
+    (StatusCode::SEE_OTHER, [(LOCATION, path.to_owned())]).into_response()
 }
 
 /// As a value in a query.

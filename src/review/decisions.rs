@@ -55,7 +55,9 @@ impl What {
         match self {
             What::Word(WishKind::Approve) => "The file is checked again under today's configuration, then sent.",
             What::Word(WishKind::Discard) => "The file is put away unsent. It can be delivered again.",
-            What::Word(WishKind::Stop) => "Requests in flight are answered; the rest of its rows end not-attempted, and can be tried again.",
+            What::Word(WishKind::Stop) => {
+                "Requests in flight are answered; the rest of its rows end not-attempted, and can be tried again."
+            }
             What::Retry => {
                 "The rows become a run of their own. Without a code: rows that were refused, not attempted, or whose pass was not found. \
                  Rejected rows fail again unless the schema, the mapping or the decision changed."
@@ -165,7 +167,7 @@ pub async fn decide(
             }
         }
     });
-    go_to(&format!("/runs/{}", to.await?))
+    Ok(go_to(&format!("/runs/{}", to.await?)))
 }
 
 impl Desk {
@@ -173,6 +175,7 @@ impl Desk {
     pub fn word(&self, visitor: &Visitor, id: &str, word: WishKind, reason: &str, seen_as: Option<&str>) -> Result<String, Fault> {
         visitor.must_decide()?;
         let run = self.run(id)?;
+        decide::may(&run, word).map_err(anyhow::Error::from)?;
         if word == WishKind::Approve && seen_as.is_some_and(|then| then != seen(&run)) {
             let words = "The run changed since you looked at it. Look again, then decide.".to_owned();
             return Err(Fault::Refused(StatusCode::CONFLICT, words));
@@ -257,7 +260,7 @@ pub async fn settle(At(desk): At<Arc<Desk>>, visitor: Visitor, Path(key): Path<S
         desk.doubt(&key)?;
         desk.settle(&visitor, &key, decision, reason)
     });
-    go_to(&format!("/runs/{}", note.await?.run))
+    Ok(go_to(&format!("/runs/{}", note.await?.run)))
 }
 
 fn pauses(decision: &str) -> Result<bool, Fault> {
@@ -273,9 +276,10 @@ pub async fn ask_of_feed(At(desk): At<Arc<Desk>>, visitor: Visitor, Path((feed, 
     visitor.must_decide()?;
     let config = desk.config();
     let feed = config.feeds.get(&feed).ok_or(Fault::NotFound)?;
-    let (title, follows) = match pause {
-        true => ("Pause", "No file of the feed is begun. Files are still noticed, in their order."),
-        false => ("Go on", "Files of the feed that wait are taken up."),
+    let (title, follows) = if pause {
+        ("Pause", "No file of the feed is begun. Files are still noticed, in their order.")
+    } else {
+        ("Go on", "Files of the feed that wait are taken up.")
     };
     show(&Asked {
         frame: Frame::new(title, &visitor, Here::Overview),
@@ -300,5 +304,5 @@ pub async fn decide_of_feed(
 ) -> Answer {
     let pause = pauses(&decision)?;
     work(move || desk.pause(&visitor, &feed, pause, given.reason()?)).await?;
-    go_to("/")
+    Ok(go_to("/"))
 }

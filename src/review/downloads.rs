@@ -108,6 +108,10 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<std::fs::File>, 
 /// Of a stranger's name only what no header and no file system minds.
 fn download_name(run: &Run, ending: &str) -> String {
     let stem = run.shown_name();
-    let plain: String = stem.chars().map(|letter| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_') { letter } else { '_' }).take(80).collect();
+    let plain: String = stem
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_') { letter } else { '_' })
+        .take(80)
+        .collect();
     format!("{plain}-{}.{ending}", run.id)
 }

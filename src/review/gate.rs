@@ -170,17 +170,21 @@ impl Desk {
         let site = one(headers, &HeaderName::from_static("sec-fetch-site"))?;
         let origin = one(headers, &ORIGIN)?;
         let site_fits = site.is_none_or(|site| site == "same-origin");
-        let origin_fits = match origin {
-            // What browsers say of a form on a page that sends no referrer.
-            Some("null") => site == Some("same-origin"),
+        let origin_fits = match origin.filter(|origin| *origin != "null") {
             Some(origin) => origin.eq_ignore_ascii_case(&format!("{scheme}://{host}")),
+            // A form on a page that sends no referrer has "null"; the browser says of it where it comes from all the same.
             None => site == Some("same-origin"),
         };
         if site_fits && origin_fits { Ok(()) } else { Err(Fault::NotOurs) }
     }
 
     /// Who sends this, and a cookie where a session begins with it.
-    async fn who(self: &Arc<Desk>, peer: IpAddr, headers: &HeaderMap, posts: bool) -> Result<(Option<Visitor>, Option<HeaderValue>), Fault> {
+    async fn who(
+        self: &Arc<Desk>,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        posts: bool,
+    ) -> Result<(Option<Visitor>, Option<HeaderValue>), Fault> {
         let (desk, cookie) = (Arc::clone(self), cookie(headers, self.cookie_name()));
         let used = !headers.contains_key(BY_ITSELF);
         let named = match self.settings.proxy.as_ref().filter(|proxy| proxy.from.contains(&peer)) {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::Deserialize;
 
 use super::Desk;
-use super::answer::{Answer, Fault, encoded, page as show, work};
+use super::answer::{Answer, Fault, page as show, work};
 use super::parts::{Choice, Frame, Here, RunRow, zone};
 use super::visitor::Visitor;
 use crate::config::meant::Config;
@@ -60,10 +60,11 @@ impl Wanted {
     }
 
     fn query(&self, before: u64) -> String {
-        let pairs = [("feed", &self.feed), ("state", &self.state), ("text", &self.text), ("from", &self.from), ("until", &self.until)];
-        let mut query: String = pairs.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={}&", encoded(value))).collect();
-        query += &format!("before={before}");
-        query
+        let pairs: [(&str, &String); 5] =
+            [("feed", &self.feed), ("state", &self.state), ("text", &self.text), ("from", &self.from), ("until", &self.until)];
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()));
+        query.append_pair("before", &before.to_string()).finish()
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Given {
 
 pub async fn page(State(desk): State<Arc<Desk>>, visitor: Option<Visitor>, Query(wanted): Query<Wanted>) -> Answer {
     if visitor.is_some() {
-        return super::answer::go_to(within(&wanted.back));
+        return Ok(super::answer::go_to(within(&wanted.back)));
     }
     show(&LoginPage { frame: Frame::bare("Log in"), back: within(&wanted.back), wrong: false, by_password: desk.people.is_some() })
 }

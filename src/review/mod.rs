@@ -8,14 +8,17 @@
 mod answer;
 mod assets;
 mod attempts;
+mod card;
 mod decisions;
 mod downloads;
+mod fix;
 mod gate;
 mod history;
 mod listener;
 mod login;
 mod overview;
 mod parts;
+mod pass;
 pub mod people;
 mod rows;
 mod run;
@@ -24,6 +27,8 @@ mod session;
 mod visitor;
 
 use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context;
 
 use crate::config::meant::Config;
 use crate::config::meant::review::Review;
@@ -61,6 +66,7 @@ impl Desk {
         if let Some(people) = &people {
             people.now()?;
         }
+        crate::spool::private_folder(&config.state).with_context(|| format!("the state directory {}", config.state.display()))?;
         Ok(Desk {
             ledger: ledger::open(&config.state)?,
             config: RwLock::new(config),

@@ -116,7 +116,11 @@ impl FeedRow {
             platform: feed.platform.clone(),
             mode: feed.mode,
             paused: feed.paused_by.clone().map(|by| (by, feed.paused_at.map(|at| Instant::new(at, zone)))),
-            last: feed.last.as_ref().map(|last| RunRow { state: state_words(last.state), tone: state_tone(last.state), ..RunRow::of(last, config) }),
+            last: feed.last.as_ref().map(|last| RunRow {
+                state: state_words(last.state),
+                tone: state_tone(last.state),
+                ..RunRow::of(last, config)
+            }),
             next: feed.next.iter().map(|name| visible(name, LETTERS_MAX)).collect(),
             missing: missing.collect(),
         }

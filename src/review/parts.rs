@@ -26,20 +26,18 @@ pub struct Frame<'a> {
     pub title: String,
     pub visitor: Option<&'a Visitor>,
     pub here: Here,
+    /// Of style sheet and script.
+    pub version: &'static str,
 }
 
 impl<'a> Frame<'a> {
     pub fn new(title: impl Into<String>, visitor: &'a Visitor, here: Here) -> Frame<'a> {
-        Frame { title: title.into(), visitor: Some(visitor), here }
+        Frame { title: title.into(), visitor: Some(visitor), here, version: &VERSION }
     }
 
     /// For those who are not in.
     pub fn bare(title: &str) -> Frame<'a> {
-        Frame { title: title.to_owned(), visitor: None, here: Here::Elsewhere }
-    }
-
-    pub fn version(&self) -> &str {
-        &VERSION
+        Frame { title: title.to_owned(), visitor: None, here: Here::Elsewhere, version: &VERSION }
     }
 
     pub fn is(&self, here: &str) -> bool {

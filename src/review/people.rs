@@ -155,7 +155,9 @@ fn strong(hash: &str) -> anyhow::Result<()> {
 
 fn hash_of_nobody(like: Option<&str>) -> anyhow::Result<String> {
     let params = match like {
-        Some(like) => Params::try_from(&PasswordHash::new(like).map_err(|error| anyhow!("{error}"))?).map_err(|error| anyhow!("{error}"))?,
+        Some(like) => {
+            Params::try_from(&PasswordHash::new(like).map_err(|error| anyhow!("{error}"))?).map_err(|error| anyhow!("{error}"))?
+        }
         None => Params::default(),
     };
     hash_with(&random_hex()?, params)
@@ -234,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_password_proves_its_owner_and_nobody_else() {
-        let text = user_entry("anna", Role::Approver, "correct horse battery").unwrap() + &user_entry("ben", Role::Viewer, "another one, long").unwrap();
+        let text = user_entry("anna", Role::Approver, "correct horse battery").unwrap()
+            + &user_entry("ben", Role::Viewer, "another one, long").unwrap();
         let people = People::parse(&text).unwrap();
         assert_eq!(people.prove("anna", "correct horse battery"), Some(Role::Approver));
         assert_eq!(people.prove("ben", "correct horse battery"), None);

@@ -8,12 +8,15 @@ use serde::Deserialize;
 
 use super::Desk;
 use super::answer::{Answer, Fault, page as show, work};
+use super::card::Card;
 use super::parts::{Choice, Frame, Here, LETTERS_MAX, zone};
 use super::visitor::Visitor;
 use crate::ledger::paged::{Behind, RowPage, RowSearch, Which};
 use crate::ledger::{Paged, Row, Run};
 use crate::outcome::{Code, Outcome};
 use crate::page::words::{Instant, Tone, outcome_tone, visible};
+use crate::pipeline::hand::FileInHand;
+use crate::pipeline::looking::Looking;
 use crate::told::{AddLine, Cells, RowLine};
 
 /// Rows on a page.
@@ -46,7 +49,8 @@ impl Wanted {
         let code = Some(self.code.as_str()).filter(|code| !code.is_empty());
         let code = code.map(|name| Code::parse(name).ok_or_else(|| Fault::bad(format!("There is no code {name:?}.")))).transpose()?;
         let behind = Some(self.after.as_str()).filter(|after| !after.is_empty());
-        let behind = behind.map(|after| read_behind(after).ok_or_else(|| Fault::bad("That is no place in the list of rows."))).transpose()?;
+        let behind =
+            behind.map(|after| read_behind(after).ok_or_else(|| Fault::bad("That is no place in the list of rows."))).transpose()?;
         Ok(RowSearch { which, code, behind, limit: ROWS })
     }
 }
@@ -56,15 +60,17 @@ pub fn write_behind(behind: Behind) -> String {
     behind.outcome.map_or_else(|| behind.at.to_string(), |outcome| format!("{outcome}.{}", behind.at))
 }
 
-fn read_behind(text: &str) -> Option<Behind> {
+pub fn read_behind(text: &str) -> Option<Behind> {
     Some(match text.split_once('.') {
         Some((outcome, at)) => Behind { outcome: Some(Outcome::parse(outcome)?), at: at.parse().ok()? },
         None => Behind { outcome: None, at: text.parse().ok()? },
     })
 }
 
-/// A page of rows as they are told, each with its number.
-pub fn found(desk: &Desk, run: &Run, wanted: &Wanted, show_personal: bool) -> Result<(Vec<(u64, RowLine)>, Option<Behind>), Fault> {
+/// A page of rows as they are told, each with its number; and where the next begins.
+pub type Found = (Vec<(u64, RowLine)>, Option<Behind>);
+
+pub fn found(desk: &Desk, run: &Run, wanted: &Wanted, show_personal: bool) -> Result<Found, Fault> {
     let page = if wanted.line.trim().is_empty() {
         Paged::search_rows(&*desk.ledger, &run.id, &wanted.search()?)?
     } else {
@@ -162,6 +168,8 @@ struct Story<'a> {
     operations: Vec<OperationView>,
     adds: Vec<AddView>,
     others: Vec<OtherView>,
+    /// What it would do to its pass, or did.
+    card: Option<Card>,
 }
 
 struct CellView {
@@ -225,7 +233,10 @@ impl<'a> Story<'a> {
         let read = cells.as_ref().and_then(|cells| cells.read(&row));
         let bad: Vec<u32> = row.detail.problems.iter().filter_map(|problem| problem.column).collect();
         let view = |(index, cell): (usize, String)| CellView {
-            label: cells.as_ref().and_then(|cells| cells.labels.get(index)).map_or_else(|| format!("column {}", index + 1), |label| visible(label, 80)),
+            label: cells
+                .as_ref()
+                .and_then(|cells| cells.labels.get(index))
+                .map_or_else(|| format!("column {}", index + 1), |label| visible(label, 80)),
             masked: cell == crate::page::words::MASK,
             cell: visible(&cell, LETTERS_MAX),
             bad: bad.contains(&(index as u32)),
@@ -238,6 +249,7 @@ impl<'a> Story<'a> {
                 others.push(OtherView::of(&other, &touch.row, zone, run.id == touch.run && touch.row.number == number));
             }
         }
+        let card = card(desk, visitor, &run, &row);
         let told = RowLine::of(&run.id, row, cells.as_ref(), Vec::new()).of_set(&run);
         let adds = ledger.keys_of_line(&run.id, told.line)?.into_iter().map(AddLine::of);
         Ok(Story {
@@ -251,8 +263,18 @@ impl<'a> Story<'a> {
             operations: told.operations.iter().map(OperationView::of).collect(),
             adds: adds.map(|add| AddView::of(add, zone, visitor)).collect(),
             others,
+            card,
         })
     }
+}
+
+/// What is kept of the row may be gone, or its feed: then there is no card.
+fn card(desk: &Desk, visitor: &Visitor, run: &Run, row: &Row) -> Option<Card> {
+    let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger)).ok()?;
+    let hand = FileInHand::open(&looking, run).ok()?.ok()?;
+    let open = hand.open_row(row.clone()).ok()?;
+    let judged = hand.judge(&*desk.ledger, &run.account, &open, &open.cells).ok()?;
+    judged.change.map(|change| Card::of(&change, visitor.is_approver()))
 }
 
 impl ProblemView {
@@ -285,7 +307,12 @@ impl AddView {
     fn of(add: AddLine, zone: chrono_tz::Tz, visitor: &Visitor) -> AddView {
         let settled = add.settled.map(|settled| {
             let at = Instant::new(settled.at, zone).plain();
-            format!("settled {} by {}, {at}: {}", settled.decision.as_str(), visible(&settled.by, 80), visible(&settled.reason, LETTERS_MAX))
+            format!(
+                "settled {} by {}, {at}: {}",
+                settled.decision.as_str(),
+                visible(&settled.by, 80),
+                visible(&settled.reason, LETTERS_MAX)
+            )
         });
         AddView {
             settle: visitor.is_approver() && add.state == crate::ledger::KeyState::InDoubt,

@@ -22,9 +22,9 @@ use crate::ledger::{Ledger, Run, State};
 use crate::outcome::Tally;
 use crate::page::chart::{Bar, Slice, slices};
 use crate::page::words::{self, Instant, Tone, count, milliseconds, visible};
+use crate::told::records;
 use crate::told::shown::{Shown, is_live, live_counts};
 use crate::told::status::Status;
-use crate::told::records;
 
 /// What takes reading many rows is read once for all who look within this time.
 const FRESH: Duration = Duration::from_secs(2);
@@ -201,7 +201,11 @@ impl<'a> RunPage<'a> {
             need: if run.state == State::Held { 0 } else { shown.needs_person },
             may: May::of(run, shown.needs_person, visitor),
             problems: problems(shown),
-            guards: report.guards.iter().map(|verdict| (verdict.guard.clone(), verdict.held, visible(&verdict.evidence, LETTERS_MAX))).collect(),
+            guards: report
+                .guards
+                .iter()
+                .map(|verdict| (verdict.guard.clone(), verdict.held, visible(&verdict.evidence, LETTERS_MAX)))
+                .collect(),
             moves: moves(shown),
             samples: report
                 .moves
@@ -298,4 +302,3 @@ fn dialect(dialect: &DialectFacts) -> String {
     let packed = if dialect.containers.is_empty() { String::new() } else { format!(", from {}", dialect.containers.join(", in it ")) };
     format!("cells divided by {delimiter}, {}{packed}", dialect.encoding)
 }
-

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 
 use super::listener::{Bounded, Peer};
-use super::{Desk, assets, decisions, downloads, gate, history, login, overview, rows, run};
+use super::{Desk, assets, decisions, downloads, fix, gate, history, login, overview, pass, rows, run};
 use crate::config::meant::Config;
 use crate::config::meant::review::Review;
 
@@ -104,7 +104,10 @@ fn router(desk: Arc<Desk>) -> Router {
         .route("/runs/{run}/rows", get(rows::page))
         .route("/runs/{run}/rows/{number}", get(rows::story))
         .route("/runs/{run}/reports/{kind}", get(downloads::report))
+        .route("/runs/{run}/fix", get(fix::page).post(fix::submit))
+        .route("/runs/{run}/check", post(fix::check))
         .route("/runs/{run}/{decision}", get(decisions::ask).post(decisions::decide))
+        .route("/pass", get(pass::page).post(pass::find))
         .route("/settle/{key}", get(decisions::ask_to_settle).post(decisions::settle))
         .route("/feeds/{feed}/{decision}", get(decisions::ask_of_feed).post(decisions::decide_of_feed))
         .fallback(async || super::answer::Fault::NotFound)

@@ -34,7 +34,14 @@ pub struct Touched {
 }
 
 /// What is known of the pass with this identifier: external ID, or the platform's own. At most `limit` rows.
-pub fn explain(config: &Config, ledger: &dyn Ledger, platform: &str, id: &str, limit: u64, show_personal: bool) -> anyhow::Result<Explained> {
+pub fn explain(
+    config: &Config,
+    ledger: &dyn Ledger,
+    platform: &str,
+    id: &str,
+    limit: u64,
+    show_personal: bool,
+) -> anyhow::Result<Explained> {
     let keys = [Target::External(id.to_owned()).key(), Target::Pass(id.to_owned()).key()];
     let names = ledger.field_names(platform)?;
     let mut baseline = Vec::new();

@@ -37,7 +37,11 @@ impl Check<'_> {
         }
         let hosts = review.hosts.iter().flatten().filter_map(|host| {
             let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
-            let name = if plain { Ok(host.to_ascii_lowercase()) } else { Err(format!("{} is no name; write it without scheme and port", quoted(host))) };
+            let name = if plain {
+                Ok(host.to_ascii_lowercase())
+            } else {
+                Err(format!("{} is no name; write it without scheme and port", quoted(host)))
+            };
             self.good(&key.child("hosts"), name)
         });
         let hosts = hosts.collect();
@@ -82,7 +86,8 @@ impl Check<'_> {
     fn identity_header(&mut self, key: &Key, name: &str) -> Option<String> {
         let read = axum::http::HeaderName::try_from(name).map_err(|_| format!("{} is no name of a header", quoted(name)));
         let known = |name: &axum::http::HeaderName| ["host", "cookie", "origin", "authorization"].contains(&name.as_str());
-        let read = read.and_then(|name| if known(&name) { Err("is a header that anybody sends; write the proxy's own".into()) } else { Ok(name) });
+        let read =
+            read.and_then(|name| if known(&name) { Err("is a header that anybody sends; write the proxy's own".into()) } else { Ok(name) });
         self.good(key, read).map(|name| name.as_str().to_owned())
     }
 }

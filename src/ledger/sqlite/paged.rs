@@ -128,7 +128,7 @@ fn walk(
             return Ok(());
         }
         page.looked += 1;
-        let at = row.get::<_, i64>(if outcome.is_some() { 1 } else { 0 }).map_err(storage)? as u64;
+        let at = row.get::<_, i64>(usize::from(outcome.is_some())).map_err(storage)? as u64;
         last = Some(Behind { outcome, at });
         if is_wanted(row, search).map_err(storage)? {
             page.rows.push(read(row, 0).map_err(storage)?);
@@ -178,7 +178,8 @@ mod tests {
 
     fn row(number: u64, outcome: Outcome) -> Row {
         let code = if number.is_multiple_of(2) { Code::TypeError } else { Code::ConstraintError };
-        let detail = if outcome == Outcome::Rejected { RowDetail::problem(Problem::new(code, Some(0), "bad")) } else { RowDetail::default() };
+        let detail =
+            if outcome == Outcome::Rejected { RowDetail::problem(Problem::new(code, Some(0), "bad")) } else { RowDetail::default() };
         Row {
             number,
             record: number + 1,
@@ -206,7 +207,14 @@ mod tests {
     }
 
     /// All pages one after another: the rows, how many pages there were, and the most rows that one of them read.
-    fn leaf_through(ledger: &Sqlite, id: &str, which: Which, code: Option<Code>, limit: usize, looked_max: usize) -> (Vec<u64>, usize, usize) {
+    fn leaf_through(
+        ledger: &Sqlite,
+        id: &str,
+        which: Which,
+        code: Option<Code>,
+        limit: usize,
+        looked_max: usize,
+    ) -> (Vec<u64>, usize, usize) {
         let reader = ledger.reader().unwrap();
         let seq = runs::seq(&reader, id).unwrap();
         let (mut records, mut pages, mut most, mut behind) = (Vec::new(), 0, 0, None);
