@@ -27,6 +27,7 @@ use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
 use crate::pipeline::places::place_of;
 use crate::pipeline::settle::settle;
 use crate::pipeline::{Rest, Road, process};
+use crate::review;
 use crate::service;
 use crate::source::link::Link;
 use crate::source::{SourceError, folder};
@@ -43,7 +44,7 @@ mod waiting;
 use generation::Generation;
 pub use once::{Sweep, Trouble, once};
 use reload::Note;
-pub use reload::{InUse, Reload, in_use};
+pub use reload::{InUse, Reload, in_use, somebody_leads};
 use waiting::tell_waiting;
 pub use waiting::words_of;
 
@@ -61,6 +62,7 @@ pub fn watch(road: &Arc<Road>, board: &Arc<Board>, stop: &Stop, reload: Option<&
     recover(road)?;
     // Phones are answered for as long as anything is done here, and for a moment longer.
     let mut host = Host::start(hosted(&road.config))?;
+    let mut page = review::Server::start(&road.config)?;
     std::thread::scope(|scope| {
         let mut watch = vec![Generation::start(scope, Arc::clone(road), None, stop)?];
         let note = reload.map(|reload| Note::begin(&road.config, reload)).transpose()?;
@@ -77,6 +79,9 @@ pub fn watch(road: &Arc<Road>, board: &Arc<Board>, stop: &Stop, reload: Option<&
                 }
                 if let Err(fault) = metrics.follow(newest.config.metrics.as_ref()) {
                     error!("metrics are told no more: {fault:#}");
+                }
+                if let Err(fault) = review::Server::follow(&mut page, &newest.config) {
+                    error!("the review page is not served: {fault:#}");
                 }
             }
             generation::let_go(&mut watch);
@@ -95,6 +100,7 @@ pub fn watch(road: &Arc<Road>, board: &Arc<Board>, stop: &Stop, reload: Option<&
         }
         service::stopping();
         board.heart.rest();
+        drop(page.take());
         let drain = generation::newest(&watch).road.config.drain;
         for generation in &watch {
             generation.retire();

@@ -3,18 +3,13 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use chrono::Utc;
 
 use super::{Exit, Failure, Global, context, out};
 use crate::alert::{Message, Outlet, desk};
-use crate::config::meant::Config;
 use crate::config::meant::alert::Way;
-use crate::ledger::Ledger;
 use crate::stop::Stop;
-
-/// Messages that were given up are shown for this long.
-const SHOWN: TimeDelta = TimeDelta::days(7);
+use crate::told::ways::WayStatus;
 
 /// Show the ways out for alerts and what waits for them; with --test try one
 ///
@@ -31,59 +26,20 @@ pub struct Args {
     json: bool,
 }
 
-/// How a way out is doing.
-#[derive(Serialize)]
-pub struct WayStatus {
-    pub alert: String,
-    pub kind: &'static str,
-    /// Messages that wait.
-    pub waiting: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting_since: Option<DateTime<Utc>>,
-    /// Why the last try failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<String>,
-    /// Messages given up within a week.
-    pub given_up: usize,
-}
-
-impl WayStatus {
-    /// Does somebody have to look at it?
-    pub fn is_troubled(&self) -> bool {
-        self.fault.is_some() || self.given_up > 0
+fn words(way: &WayStatus) -> String {
+    let mut words = Vec::new();
+    if way.waiting > 0 {
+        words.push(format!(
+            "{} since {}",
+            out::counted(way.waiting as u64, "message"),
+            way.waiting_since.map(out::ago).unwrap_or_default()
+        ));
     }
-
-    pub fn words(&self) -> String {
-        let mut words = Vec::new();
-        if self.waiting > 0 {
-            words.push(format!(
-                "{} since {}",
-                out::counted(self.waiting as u64, "message"),
-                self.waiting_since.map(out::ago).unwrap_or_default()
-            ));
-        }
-        words.extend(self.fault.clone());
-        if self.given_up > 0 {
-            words.push(format!("{} given up within a week", out::counted(self.given_up as u64, "message")));
-        }
-        if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
+    words.extend(way.fault.clone());
+    if way.given_up > 0 {
+        words.push(format!("{} given up within a week", out::counted(way.given_up as u64, "message")));
     }
-}
-
-pub fn ways(config: &Config, ledger: &dyn Ledger) -> anyhow::Result<Vec<WayStatus>> {
-    let lost = ledger.letters_given_up(Utc::now() - SHOWN)?;
-    let status = |way: &Arc<Way>| {
-        let waiting = ledger.letters_waiting(Some(&way.name))?;
-        Ok(WayStatus {
-            alert: way.name.clone(),
-            kind: way.kind(),
-            waiting: waiting.len(),
-            waiting_since: waiting.first().map(|letter| letter.at),
-            fault: waiting.iter().rev().find_map(|letter| letter.fault.clone()),
-            given_up: lost.iter().filter(|letter| letter.way == way.name).count(),
-        })
-    };
-    config.alerts.values().map(status).collect()
+    if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
 }
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
@@ -104,7 +60,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let ledger = context::Reading::open(&config)?;
-    let ways = ways(&config, &*ledger)?;
+    let ways = crate::told::ways::ways(&config, &*ledger)?;
     if args.json {
         out::json(&mut out, &serde_json::json!({ "alerts": ways }))?;
     } else if ways.is_empty() {
@@ -121,7 +77,7 @@ pub fn write_ways(out: &mut impl Write, ways: &[WayStatus]) -> anyhow::Result<()
     for way in ways {
         let colour = if way.is_troubled() { comfy_table::Color::Red } else { comfy_table::Color::Green };
         let plain = comfy_table::Cell::new;
-        table.add_row([plain(way.alert.clone()), plain(way.kind.to_owned()), plain(way.words()).fg(colour)]);
+        table.add_row([plain(way.alert.clone()), plain(way.kind.to_owned()), plain(words(way)).fg(colour)]);
     }
     out::write_table(out, table)
 }

@@ -249,6 +249,8 @@ pub struct Config {
     /// Ways out for alerts.
     #[serde(default)]
     pub alert: BTreeMap<String, Table<Alert>>,
+    /// The review page and its API.
+    pub review: Option<Table<Review>>,
 }
 
 /// Where files arrive.
@@ -330,10 +332,12 @@ mod monitoring;
 mod openpgp;
 mod platform;
 pub use alert::{Alert, AlertKind, Digest as AlertDigest, MailTls};
+mod review;
 mod times;
 pub use feed::*;
 pub use http::*;
 pub use monitoring::*;
 pub use openpgp::*;
 pub use platform::*;
+pub use review::*;
 pub use times::*;

@@ -13,6 +13,7 @@ mod monitoring;
 mod platforms;
 mod readme;
 mod reports;
+mod review;
 mod rig;
 mod sets;
 mod source;

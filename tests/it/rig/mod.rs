@@ -18,3 +18,4 @@ pub mod proxy;
 pub mod receiver;
 pub mod sshd;
 pub mod vendor;
+pub mod visitor;
