@@ -42,6 +42,11 @@ pub mod source;
 pub mod stop;
 pub mod zone;
 
+pub mod decide;
+pub mod told;
+
+pub mod review;
+
 pub mod cli;
 pub mod logging;
 pub mod service;

@@ -10,6 +10,7 @@ mod mapping;
 mod order;
 mod pgp;
 mod platform;
+mod review;
 mod source;
 mod times;
 
@@ -120,6 +121,7 @@ impl Check<'_> {
             let meant = self.feed(name, feed, file, &sources, &platforms);
             feeds.extend(meant.map(|meant| (name.clone(), Arc::new(meant))));
         }
+        let review = file.review.as_ref().and_then(|review| self.review(review));
         self.overlaps(&feeds);
         self.one_account_twice(&platforms);
         meant::Config {
@@ -128,6 +130,7 @@ impl Check<'_> {
             platforms,
             feeds,
             drain,
+            review: review.map(Arc::new),
             space_factor,
             reserve,
             network_state: file.network_state.unwrap_or(false),

@@ -242,6 +242,8 @@ pub struct Config {
     /// Streams of like files.
     #[serde(default)]
     pub feed: BTreeMap<String, Table<Feed>>,
+    /// The review page and its API.
+    pub review: Option<Table<Review>>,
 }
 
 /// Where files arrive.
@@ -320,9 +322,11 @@ mod feed;
 mod http;
 mod openpgp;
 mod platform;
+mod review;
 mod times;
 pub use feed::*;
 pub use http::*;
 pub use openpgp::*;
 pub use platform::*;
+pub use review::*;
 pub use times::*;

@@ -169,6 +169,11 @@ const STEPS: &[&str] = &[
         PRIMARY KEY (source, feed, what)
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- Rows that a person looks for, page by page. The others, the many, cost nothing here.
+    CREATE INDEX IF NOT EXISTS row_person ON row(run, outcome, record)
+        WHERE outcome IN ('rejected', 'unresolved', 'refused', 'in-doubt', 'not-attempted');
+",
 ];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted

@@ -3,7 +3,7 @@
 // Balances are whole numbers here, and files are small.
 #![allow(clippy::float_cmp, clippy::format_collect)]
 
-mod adds;
+pub mod adds;
 mod adds_corrected;
 mod content;
 mod crash_places;

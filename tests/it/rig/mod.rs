@@ -12,3 +12,4 @@ pub mod promises;
 pub mod proxy;
 pub mod sshd;
 pub mod vendor;
+pub mod visitor;
