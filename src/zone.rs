@@ -17,6 +17,12 @@ impl Zone {
     pub const UTC: Zone = Zone::Named(Tz::UTC);
 }
 
+impl From<Tz> for Zone {
+    fn from(zone: Tz) -> Zone {
+        Zone::Named(zone)
+    }
+}
+
 impl FromStr for Zone {
     type Err = ();
 

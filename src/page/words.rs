@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::ledger::State;
 use crate::outcome::Outcome;
+use crate::zone::Zone;
 
 /// What stands in place of a personal value.
 pub const MASK: &str = "•••";
@@ -66,8 +67,8 @@ pub struct Instant {
 }
 
 impl Instant {
-    pub const fn new(at: DateTime<Utc>, zone: Zone) -> Instant {
-        Instant { at, zone }
+    pub fn new(at: DateTime<Utc>, zone: impl Into<Zone>) -> Instant {
+        Instant { at, zone: zone.into() }
     }
 
     /// "22 Nov 2026, 14:15:03 CET", without an element around it.
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!([4, 1234, 59_960, 200_000, 7_260_000].map(milliseconds), ["4 ms", "1.2 s", "60.0 s", "3m 20s", "2h 1m"]);
         let at = DateTime::from_timestamp(1_795_356_903, 0).unwrap();
         assert_eq!(
-            Instant::new(at, Zone::Named(chrono_tz::Tz::Europe__Paris)).to_string(),
+            Instant::new(at, chrono_tz::Europe::Paris).to_string(),
             "<time datetime=\"2026-11-22T14:15:03Z\">22 Nov 2026, 15:15:03 CET</time>"
         );
     }

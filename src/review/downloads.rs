@@ -99,8 +99,8 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<(std::fs::File, 
     let place = tempfile::tempdir_in(kept.folder()).map_err(anyhow::Error::from)?;
     let spool = Spool::open(place.path()).map_err(anyhow::Error::from)?;
     let gone = || Fault::Refused(axum::http::StatusCode::CONFLICT, format!("feed {} is no longer in the configuration", run.feed));
-    let feed = desk.config().feeds.get(&run.feed).ok_or_else(gone)?;
-    report::build(run, feed, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
+    let feed = desk.config().feeds.get(&run.feed).cloned().ok_or_else(gone)?;
+    report::build(run, &feed, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
     for ending in [ending.to_owned(), format!("{ending}.pgp")] {
         match std::fs::File::open(spool.report(&run.id, &ending)) {
             Ok(file) => return Ok(Some((file, ending))),

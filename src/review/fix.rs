@@ -127,6 +127,11 @@ impl Bench {
                 "This feed takes signed files alone, and nothing here can sign. Correct the rows in errors.csv, sign it and deliver it.";
             return Err(conflict(words.to_owned()));
         }
+        if config.feeds.get(&run.feed).is_some_and(|feed| feed.seals_reports()) {
+            let words = "The reports of this feed are encrypted, and a correction made here would lie in the inbox in plain text. Correct the \
+                         rows in errors.csv.pgp, encrypt it and deliver it.";
+            return Err(conflict(words.to_owned()));
+        }
         let looking = Looking::new(config, Arc::clone(&desk.ledger))?;
         match FileInHand::open(&looking, &run) {
             Ok(Ok(hand)) => Ok(Bench { run, hand }),
