@@ -41,6 +41,11 @@ pub mod platform;
 pub mod source;
 pub mod stop;
 
+pub mod decide;
+pub mod told;
+
+pub mod review;
+
 pub mod cli;
 pub mod logging;
 pub mod service;

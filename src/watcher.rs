@@ -26,6 +26,7 @@ use crate::pipeline::discover::{Delivery, Matcher, Observations, discover};
 use crate::pipeline::places::place_of;
 use crate::pipeline::settle::settle;
 use crate::pipeline::{Rest, Road, process};
+use crate::review;
 use crate::service;
 use crate::source::link::Link;
 use crate::source::{SourceError, folder};
@@ -41,7 +42,7 @@ mod waiting;
 use generation::Generation;
 pub use once::{Sweep, Trouble, once};
 use reload::Note;
-pub use reload::{InUse, Reload, in_use};
+pub use reload::{Follower, InUse, Reload, in_use, somebody_leads};
 use waiting::tell_waiting;
 pub use waiting::words_of;
 
@@ -55,6 +56,7 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
     recover(road)?;
     // Phones are answered for as long as anything is done here, and for a moment longer.
     let mut host = Host::start(hosted(&road.config))?;
+    let mut page = review::Server::start(&road.config)?;
     std::thread::scope(|scope| {
         let mut watch = vec![Generation::start(scope, Arc::clone(road), None, stop)?];
         let note = reload.map(|reload| Note::begin(&road.config, reload)).transpose()?;
@@ -69,6 +71,9 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
                 reload.carry_out(scope, &mut watch, note, stop);
                 if let Err(fault) = host.follow(hosted(&generation::newest(&watch).road.config)) {
                     error!("phones are not served and not told of changes: {fault:#}");
+                }
+                if let Err(fault) = review::Server::follow(&mut page, &generation::newest(&watch).road.config) {
+                    error!("the review page is not served: {fault:#}");
                 }
             }
             generation::let_go(&mut watch);
@@ -87,6 +92,7 @@ pub fn watch(road: &Arc<Road>, stop: &Stop, reload: Option<&Reload>) -> anyhow::
             service::status(&format!("{}{refused}", status_line(&generation::newest(&watch).road)));
         }
         service::stopping();
+        drop(page.take());
         let drain = generation::newest(&watch).road.config.drain;
         for generation in &watch {
             generation.retire();

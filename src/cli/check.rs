@@ -164,6 +164,8 @@ fn mapping_faults(config: &Config) -> anyhow::Result<Vec<FaultLine>> {
             FaultLine { key: format!("feed.{}.{key}", feed.name), line: None, column: None, message: message.to_owned() }
         }));
     }
+    let people = config.review.as_deref().and_then(crate::review::fault);
+    all.extend(people.map(|message| FaultLine { key: "review.users".into(), line: None, column: None, message }));
     Ok(all)
 }
 

@@ -2,19 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
-use bstr::BStr;
-
 use super::{Exit, Failure, Global};
 use crate::config::meant::{Config, Feed};
-use crate::ledger::{self, Ledger, LedgerError, Run};
+use crate::ledger::{self, Ledger, LedgerError};
 use crate::space::{self, Trouble};
 use crate::spool::private_folder;
 use crate::stop::Stop;
+use anyhow::Context;
+
+pub use crate::decide::find_run;
+pub use crate::watcher::somebody_leads;
 
 pub fn config(global: &Global) -> anyhow::Result<Arc<Config>> {
     Ok(Arc::new(crate::config::load(&config_path(global)?)?))
@@ -140,11 +141,6 @@ impl Drop for Lead {
 const GLANCES: u32 = 10;
 const GLANCE: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// Does a daemon or a sweep work with this state directory at the moment?
-pub fn somebody_leads(state: &Path) -> bool {
-    File::open(state.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
-}
-
 /// The ledger for a command that only reads: where there is none yet, an empty one that vanishes, so that looking changes nothing.
 pub struct Reading {
     ledger: Arc<dyn Ledger>,
@@ -170,11 +166,7 @@ impl std::ops::Deref for Reading {
 }
 
 pub fn feed<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c Arc<Feed>> {
-    config.feeds.get(name).ok_or_else(|| {
-        let near = crate::mapping::did_you_mean(name, config.feeds.keys().map(String::as_str));
-        let known = config.feeds.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Failure::new(Exit::NoInput, format!("no feed {name:?}{near} (there is: {known})")).into()
-    })
+    Ok(crate::decide::find_feed(config, name)?)
 }
 
 /// The first SIGTERM or SIGINT drains, the second ends at once; both leave a state that the next start goes on from.
@@ -202,18 +194,6 @@ pub fn reload_on_hangup() -> anyhow::Result<Arc<AtomicBool>> {
     let asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&asked))?;
     Ok(asked)
-}
-
-/// A run by id or by file name; of several runs of a name the newest.
-pub fn find_run(ledger: &dyn Ledger, wanted: &str) -> anyhow::Result<Run> {
-    if let Some(run) = ledger.run(wanted)? {
-        return Ok(run);
-    }
-    let named = ledger.runs_named(BStr::new(wanted))?;
-    named
-        .into_iter()
-        .next()
-        .ok_or_else(|| Failure::new(Exit::NoInput, format!("no run or file {wanted:?}; passferry runs lists them")).into())
 }
 
 /// Who gives the command, for the log of decisions.

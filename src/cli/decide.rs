@@ -3,15 +3,14 @@
 use std::io::Write;
 use std::time::Duration;
 
-use bstr::BStr;
-use chrono::Utc;
 use serde::Serialize;
 
-use super::told::needing_person;
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::Config;
-use crate::ledger::run::{Wish, WishKind};
+use crate::decide;
+use crate::ledger::run::WishKind;
 use crate::ledger::{Ledger, Run, State};
+use crate::told::needing_person;
 
 /// Options of the three commands.
 #[derive(clap::Args, Debug)]
@@ -46,10 +45,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub fn run(global: &Global, args: &Args, what: WishKind) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let ledger = context::ledger(&config)?;
-    let run = find(&*ledger, &args.wanted, what)?;
-    may(&run, what)?;
     let by = context::who();
-    ledger.wish(&run.id, Some(Wish { what, by: by.clone(), reason: args.reason.clone(), at: Utc::now() }))?;
+    let run = decide::word(&*ledger, &args.wanted, what, &by, args.reason.as_deref())?;
     let running = context::somebody_leads(&config.state);
     let ended = if args.wait { wait(&config, &*ledger, &run)? } else { run };
     let mut out = out::stdout();
@@ -61,7 +58,7 @@ pub fn run(global: &Global, args: &Args, what: WishKind) -> anyhow::Result<Exit>
     } else {
         let mut who =
             if running { "the running passferry carries it out" } else { "the next passferry once or run carries it out" }.to_owned();
-        if what == WishKind::Approve && paused(&*ledger, &ended.feed)? {
+        if what == WishKind::Approve && decide::is_paused(&*ledger, &ended.feed)? {
             who = format!("feed {} is paused: nothing is sent before passferry resume {}", ended.feed, ended.feed);
         }
         writeln!(out, "run {} ({}): {} noted; {who}", ended.id, ended.shown_name(), noun(what))?;
@@ -70,52 +67,12 @@ pub fn run(global: &Global, args: &Args, what: WishKind) -> anyhow::Result<Exit>
     Ok(if args.wait { exit_of(&ended) } else { Exit::Ok })
 }
 
-/// Of several runs of a file name, the one that the word can be about.
-fn find(ledger: &dyn Ledger, wanted: &str, what: WishKind) -> anyhow::Result<Run> {
-    if ledger.run(wanted)?.is_none() {
-        let fitting = ledger.runs_named(BStr::new(wanted))?.into_iter().find(|run| may(run, what).is_ok());
-        if let Some(run) = fitting {
-            return Ok(run);
-        }
-    }
-    context::find_run(ledger, wanted)
-}
-
-/// Is the run in a state for it?
-fn may(run: &Run, what: WishKind) -> Result<(), Failure> {
-    let fits = match what {
-        WishKind::Approve => run.state == State::Held,
-        WishKind::Discard => matches!(run.state, State::Held | State::Complete),
-        WishKind::Stop => matches!(run.state, State::Applying | State::Paused),
-    };
-    if fits {
-        return Ok(());
-    }
-    let (id, state) = (&run.id, run.state);
-    let (exit, advice) = match (what, state) {
-        (_, state) if state.is_over() => (Exit::NoInput, format!("passferry show {id} tells how it ended")),
-        (WishKind::Approve | WishKind::Discard, State::Applying | State::Paused) => {
-            (Exit::NoInput, format!("it was not held, or is approved already; passferry stop {id} ends it"))
-        }
-        (WishKind::Approve | WishKind::Discard, _) => (Exit::Later, "it is still being checked; look again in a moment".to_owned()),
-        (WishKind::Stop, State::Held) => (Exit::NoInput, format!("nothing of it was sent; passferry discard {id} puts it away")),
-        (WishKind::Stop, State::Reporting) => (Exit::NoInput, "its rows are done; only the report is left".to_owned()),
-        (WishKind::Stop, _) => (Exit::Later, format!("nothing of it was sent yet; passferry pause {} keeps it from being sent", run.feed)),
-    };
-    let able = if what == WishKind::Stop { "applying or paused" } else { "held" };
-    Err(Failure::new(exit, format!("run {id} ({}) is {state}, not {able}: {advice}", run.shown_name())))
-}
-
 fn noun(what: WishKind) -> &'static str {
     match what {
         WishKind::Approve => "approval",
         WishKind::Discard => "discard",
         WishKind::Stop => "stop",
     }
-}
-
-fn paused(ledger: &dyn Ledger, feed: &str) -> anyhow::Result<bool> {
-    Ok(ledger.paused()?.iter().any(|(name, ..)| name == feed))
 }
 
 /// Until the word was taken and the run is over or held again. Fails when nobody is there to do it.

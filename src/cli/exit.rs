@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::decide::{Refusal, Why};
+
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -81,6 +83,12 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.exit;
+        }
+        match cause.downcast_ref::<Refusal>().map(|refusal| refusal.why) {
+            Some(Why::NothingThere) => return Exit::NoInput,
+            Some(Why::NotNow) => return Exit::Later,
+            Some(Why::Unclear) => return Exit::Usage,
+            None => {}
         }
         if cause.downcast_ref::<crate::config::Faults>().is_some() || cause.downcast_ref::<crate::pipeline::road::FeedFaults>().is_some() {
             return Exit::Config;

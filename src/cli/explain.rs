@@ -2,16 +2,11 @@
 
 use std::io::{BufRead, Write};
 
-use chrono::{DateTime, Utc};
 use owo_colors::OwoColorize;
-use serde::Serialize;
 
 use super::show::write_row;
-use super::told::{Cells, RowLine};
 use super::{Exit, Failure, Global, context, out};
-use crate::config::meant::Config;
-use crate::ledger::{Ledger, Touch};
-use crate::row::Target;
+use crate::told::explained::{Explained, explain};
 
 /// Explain a pass: every row that touched it, newest first, and what is known of its fields
 ///
@@ -38,30 +33,6 @@ pub struct Args {
     show_personal: bool,
 }
 
-#[derive(Serialize)]
-struct Explained {
-    platform: String,
-    baseline: Vec<KnownField>,
-    rows: Vec<Touched>,
-}
-
-/// What was last applied to a field. Text and personal values are kept as digests only.
-#[derive(Serialize)]
-struct KnownField {
-    field: String,
-    value: String,
-    sent_on: String,
-}
-
-#[derive(Serialize)]
-struct Touched {
-    file: String,
-    feed: String,
-    at: DateTime<Utc>,
-    #[serde(flatten)]
-    row: RowLine,
-}
-
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let ledger = context::Reading::open(&config)?;
@@ -80,7 +51,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let mut out = out::stdout();
     let mut known = false;
     for platform in config.platforms.keys().filter(|name| args.platform.as_ref().is_none_or(|wanted| wanted == *name)) {
-        let explained = explain(&config, &*ledger, platform, &id, args)?;
+        let explained = explain(&config, &*ledger, platform, &id, args.limit, args.show_personal)?;
         known |= !explained.rows.is_empty() || !explained.baseline.is_empty();
         if args.json {
             out::json(&mut out, &explained)?;
@@ -93,40 +64,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     Err(Failure::new(Exit::NoInput, "no row has touched a pass with this identifier, and nothing is known of it").into())
-}
-
-fn explain(config: &Config, ledger: &dyn Ledger, platform: &str, id: &str, args: &Args) -> anyhow::Result<Explained> {
-    let keys = [Target::External(id.to_owned()).key(), Target::Pass(id.to_owned()).key()];
-    let names = ledger.field_names(platform)?;
-    let mut baseline = Vec::new();
-    for known in ledger.baseline_of(platform, &keys)? {
-        for state in known.fields {
-            let name = names.iter().find(|(number, _)| *number == state.field);
-            let at = DateTime::from_timestamp(i64::from(state.day) * 86_400, 0).unwrap_or_default();
-            baseline.push(KnownField {
-                field: name.map_or_else(|| format!("field {}", state.field), |(_, name)| name.clone()),
-                value: if state.mark.is_digest() { "known by its digest".to_owned() } else { state.mark.show() },
-                sent_on: at.format("%Y-%m-%d").to_string(),
-            });
-        }
-    }
-    baseline.sort_by(|a, b| a.field.cmp(&b.field));
-    let mut rows = Vec::new();
-    for key in keys {
-        for Touch { run, row } in ledger.touches(platform, key, args.limit)? {
-            let Some(run) = ledger.run(&run)? else { continue };
-            let cells = Cells::of(config, ledger, &run, args.show_personal);
-            rows.push(Touched {
-                file: run.shown_name(),
-                feed: run.feed.clone(),
-                at: run.detail.ended_at.unwrap_or(run.detail.seen_at),
-                row: RowLine::of(&run.id, row.clone(), cells.as_ref(), ledger.keys_of_line(&run.id, row.line)?).of_set(&run),
-            });
-        }
-    }
-    rows.sort_by_key(|touched| std::cmp::Reverse((touched.at, touched.row.line)));
-    rows.truncate(args.limit as usize);
-    Ok(Explained { platform: platform.to_owned(), baseline, rows })
 }
 
 fn write_explained(out: &mut impl Write, explained: &Explained) -> anyhow::Result<()> {

@@ -28,13 +28,13 @@ mod plan;
 mod preview;
 mod progress;
 mod retry;
+mod review;
 mod run;
 mod runs;
 mod sandbox;
 mod settle;
 mod show;
 mod status;
-mod told;
 mod validate;
 mod verify;
 
@@ -108,6 +108,7 @@ enum Command {
     Stop(decide::Args),
     Retry(retry::Args),
     Settle(settle::Args),
+    Review(review::Args),
     /// Begin no file of a feed until it is resumed
     ///
     /// Files are still noticed, in their order.
@@ -160,7 +161,7 @@ pub fn main() -> ExitCode {
         }
     };
     let default_level = match cli.command {
-        Command::Run(_) | Command::Once(_) => "info",
+        Command::Run(_) | Command::Once(_) | Command::Review(_) => "info",
         // The story shows its bad files itself.
         #[cfg(feature = "demo")]
         Command::Demo(_) => "error",
@@ -191,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::Stop(args) => decide::run(&global, &args, WishKind::Stop),
         Command::Retry(args) => retry::run(&global, &args),
         Command::Settle(args) => settle::run(&global, &args),
+        Command::Review(args) => review::run(&global, &args),
         Command::Pause(args) => pause::run(&global, &args, true),
         Command::Resume(args) => pause::run(&global, &args, false),
         Command::Alert(args) => alert::run(&global, &args),

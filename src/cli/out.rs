@@ -3,10 +3,10 @@
 use std::io::{self, BufWriter, Write};
 
 use anstream::AutoStream;
-use chrono::{DateTime, Utc};
 
 use crate::ledger::State;
 pub use crate::page::words::{MASK, count, counted, span};
+pub use crate::told::words::{ago, time};
 
 /// Standard output, buffered, for one command's whole answer.
 pub fn stdout() -> BufWriter<AutoStream<io::Stdout>> {
@@ -74,15 +74,4 @@ pub fn heading(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
     use owo_colors::OwoColorize;
     writeln!(out, "\n{}", text.bold())?;
     Ok(())
-}
-
-/// An instant in the zone of this machine.
-pub fn time(at: DateTime<Utc>) -> String {
-    at.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// How long ago, in one or two units.
-pub fn ago(at: DateTime<Utc>) -> String {
-    let seconds = (Utc::now() - at).num_seconds().max(0) as u64;
-    format!("{} ago", span(seconds))
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::{Exit, Global, context, out};
+use crate::decide::{self, Paused};
 
 /// Options of both commands.
 #[derive(clap::Args, Debug)]
@@ -14,25 +15,13 @@ pub struct Args {
 pub fn run(global: &Global, args: &Args, pause: bool) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let ledger = context::ledger(&config)?;
-    let paused = ledger.paused()?;
-    let known = paused.iter().find(|(feed, ..)| *feed == args.feed);
-    // A feed that left the configuration while it was paused can still be resumed.
-    if pause || known.is_none() {
-        context::feed(&config, &args.feed)?;
-    }
+    let feed = &args.feed;
     let mut out = out::stdout();
-    match (pause, known) {
-        (true, Some((_, by, at))) => writeln!(out, "feed {} is paused already, by {by} {}", args.feed, out::ago(*at))?,
-        (false, None) => writeln!(out, "feed {} is not paused", args.feed)?,
-        (true, None) => {
-            ledger.set_paused(&args.feed, Some(&context::who()))?;
-            let feed = &args.feed;
-            writeln!(out, "feed {feed} is paused: no file of it is begun. passferry resume {feed} goes on")?;
-        }
-        (false, Some(_)) => {
-            ledger.set_paused(&args.feed, None)?;
-            writeln!(out, "feed {} goes on", args.feed)?;
-        }
+    match decide::pause(&config, &*ledger, feed, pause, &context::who())? {
+        Paused::Already(by, at) => writeln!(out, "feed {feed} is paused already, by {by} {}", out::ago(at))?,
+        Paused::WasNot => writeln!(out, "feed {feed} is not paused")?,
+        Paused::Now => writeln!(out, "feed {feed} is paused: no file of it is begun. passferry resume {feed} goes on")?,
+        Paused::GoesOn => writeln!(out, "feed {feed} goes on")?,
     }
     out.flush()?;
     Ok(Exit::Ok)

@@ -11,18 +11,18 @@ use serde::Serialize;
 
 use super::file::{InHand, shown};
 use super::show::write_moves;
-use super::told::by_outcome;
 use super::validate::{tell_fault, tell_header};
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};
 use crate::format::shape;
 use crate::ledger::run::{Moves, Verdict};
-use crate::ledger::{Ledger, Mark, Row, Run, RunFilter, RunKind};
+use crate::ledger::{Ledger, Row, Run, RunFilter, RunKind};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
 use crate::pipeline::correction::reserved_columns;
 use crate::pipeline::decode::{DecodeError, Dialect, Facts, literal_cells, read_record, split_cells};
 use crate::pipeline::diff::{Against, Diffed, diff};
+use crate::pipeline::fix::FieldChange;
 use crate::pipeline::guard::{self, Totals};
 use crate::pipeline::index::Choice;
 use crate::pipeline::pending::PendingPasses;
@@ -32,6 +32,7 @@ use crate::pipeline::validate::{Rules, ValidateError, validate};
 use crate::platform;
 use crate::row::Verb;
 use crate::schema::Columns;
+use crate::told::by_outcome;
 
 /// Show what a file would change, sending nothing
 ///
@@ -294,7 +295,7 @@ struct Told<'a> {
 }
 
 fn change(row: &Row, told: &Told<'_>) -> anyhow::Result<ChangeLine> {
-    let Prepared { schema, mapping, field_ids, .. } = told.prepared;
+    let Prepared { schema, mapping, .. } = told.prepared;
     let raw = read_record(told.text, row.offset, row.length)?;
     let (mut cells, mut values, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     split_cells(&raw, told.dialect, &mut cells);
@@ -309,16 +310,14 @@ fn change(row: &Row, told: &Told<'_>) -> anyhow::Result<ChangeLine> {
     let known = told.ledger.baseline_of(&told.feed.platform.name, &[update.target.key()])?.pop();
     let hide = |personal: bool| personal && !told.args.show_personal;
     let fields = update.wanted.iter().filter(|wanted| row.mask & (1 << wanted.field) != 0).map(|wanted| {
-        let mapped = &mapping.fields()[wanted.field as usize];
-        let id = field_ids[wanted.field as usize];
-        let before = known.as_ref().and_then(|known| known.fields.iter().find(|state| state.field == id)).map(|state| state.mark);
+        let FieldChange { field, personal, before, after, .. } = FieldChange::of(wanted, told.prepared, known.as_ref());
         FieldLine {
-            field: mapped.name.to_string(),
-            from: before.map_or_else(|| "unknown".to_owned(), Mark::show),
-            to: match &wanted.value {
+            field,
+            from: before.unwrap_or_else(|| "unknown".to_owned()),
+            to: match after {
                 None => "nothing".to_owned(),
-                Some(_) if hide(mapped.personal) => out::MASK.to_owned(),
-                Some(value) => value.canonical().into_owned(),
+                Some(_) if hide(personal) => out::MASK.to_owned(),
+                Some(after) => after,
             },
         }
     });

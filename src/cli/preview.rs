@@ -16,6 +16,7 @@ use crate::ledger::run::DialectFacts;
 use crate::outcome::Problem;
 use crate::pipeline::decode::DecodeError;
 use crate::schema::Schema;
+use crate::told::is_personal;
 
 /// Show the records of a file as they are read, cell by cell
 ///
@@ -167,9 +168,4 @@ fn tell(out: &mut impl Write, dialect: &Dialect<'_>) -> anyhow::Result<()> {
         writeln!(out, "header: {}", serde_json::to_string(labels)?)?;
     }
     Ok(())
-}
-
-/// Columns that no field describes may hold anything, so they count as personal.
-pub fn is_personal(schema: &Schema, columns: &crate::schema::Columns, column: usize) -> bool {
-    columns.field_of_column.get(column).copied().flatten().is_none_or(|field| schema.fields()[field].personal)
 }

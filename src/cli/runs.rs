@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use super::told::RunLine;
 use super::{Exit, Global, context, out};
 use crate::ledger::{RunFilter, State};
+use crate::told::RunLine;
 
 /// List runs, newest first
 ///

@@ -3,16 +3,16 @@
 use std::io::Write;
 
 use owo_colors::OwoColorize;
-use serde::Serialize;
 
-use super::told::{Cells, RowLine, by_outcome, names, needing_person};
 use super::{Exit, Global, context, out};
 use crate::dialect::Charset;
+use crate::ledger::Run;
 use crate::ledger::keeping::Removed;
-use crate::ledger::run::{ReportFile, Wish};
-use crate::ledger::{Ledger, Run, State};
-use crate::outcome::{Outcome, Tally};
+use crate::ledger::run::Wish;
+use crate::outcome::Outcome;
 use crate::pipeline::report::Report;
+use crate::told::shown::Shown;
+use crate::told::{Cells, RowLine, by_outcome};
 
 /// Show all that is known of a run: counts, guards, moves, reports, what to do next
 ///
@@ -46,46 +46,17 @@ fn outcome(text: &str) -> Result<Outcome, String> {
     Outcome::parse(text).ok_or_else(|| format!("write one of {}", Outcome::ALL.map(Outcome::as_str).join(", ")))
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(flatten)]
-    report: Report,
-    /// Rows that wait for somebody: to be corrected, or for a decision.
-    needs_person: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<&'a str>,
-    reports: &'a [ReportFile],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    archived: Option<String>,
-    /// The copy of its file was deleted: rows are shown without cells, and after retention without what was wrong with them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    removed: Option<&'a Removed>,
-    /// Asked for and not yet carried out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    wish: Option<Wish>,
-}
-
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let ledger = context::Reading::open(&config)?;
-    let run = with_live_counts(context::find_run(&*ledger, &args.wanted)?, &*ledger)?;
-    let report = Report::of(&run, &names(&run));
-    let wish = ledger.peek_wish(&run.id)?;
+    let shown = Shown::of(context::find_run(&*ledger, &args.wanted)?, &*ledger)?;
     let mut out = out::stdout();
     if args.json {
-        let shown = Shown {
-            report,
-            needs_person: needing_person(&run),
-            cause: run.detail.cause.as_deref(),
-            reports: &run.detail.reports,
-            archived: run.detail.archived.as_ref().map(crate::ledger::run::show_name),
-            removed: run.detail.removed.as_ref(),
-            wish,
-        };
         out::json(&mut out, &shown)?;
     } else {
-        write_run(&mut out, &run, &report, wish.as_ref())?;
+        write_run(&mut out, &shown.of, &shown.report, shown.wish.as_ref())?;
     }
+    let run = shown.of;
     if args.rows || !args.outcome.is_empty() || !args.line.is_empty() {
         let cells = Cells::of(&config, &*ledger, &run, args.show_personal);
         if !args.json {
@@ -105,16 +76,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Ok)
-}
-
-/// While a run is applied its own line lags behind its rows.
-fn with_live_counts(mut run: Run, ledger: &dyn Ledger) -> anyhow::Result<Run> {
-    if matches!(run.state, State::Applying | State::Paused) {
-        let mut tally: Tally = run.detail.counted.clone();
-        tally.merge(&ledger.tally(&run.id)?);
-        run.detail.tally = tally;
-    }
-    Ok(run)
 }
 
 pub fn write_row(out: &mut impl Write, row: &RowLine, json: bool) -> anyhow::Result<()> {

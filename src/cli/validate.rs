@@ -10,7 +10,6 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use super::file::{InHand, shown};
-use super::preview::is_personal;
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{DialectChoice, Feed, Limits};
 use crate::dialect::Charset;
@@ -21,6 +20,7 @@ use crate::pipeline::road::{Prepared, pool, prepare};
 use crate::pipeline::validate::{Rejected, Rules, ValidateError, validate};
 use crate::platform;
 use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault, read_descriptor};
+use crate::told::is_personal;
 
 /// Check every cell of a file against a schema, or against a feed's schema and mapping
 ///

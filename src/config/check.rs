@@ -11,6 +11,7 @@ mod mapping;
 mod order;
 mod pgp;
 mod platform;
+mod review;
 mod source;
 
 use std::collections::BTreeMap;
@@ -126,6 +127,7 @@ impl Check<'_> {
             let meant = self.alert(&Key::of(&["alert", name]), name, alert);
             alerts.extend(meant.map(|meant| (name.clone(), Arc::new(meant))));
         }
+        let review = file.review.as_ref().and_then(|review| self.review(review));
         self.overlaps(&feeds);
         self.one_account_twice(&platforms);
         meant::Config {
@@ -135,6 +137,7 @@ impl Check<'_> {
             feeds,
             alerts,
             drain,
+            review: review.map(Arc::new),
             space_factor,
             reserve,
             network_state: file.network_state.unwrap_or(false),

@@ -6,6 +6,7 @@ mod arrival;
 mod dialect;
 pub mod http;
 mod platform;
+pub mod review;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,6 +43,8 @@ pub struct Config {
     pub network_state: bool,
     /// How long a stop may take before requests in flight are abandoned. Default 30 s.
     pub drain: Duration,
+    /// The review page, where it is served.
+    pub review: Option<Arc<review::Review>>,
     /// Rayon threads for validation; 0 means one per core.
     pub workers: usize,
     /// How long personal data of runs that are over is kept here. Default 90 days.

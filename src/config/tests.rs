@@ -9,6 +9,7 @@ mod apple;
 mod arrival;
 mod faults;
 mod http;
+mod review;
 mod sample;
 
 /// A folder with a schema `cards.json` of the columns `id`, `points`, `tier`, `action`.

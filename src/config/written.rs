@@ -245,6 +245,8 @@ pub struct Config {
     /// Ways out for alerts.
     #[serde(default)]
     pub alert: BTreeMap<String, Table<Alert>>,
+    /// The review page and its API.
+    pub review: Option<Table<Review>>,
 }
 
 /// Where files arrive.
@@ -323,7 +325,9 @@ pub mod arrival;
 mod feed;
 mod http;
 mod platform;
+mod review;
 pub use alert::{Alert, AlertKind, Digest as AlertDigest, MailTls};
 pub use feed::*;
 pub use http::*;
 pub use platform::*;
+pub use review::*;

@@ -121,7 +121,7 @@ impl Run {
 }
 
 /// Something that has not come, or waits for what has not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Waiting {
     pub feed: String,
     /// What waits: the name of a file or set.

@@ -118,7 +118,7 @@ impl KeyNote {
 }
 
 /// A person's decision on an add in doubt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Settlement {
     pub decision: Decision,
     /// Login name of the command.

@@ -7,6 +7,7 @@ pub mod delivered;
 pub mod keeping;
 pub mod key;
 pub mod mark;
+pub mod paged;
 pub mod run;
 mod sqlite;
 pub mod telling;
@@ -27,6 +28,7 @@ pub use delivered::Waiting;
 pub use keeping::Keeping;
 pub use key::{Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
 pub use mark::{FieldState, Mark};
+pub use paged::Paged;
 pub use run::{Run, RunKind, State, Wish};
 pub(crate) use sqlite::{copy_database, empty_log};
 pub use telling::Telling;
@@ -86,7 +88,7 @@ pub struct RowDetail {
 }
 
 /// How one operation of a row ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OperationNote {
     pub operation: String,
     pub outcome: Outcome,
@@ -168,7 +170,7 @@ pub struct RunFilter {
 }
 
 /// How the last look at a source went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SourceNote {
     pub source: String,
     /// Last successful listing.
@@ -211,7 +213,7 @@ pub enum LedgerError {
 pub type Result<T> = std::result::Result<T, LedgerError>;
 
 /// The ledger. Every method is one transaction: it happened durably when it returned, or not at all.
-pub trait Ledger: Keeping + Telling + Send + Sync {
+pub trait Ledger: Keeping + Paged + Telling + Send + Sync {
     /// Takes the lead. All earlier fences are refused from now on, and what earlier writers left unfinished on the disk is brought in.
     fn lead(&self) -> Result<Fence>;
 

@@ -100,7 +100,7 @@ pub enum RunKind {
 }
 
 /// What a person asked of a run while somebody else leads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Wish {
     pub what: WishKind,
     /// Who asked: the login name of the command.
@@ -109,7 +109,7 @@ pub struct Wish {
     pub at: DateTime<Utc>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WishKind {
     Approve,

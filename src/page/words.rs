@@ -53,7 +53,7 @@ pub fn percent(part: u64, whole: u64) -> String {
         _ if part == whole => "100 %".to_owned(),
         _ if share < 0.1 => "under 0.1 %".to_owned(),
         _ if share > 99.9 => "over 99.9 %".to_owned(),
-        _ if share < 10.0 || share > 90.0 => format!("{share:.1} %"),
+        _ if !(10.0..=90.0).contains(&share) => format!("{share:.1} %"),
         _ => format!("{share:.0} %"),
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::correction::Correction;
 use super::decode::Dialect;
+use super::looking::Kept;
 use super::open_text;
 use super::report::RowSource;
-use super::road::{Prepared, Road};
+use super::road::Prepared;
 use super::validate::Rules;
 use crate::config::meant::Feed;
 use crate::ledger::run::Fault;
@@ -28,8 +29,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn of(road: &Road, run: &Run) -> anyhow::Result<Result<Known, Fault>> {
-        let (feed, prepared) = match road.prepared(run)? {
+    pub(super) fn of(kept: &dyn Kept, run: &Run) -> anyhow::Result<Result<Known, Fault>> {
+        let (feed, prepared) = match kept.prepared(run)? {
             Ok(both) => both,
             Err(faults) => return Ok(Err(header_fault(&faults))),
         };
@@ -37,7 +38,7 @@ impl Known {
         let correction = match run.kind {
             RunKind::Correction => Correction::new(all, run.parent.clone().unwrap_or_default()),
             // The rows of a retry stand in its parent's file, which may be a correction.
-            RunKind::Retry => match road.ledger.run(&road.spool_owner(run))? {
+            RunKind::Retry => match kept.ledger().run(&kept.spool_owner(run))? {
                 Some(owner) if owner.kind == RunKind::Correction => Correction::new(all, owner.parent.unwrap_or_default()),
                 _ => None,
             },
@@ -45,7 +46,7 @@ impl Known {
         };
         let mut correction = correction;
         let added = match &mut correction {
-            Some(correction) => road.ledger.run(&correction.parent)?.map(|parent| correction.leave_out_added(all, &parent.detail.labels)),
+            Some(correction) => kept.ledger().run(&correction.parent)?.map(|parent| correction.leave_out_added(all, &parent.detail.labels)),
             None => None,
         };
         let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(all));
@@ -58,8 +59,8 @@ impl Known {
             Err(faults) => return Ok(Err(header_fault(&faults))),
         };
         let labels = if header { labels } else { prepared.schema.fields().iter().map(|field| field.name.clone()).collect() };
-        let owner = road.spool_owner(run);
-        let file = if owner == run.id { run.sha256.clone() } else { road.ledger.run(&owner)?.and_then(|owner| owner.sha256) };
+        let owner = kept.spool_owner(run);
+        let file = if owner == run.id { run.sha256.clone() } else { kept.ledger().run(&owner)?.and_then(|owner| owner.sha256) };
         Ok(Ok(Known { feed, prepared, columns, correction, labels, file: file.unwrap_or_default() }))
     }
 }
@@ -87,8 +88,8 @@ pub struct FileInHand {
 }
 
 impl FileInHand {
-    pub fn open(road: &Road, run: &Run) -> anyhow::Result<Result<FileInHand, Fault>> {
-        let known = match Known::of(road, run)? {
+    pub fn open(kept: &dyn Kept, run: &Run) -> anyhow::Result<Result<FileInHand, Fault>> {
+        let known = match Known::of(kept, run)? {
             Ok(known) => known,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -98,7 +99,7 @@ impl FileInHand {
         let personal = known.columns.field_of_column.iter().map(|field| field.is_none_or(|field| fields[field].personal)).collect();
         Ok(Ok(FileInHand {
             dialect: Dialect::of(&dialect),
-            text: open_text(road, run)?,
+            text: open_text(kept, run)?,
             personal,
             line_end: match facts.line_ends.as_str() {
                 "crlf" => "\r\n",
@@ -112,6 +113,11 @@ impl FileInHand {
 
     pub fn prepared(&self) -> &Prepared {
         &self.known.prepared
+    }
+
+    /// By column: is it personal?
+    pub fn personal(&self) -> &[bool] {
+        &self.personal
     }
 
     pub fn rules(&self) -> Rules<'_> {

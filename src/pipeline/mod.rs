@@ -18,9 +18,11 @@ pub mod decode;
 pub mod diff;
 pub mod discover;
 pub mod fetch;
+pub mod fix;
 pub mod guard;
-mod hand;
+pub mod hand;
 pub mod index;
+pub mod looking;
 pub mod pending;
 pub mod places;
 pub mod report;
@@ -50,6 +52,7 @@ use crate::source::SourceError;
 use crate::space::Trouble;
 use crate::stop::Stop;
 
+use looking::Kept;
 use step::{apply_it, archive_it, check_it, decide, fetch_it, report_it};
 
 pub use road::{Progress, Road, Station};
@@ -180,14 +183,14 @@ fn told_lost(owner: &str, run: Option<&Run>) -> String {
 }
 
 /// Opens the decoded text of a run that was checked before.
-fn open_text(road: &Road, run: &Run) -> anyhow::Result<File> {
-    let owner = road.spool_owner(run);
-    let text = road.spool.text(&owner);
-    let path = if text.exists() { text } else { road.spool.data(&owner) };
+fn open_text(kept: &dyn Kept, run: &Run) -> anyhow::Result<File> {
+    let owner = kept.spool_owner(run);
+    let text = kept.spool().text(&owner);
+    let path = if text.exists() { text } else { kept.spool().data(&owner) };
     match File::open(&path) {
         Ok(file) => Ok(file),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(anyhow::anyhow!("{}", told_lost(&owner, road.ledger.run(&owner)?.as_ref())))
+            Err(anyhow::anyhow!("{}", told_lost(&owner, kept.ledger().run(&owner)?.as_ref())))
         }
         Err(error) => Err(error).with_context(|| path.display().to_string()),
     }

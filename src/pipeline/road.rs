@@ -14,6 +14,7 @@ use bstr::BString;
 use tracing::{error, info, warn};
 
 use super::claim;
+use super::looking::spool_owner;
 use super::places::Places;
 use super::report;
 use crate::config::meant::{Config, Feed, Source, SourceKind};
@@ -340,12 +341,7 @@ impl Road {
 
     /// Whose copy in the spool a run reads: a retry has its parent's.
     pub fn spool_owner(&self, run: &Run) -> String {
-        match (run.kind, &run.parent) {
-            (RunKind::Retry, Some(parent)) => {
-                self.ledger.run(parent).ok().flatten().map_or_else(|| parent.clone(), |parent| self.spool_owner(&parent))
-            }
-            _ => run.id.clone(),
-        }
+        spool_owner(&*self.ledger, run)
     }
 
     /// Tells the run that a correction or retry continues that its rows were taken up: what is left of them is in the newer report.

@@ -19,7 +19,7 @@ const LOOK_BACK: u64 = 200;
 const LOOK: Duration = Duration::from_secs(5);
 
 /// A file that has not come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Overdue {
     pub feed: String,
     /// When it should have been here.

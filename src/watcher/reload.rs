@@ -1,5 +1,6 @@
 //! Another configuration without a restart: all of it or nothing, and the answer where people look.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,7 +66,7 @@ impl Reload {
 }
 
 /// What a daemon works with, written down for commands in other processes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InUse {
     /// SHA-256 of the configuration file as it was read.
     pub hash: String,
@@ -75,7 +76,7 @@ pub struct InUse {
     pub refused: Option<Refused>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Refused {
     pub at: DateTime<Utc>,
     pub why: String,
@@ -86,6 +87,11 @@ const NAME: &str = "in-use.json";
 /// What the daemon of a state directory works with, if one wrote it down. It may have ended since.
 pub fn in_use(state: &Path) -> Option<InUse> {
     serde_json::from_slice(&std::fs::read(state.join(NAME)).ok()?).ok()
+}
+
+/// Does a daemon or a sweep work with this state directory at the moment?
+pub fn somebody_leads(state: &Path) -> bool {
+    File::open(state.join("lock")).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// Keeps [`InUse`] up to date.

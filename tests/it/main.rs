@@ -11,6 +11,7 @@ mod login;
 mod model;
 mod platforms;
 mod readme;
+mod review;
 mod rig;
 mod sets;
 mod source;

@@ -4,6 +4,7 @@ mod audit;
 mod baseline;
 mod keeping;
 mod keys;
+mod paged;
 mod rows;
 mod runs;
 mod schema;

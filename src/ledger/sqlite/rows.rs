@@ -7,7 +7,7 @@ use super::{pass_key, signed, storage};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
 
-const COLUMNS: &str = "number, record, line, offset, length, pass_high, pass_low, verb, mask, adds, deferred, outcome, detail";
+pub(super) const COLUMNS: &str = "number, record, line, offset, length, pass_high, pass_low, verb, mask, adds, deferred, outcome, detail";
 
 pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
     let mut insert = work
@@ -149,7 +149,7 @@ pub fn touches(connection: &Connection, account: &str, pass: PassKey, limit: u64
     rows.collect::<rusqlite::Result<_>>().map_err(storage)
 }
 
-fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
+pub(super) fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
     let high: Option<i64> = row.get(first + 5)?;
     let low: Option<i64> = row.get(first + 6)?;
     let verb: String = row.get(first + 7)?;

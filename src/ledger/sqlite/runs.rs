@@ -126,7 +126,7 @@ pub fn peek_wish(connection: &Connection, run: &str) -> Result<Option<Wish>> {
     Ok(text.flatten().and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-fn select(connection: &Connection, rest: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Run>> {
+pub(super) fn select(connection: &Connection, rest: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Run>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM run {rest}")).map_err(storage)?;
     let rows = statement.query_map(values, read).map_err(storage)?;
     rows.collect::<rusqlite::Result<Vec<_>>>().map_err(storage)?.into_iter().collect()

@@ -89,11 +89,8 @@ fn write_in(
     if source.byte_order_mark || charset != source.dialect.charset {
         errors.mark()?;
     }
-    // Of a set, a line of the whole is nothing that an editor shows.
     let is_set = !run.parts().is_empty();
-    let ours = is_set.then_some(Cow::Borrowed(PART)).into_iter().chain(RESERVED.map(Cow::Borrowed));
-    let header = source.labels.iter().map(|label| protect(label)).chain(ours);
-    errors.write(&header.collect::<Vec<_>>(), &[])?;
+    errors.write(&header(run, source), &[])?;
     problems.write_record(PROBLEM_COLUMNS.into_iter().chain(is_set.then_some("part")))?;
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
     let mut stopped = None;
@@ -124,10 +121,33 @@ fn one_row(
         return Ok(());
     }
     let raw = read_record(source.text, row.offset, row.length)?;
-    let mut cells: Vec<Cow<'_, str>> = Vec::new();
-    split_cells(&raw, source.dialect, &mut cells);
+    let AsCame { cells, literal, key } = as_came(&raw, row, source);
+    if row.outcome.is_some_and(Outcome::needs_person) {
+        let line = error_line(run, row, &cells, source.labels, &codes, key, errors.charset);
+        errors.write(&line, &literal)?;
+    }
+    let place = run.place_of_line(row.line);
+    let place = place.as_deref().map(protect);
+    Ok(problem_lines(row, &cells, source, &mut |line| {
+        let cells = line.iter().map(String::as_str).chain(place.as_deref());
+        Ok(problems.write_record(cells)?)
+    })?)
+}
+
+/// A row as it came.
+struct AsCame<'r> {
+    cells: Vec<Cow<'r, str>>,
+    /// Cells that must not be taken for words that mean "no value".
+    literal: Vec<usize>,
+    /// What makes its adds themselves. Empty where it has none.
+    key: String,
+}
+
+fn as_came<'r>(raw: &'r str, row: &Row, source: &RowSource<'_>) -> AsCame<'r> {
+    let mut cells: Vec<Cow<'r, str>> = Vec::new();
+    split_cells(raw, source.dialect, &mut cells);
     let mut literal = Vec::new();
-    literal_cells(&raw, source.dialect, &mut literal);
+    literal_cells(raw, source.dialect, &mut literal);
     let given = source.correction.map(|correction| correction.key(&cells));
     if let Some(correction) = source.correction {
         let _ = correction.take(&mut cells);
@@ -142,16 +162,50 @@ fn one_row(
         let key = source.mapping.row_key(source.columns, &cells, &place).ok().flatten();
         key.map(|key| key.to_string())
     });
-    if row.outcome.is_some_and(Outcome::needs_person) {
-        let line = error_line(run, row, &cells, source.labels, &codes, key.unwrap_or_default(), errors.charset);
-        errors.write(&line, &literal)?;
+    AsCame { cells, literal, key: key.unwrap_or_default() }
+}
+
+/// Writes a correction in the form of the error report: these rows of the run, with these cells instead of their own.
+pub fn write_corrected(run: &Run, source: &RowSource<'_>, rows: &[(&Row, &[String])], into: &File) -> anyhow::Result<()> {
+    match write_corrected_in(run, source, rows, source.dialect.charset, into) {
+        Err(Stopped::Letter(_)) => {
+            let mut again = into;
+            again.set_len(0)?;
+            again.rewind()?;
+            match write_corrected_in(run, source, rows, Charset::UTF_8, into) {
+                Ok(()) => Ok(()),
+                Err(Stopped::Letter(_)) => anyhow::bail!("UTF-8 has every letter"),
+                Err(Stopped::Other(error)) => Err(error),
+            }
+        }
+        Err(Stopped::Other(error)) => Err(error),
+        Ok(()) => Ok(()),
     }
-    let place = run.place_of_line(row.line);
-    let place = place.as_deref().map(protect);
-    Ok(problem_lines(row, &cells, source, &mut |line| {
-        let cells = line.iter().map(String::as_str).chain(place.as_deref());
-        Ok(problems.write_record(cells)?)
-    })?)
+}
+
+fn write_corrected_in(run: &Run, source: &RowSource<'_>, rows: &[(&Row, &[String])], charset: Charset, into: &File) -> Result<(), Stopped> {
+    let mut lines =
+        Lines { out: BufWriter::with_capacity(1 << 16, into.try_clone()?), source, charset, line: String::new(), bytes: Vec::new() };
+    if source.byte_order_mark || charset != source.dialect.charset {
+        lines.mark()?;
+    }
+    lines.write(&header(run, source), &[])?;
+    for (row, changed) in rows {
+        let raw = read_record(source.text, row.offset, row.length)?;
+        let AsCame { cells, mut literal, key } = as_came(&raw, row, source);
+        // Words that somebody typed mean what they say.
+        literal.retain(|&column| changed.get(column).map(String::as_str) == cells.get(column).map(|cell| &**cell));
+        let cells: Vec<Cow<'_, str>> = changed.iter().map(|cell| Cow::Borrowed(cell.as_str())).collect();
+        lines.write(&error_line(run, row, &cells, source.labels, &row.detail.codes(), key, charset), &literal)?;
+    }
+    Ok(lines.finish()?)
+}
+
+/// The data's own labels, then ours. Of a set, a line of the whole is nothing that an editor shows: there the part has a column.
+fn header<'s>(run: &Run, source: &'s RowSource<'_>) -> Vec<Cow<'s, str>> {
+    let part = (!run.parts().is_empty()).then_some(Cow::Borrowed(PART));
+    let ours = part.into_iter().chain(RESERVED.map(Cow::Borrowed));
+    source.labels.iter().map(|label| protect(label)).chain(ours).collect()
 }
 
 impl RowSource<'_> {

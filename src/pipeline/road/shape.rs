@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use super::Road;
 use crate::config::meant::Feed;
 use crate::format;
-use crate::ledger::{Run, RunKind};
+use crate::ledger::Run;
 use crate::mapping::Mapping;
 use crate::outcome::Code;
-use crate::pipeline::correction::Correction;
+use crate::pipeline::looking::columns_of;
 use crate::platform::Account;
 use crate::schema::{HeaderFault, Schema};
 
@@ -26,9 +26,6 @@ pub struct Prepared {
 
 /// A feed as it is for one file, and what was looked up of it.
 pub type OfFile = (Arc<Feed>, Arc<Prepared>);
-
-/// Corrections of corrections that are followed to the file they began with.
-const CORRECTIONS_MAX: u32 = 100;
 
 /// A fault of a feed that took its shape from a file is the file's.
 fn of_header(message: String) -> HeaderFault {
@@ -62,7 +59,7 @@ impl Road {
         if let Some(prepared) = self.prepared.get(&feed.name) {
             return Ok(Ok((feed, Arc::clone(prepared))));
         }
-        let shaped = match format::shape(&feed, &self.columns_of(run)?) {
+        let shaped = match format::shape(&feed, &columns_of(&*self.ledger, run)?) {
             Ok(shaped) => shaped,
             Err(faults) => return Ok(Err(faults)),
         };
@@ -83,28 +80,6 @@ impl Road {
         if !feed.takes_shape() {
             return Ok(Some(feed.fingerprint.clone()));
         }
-        Ok(format::shape(&feed, &self.columns_of(run)?).ok().map(|shaped| shaped.fingerprint.clone()))
-    }
-
-    /// The data's own labels in a run's file. A correction has those of the file that it corrects: what somebody added is none of it.
-    fn columns_of(&self, run: &Run) -> anyhow::Result<Vec<String>> {
-        let mut run = run.clone();
-        for _ in 0..CORRECTIONS_MAX {
-            let owner = self.spool_owner(&run);
-            if owner != run.id
-                && let Some(owner) = self.ledger.run(&owner)?
-            {
-                run = owner;
-            }
-            let parent = run.parent.as_ref().filter(|_| run.kind == RunKind::Correction);
-            let Some(parent) = parent.map(|parent| self.ledger.run(parent)).transpose()?.flatten() else { break };
-            if parent.detail.labels.is_empty() {
-                break;
-            }
-            run = parent;
-        }
-        let all = &run.detail.labels;
-        let correction = Correction::new(all, String::new()).filter(|_| run.kind == RunKind::Correction);
-        Ok(correction.map_or_else(|| all.clone(), |correction| correction.data_labels(all)))
+        Ok(format::shape(&feed, &columns_of(&*self.ledger, run)?).ok().map(|shaped| shaped.fingerprint.clone()))
     }
 }

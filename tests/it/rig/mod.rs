@@ -15,3 +15,4 @@ pub mod proxy;
 pub mod receiver;
 pub mod sshd;
 pub mod vendor;
+pub mod visitor;

@@ -1,17 +1,23 @@
-//! Runs and rows as commands tell them: the same words in `runs`, `show`, `status` and `explain`.
+//! What is told of runs and rows: the same in commands, on the review page and in its API.
+
+pub mod alerts;
+pub mod explained;
+pub mod shown;
+pub mod status;
+pub mod words;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::out;
-use super::preview::is_personal;
 use crate::config::meant::Config;
 use crate::ledger::{KeyNote, KeyState, Ledger, OperationNote, Row, Run, RunKind, Settlement, State};
 use crate::outcome::{Outcome, Tally};
+use crate::page::words::{MASK, count};
 use crate::pipeline::correction::Correction;
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
 use crate::pipeline::report::Names;
@@ -20,7 +26,7 @@ use crate::schema::{Columns, Schema};
 use crate::spool::Spool;
 
 /// One run in a line.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RunLine {
     pub run: String,
     pub feed: String,
@@ -81,7 +87,7 @@ impl RunLine {
             State::Held => format!("held by {}", self.held_by.join(", ")),
             State::Applying | State::Paused => {
                 let done: u64 = self.rows.values().sum();
-                let progress = format!("{} of {} rows done", out::count(done), out::count(self.records));
+                let progress = format!("{} of {} rows done", count(done), count(self.records));
                 self.cause.as_ref().map_or(progress.clone(), |cause| format!("{progress}; {cause}"))
             }
             _ => self.cause.clone().unwrap_or_default(),
@@ -134,7 +140,7 @@ pub fn spool_owner(ledger: &dyn Ledger, run: &Run) -> anyhow::Result<Run> {
 }
 
 /// A row in a line.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RowLine {
     pub run: String,
     pub line: u64,
@@ -155,7 +161,7 @@ pub struct RowLine {
 }
 
 /// An add, and what is known of its effect.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct AddLine {
     /// What the platform was given as the event's own identifier.
     pub key: String,
@@ -169,7 +175,7 @@ pub struct AddLine {
 }
 
 impl AddLine {
-    fn of(note: KeyNote) -> AddLine {
+    pub fn of(note: KeyNote) -> AddLine {
         AddLine {
             key: note.key.to_string(),
             amount: note.amount,
@@ -187,15 +193,15 @@ impl AddLine {
                 "; settled {} by {} {}: {}",
                 settled.decision.as_str(),
                 settled.by,
-                out::time(settled.at),
+                words::time(settled.at),
                 settled.reason.escape_debug()
             )
         });
-        format!("{}{amount} {} {}{}", self.key, self.state.as_str(), out::time(self.at), settled.unwrap_or_default())
+        format!("{}{amount} {} {}{}", self.key, self.state.as_str(), words::time(self.at), settled.unwrap_or_default())
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ProblemLine {
     pub code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,7 +275,8 @@ impl RowLine {
 pub struct Cells {
     text: File,
     dialect: Dialect,
-    labels: Vec<String>,
+    /// Labels of the data's own columns.
+    pub labels: Vec<String>,
     correction: Option<Correction>,
     hidden: Vec<bool>,
 }
@@ -296,7 +303,7 @@ impl Cells {
     }
 
     /// The row's cells, personal ones masked.
-    fn read(&self, row: &Row) -> Option<Vec<String>> {
+    pub fn read(&self, row: &Row) -> Option<Vec<String>> {
         let raw = read_record(&self.text, row.offset, row.length).ok()?;
         let mut cells: Vec<Cow<'_, str>> = Vec::new();
         split_cells(&raw, &self.dialect, &mut cells);
@@ -305,8 +312,13 @@ impl Cells {
         }
         let masked = cells.into_iter().enumerate().map(|(index, cell)| {
             let hide = self.hidden.get(index).copied().unwrap_or(true) && !cell.is_empty();
-            if hide { out::MASK.to_owned() } else { cell.into_owned() }
+            if hide { MASK.to_owned() } else { cell.into_owned() }
         });
         Some(masked.collect())
     }
+}
+
+/// Is a column personal? What the schema does not know counts as that.
+pub fn is_personal(schema: &Schema, columns: &Columns, column: usize) -> bool {
+    columns.field_of_column.get(column).copied().flatten().is_none_or(|field| schema.fields()[field].personal)
 }

@@ -1,0 +1,117 @@
+//! Reports to take home. They are asked for by run and kind, never by a name or a path, and built anew from the ledger and the copy of the
+//! file: where they were published they may have been moved, or be out of reach.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State as At};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use futures_util::StreamExt;
+use tokio::io::AsyncReadExt;
+
+use super::Desk;
+use super::answer::{Answer, Fault, work};
+use super::visitor::Visitor;
+use crate::ledger::{Run, State};
+use crate::pipeline::hand::FileInHand;
+use crate::pipeline::looking::Looking;
+use crate::pipeline::report;
+use crate::spool::Spool;
+use crate::told::names;
+
+/// A report that a run has.
+pub struct Kind {
+    /// Its ending, which is its address as well.
+    pub ending: &'static str,
+    pub words: &'static str,
+}
+
+/// Ending, what it is, its type, and whether it shows whole rows.
+const KINDS: [(&str, &str, &str, bool); 4] = [
+    ("errors.csv", "rows to correct", "text/csv", true),
+    ("errors.xlsx", "rows to correct, as a workbook", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", true),
+    ("problems.csv", "problems, one a line", "text/csv", false),
+    ("report.json", "the whole report, for programs", "application/json", false),
+];
+
+/// Reports that this visitor may have of a run.
+pub fn kinds(run: &Run, visitor: &Visitor) -> Vec<Kind> {
+    let there = |ending: &str| run.detail.reports.iter().any(|report| report.name.ends_with(ending));
+    let fitting = KINDS.iter().filter(|(ending, _, _, rows)| there(ending) && (!rows || visitor.is_approver()));
+    fitting.map(|(ending, words, ..)| Kind { ending, words }).collect()
+}
+
+/// Bytes of a report that are read at a time.
+const PIECE: usize = 64 << 10;
+
+pub async fn report(At(desk): At<Arc<Desk>>, visitor: Visitor, Path((id, kind)): Path<(String, String)>) -> Answer {
+    let (ending, _, mime, rows) = KINDS.into_iter().find(|(ending, ..)| *ending == kind).ok_or(Fault::NotFound)?;
+    if rows {
+        // Rows as they came, personal columns with the others.
+        visitor.must_decide()?;
+    }
+    let one_at_a_time = Arc::clone(&desk.building).acquire_owned().await.map_err(|error| Fault::Broken(error.into()))?;
+    let (file, name, id) = work(move || {
+        let run = desk.run(&id)?;
+        let built = build(&desk, &run, ending)?.ok_or(Fault::NotFound)?;
+        Ok((built, download_name(&run, ending), run.id))
+    })
+    .await?;
+    drop(one_at_a_time);
+    tracing::info!(by = visitor.by(), run = id, report = ending, "a report is downloaded");
+    let pieces = futures_util::stream::unfold(Some(tokio::fs::File::from_std(file)), |file| async move {
+        let mut file = file?;
+        let mut piece = vec![0; PIECE];
+        match file.read(&mut piece).await {
+            Ok(0) => None,
+            Ok(read) => {
+                piece.truncate(read);
+                Some((Ok(piece), Some(file)))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    let headers = [(CONTENT_TYPE, mime.to_owned()), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))];
+    Ok((headers, Body::from_stream(pieces.boxed())).into_response())
+}
+
+/// Builds the reports of a run in a place of their own and opens one of them; the place is gone when it was read.
+fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<std::fs::File>, Fault> {
+    if !(run.state.is_over() || run.state == State::Held) {
+        return Ok(None);
+    }
+    let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger))?;
+    let detail = &run.detail;
+    let readable = detail.fault.is_none() && detail.facts.is_some() && !detail.nothing_new && run.sha256.is_some();
+    let hand = if readable && ending != "report.json" {
+        match FileInHand::open(&looking, run) {
+            Ok(Ok(hand)) => Some(hand),
+            Ok(Err(fault)) => return Err(Fault::Refused(axum::http::StatusCode::CONFLICT, fault.message)),
+            Err(error) => return Err(Fault::Refused(axum::http::StatusCode::CONFLICT, format!("{error:#}"))),
+        }
+    } else {
+        None
+    };
+    // What a stop leaves there is swept by whoever leads next.
+    let kept = Spool::open(&desk.config().state).map_err(anyhow::Error::from)?;
+    let place = tempfile::tempdir_in(kept.folder()).map_err(anyhow::Error::from)?;
+    let spool = Spool::open(place.path()).map_err(anyhow::Error::from)?;
+    report::build(run, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
+    match std::fs::File::open(spool.report(&run.id, ending)) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(anyhow::Error::from(error).into()),
+    }
+}
+
+/// Of a stranger's name only what no header and no file system minds.
+fn download_name(run: &Run, ending: &str) -> String {
+    let stem = run.shown_name();
+    let plain: String = stem
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_') { letter } else { '_' })
+        .take(80)
+        .collect();
+    format!("{plain}-{}.{ending}", run.id)
+}
