@@ -44,7 +44,7 @@ mod waiting;
 use generation::Generation;
 pub use once::{Sweep, Trouble, once};
 use reload::Note;
-pub use reload::{InUse, Reload, in_use, somebody_leads};
+pub use reload::{Follower, InUse, Reload, in_use, somebody_leads};
 use waiting::tell_waiting;
 pub use waiting::words_of;
 

@@ -9,7 +9,7 @@ use super::{Exit, Failure, Global, context, out};
 use crate::alert::{Message, Outlet, desk};
 use crate::config::meant::alert::Way;
 use crate::stop::Stop;
-use crate::told::ways::WayStatus;
+use crate::told::alerts::{WayStatus, ways};
 
 /// Show the ways out for alerts and what waits for them; with --test try one
 ///
@@ -24,22 +24,6 @@ pub struct Args {
     /// One JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn words(way: &WayStatus) -> String {
-    let mut words = Vec::new();
-    if way.waiting > 0 {
-        words.push(format!(
-            "{} since {}",
-            out::counted(way.waiting as u64, "message"),
-            way.waiting_since.map(out::ago).unwrap_or_default()
-        ));
-    }
-    words.extend(way.fault.clone());
-    if way.given_up > 0 {
-        words.push(format!("{} given up within a week", out::counted(way.given_up as u64, "message")));
-    }
-    if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
 }
 
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
@@ -60,7 +44,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let ledger = context::Reading::open(&config)?;
-    let ways = crate::told::ways::ways(&config, &*ledger)?;
+    let ways = ways(&config, &*ledger)?;
     if args.json {
         out::json(&mut out, &serde_json::json!({ "alerts": ways }))?;
     } else if ways.is_empty() {
@@ -77,7 +61,7 @@ pub fn write_ways(out: &mut impl Write, ways: &[WayStatus]) -> anyhow::Result<()
     for way in ways {
         let colour = if way.is_troubled() { comfy_table::Color::Red } else { comfy_table::Color::Green };
         let plain = comfy_table::Cell::new;
-        table.add_row([plain(way.alert.clone()), plain(way.kind.to_owned()), plain(words(way)).fg(colour)]);
+        table.add_row([plain(way.alert.clone()), plain(way.kind.to_owned()), plain(way.words()).fg(colour)]);
     }
     out::write_table(out, table)
 }

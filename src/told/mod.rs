@@ -1,9 +1,9 @@
 //! What is told of runs and rows: the same in commands, on the review page and in its API.
 
+pub mod alerts;
 pub mod explained;
 pub mod shown;
 pub mod status;
-pub mod ways;
 pub mod words;
 
 use std::borrow::Cow;

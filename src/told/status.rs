@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::ways::{WayStatus, ways};
+use super::alerts::{WayStatus, ways};
 use super::{RunLine, needing_person};
 use crate::config::meant::Config;
 use crate::ledger::{Ledger, RunFilter, SourceNote, State, Waiting};

@@ -170,6 +170,11 @@ const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
 ",
     r"
+    -- Rows that a person looks for, page by page. The others, the many, cost nothing here.
+    CREATE INDEX IF NOT EXISTS row_person ON row(run, outcome, record)
+        WHERE outcome IN ('rejected', 'unresolved', 'refused', 'in-doubt', 'not-attempted');
+",
+    r"
     -- Runs that ended and that nobody was told of yet; written with the end itself. Where nobody is told of anything they are not kept for ever.
     CREATE TABLE ending(
         number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -211,11 +216,6 @@ const STEPS: &[&str] = &[
         way   TEXT PRIMARY KEY,
         until TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-",
-    r"
-    -- Rows that a person looks for, page by page. The others, the many, cost nothing here.
-    CREATE INDEX IF NOT EXISTS row_person ON row(run, outcome, record)
-        WHERE outcome IN ('rejected', 'unresolved', 'refused', 'in-doubt', 'not-attempted');
 ",
 ];
 

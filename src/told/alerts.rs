@@ -1,4 +1,4 @@
-//! Ways out for alerts, and what waits for them.
+//! Ways out for alerts, and how they are doing.
 
 use std::sync::Arc;
 
@@ -6,9 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::words::ago;
 use crate::config::meant::Config;
 use crate::config::meant::alert::Way;
 use crate::ledger::Ledger;
+use crate::page::words::counted;
 
 /// Messages that were given up are shown for this long.
 const SHOWN: TimeDelta = TimeDelta::days(7);
@@ -33,6 +35,18 @@ impl WayStatus {
     /// Does somebody have to look at it?
     pub fn is_troubled(&self) -> bool {
         self.fault.is_some() || self.given_up > 0
+    }
+
+    pub fn words(&self) -> String {
+        let mut words = Vec::new();
+        if self.waiting > 0 {
+            words.push(format!("{} since {}", counted(self.waiting as u64, "message"), self.waiting_since.map(ago).unwrap_or_default()));
+        }
+        words.extend(self.fault.clone());
+        if self.given_up > 0 {
+            words.push(format!("{} given up within a week", counted(self.given_up as u64, "message")));
+        }
+        if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
     }
 }
 
