@@ -106,7 +106,7 @@ fn a_coupon_of_another_campaign_is_never_touched_by_its_identifier() {
         harbour.sandbox.seed(PASSKIT, [json!({ "externalId": "F-1", "campaignId": "another-campaign", "sku": "old" })]).unwrap();
         let id = |code: &str| coupon(&harbour, code)["id"].as_str().unwrap().to_owned();
         let (ours, foreign) = (id("C-1"), id("F-1"));
-        harbour.deliver("v.csv", &format!("code,sku\n{foreign},new\n{ours},new\n"));
+        harbour.deliver("v.csv", format!("code,sku\n{foreign},new\n{ours},new\n"));
         harbour.once().exits(1);
         assert_eq!(codes(&harbour, "v"), BTreeMap::from([(foreign, "pass-not-found".to_owned())]), "{operation}");
         assert_eq!(coupon(&harbour, "F-1")["sku"], "old", "{operation}");
