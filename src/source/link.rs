@@ -1,5 +1,6 @@
 //! One connection to a source, kept open and shared, opened again after a fault, and left alone while the server refuses us.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub struct Link {
     connect: Box<dyn Connect>,
     record: Option<Record>,
     state: Mutex<LinkState>,
+    /// The pause after earlier faults is not to be waited out.
+    again: AtomicBool,
 }
 
 #[derive(Default)]
@@ -53,7 +56,7 @@ struct LinkState {
 
 impl Link {
     pub fn new(connect: Box<dyn Connect>) -> Link {
-        Link { connect, record: None, state: Mutex::default() }
+        Link { connect, record: None, state: Mutex::default(), again: AtomicBool::new(false) }
     }
 
     /// Writes refused logins down, so that restarts do not add tries.
@@ -67,6 +70,10 @@ impl Link {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut state.began, true) {
             self.take_up(&mut state);
+        }
+        if self.again.swap(false, Ordering::AcqRel) {
+            state.not_before = None;
+            state.failures = 0;
         }
         if let Some(left) = state.not_before.map(|at| at.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero()) {
             if state.refusals.as_ref().is_some_and(|refusals| self.is_worth_a_try(refusals, state.recorded)) {
@@ -108,10 +115,8 @@ impl Link {
     /// Somebody may have repaired what was wrong: the next piece of work need not wait out the pause after earlier faults. Refused logins
     /// stay counted: one more is followed by a long pause again.
     pub fn try_again(&self) {
-        // Who holds the connection works on it, so nothing waits.
-        let Ok(mut state) = self.state.try_lock() else { return };
-        state.not_before = None;
-        state.failures = 0;
+        // Whoever holds the connection may be about to find that it has to wait: the one after it heeds this.
+        self.again.store(true, Ordering::Release);
     }
 
     /// Sends something over an idle connection so that it stays open.

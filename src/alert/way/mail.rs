@@ -118,7 +118,8 @@ fn letter_for(way: &Way, mail: &Mail, to: &[&String], letter: &Letter, message: 
         .date(letter.at.into())
         // The same at each try: a mailbox that got it twice shows one.
         .message_id(Some(format!("<{}@{}>", letter.id, domain(mail))))
-        .subject(format!("[{}] {}", way.prefix, message.title))
+        // What looks encoded (RFC 2047) in a name of a file would be decoded by the reader.
+        .subject(format!("[{}] {}", way.prefix, message.title.replace("=?", "= ?")))
         .header(ContentType::TEXT_PLAIN)
         // RFC 3834: nobody's absence is to be told to us.
         .raw_header(header("Auto-Submitted", "auto-generated"))

@@ -42,7 +42,7 @@ fn mail_goes_out_by_starttls_with_a_login_and_no_name_of_a_file_makes_a_header()
         assert_eq!(headers["Auto-Submitted"][0], "auto-generated");
         assert_eq!(headers["Message-ID"], taken[0]["headers"]["Message-ID"], "the same at each try and for each reader");
         let subject = mail["subject"].as_str().unwrap();
-        assert!(subject.starts_with("[passferry tést] ä Bcc: victim@example.com =?utf-8?q?x?= "), "{subject}");
+        assert!(subject.starts_with("[passferry tést] ä Bcc: victim@example.com = ?utf-8?q?x?= "), "{subject}");
         assert!(subject.contains("\\u{202e}.csv failed: "), "{subject}");
         assert!(mail["body"].as_str().unwrap().contains("passferry show "), "{mail:#}");
         assert_eq!(mail["defects"], serde_json::json!([]));
