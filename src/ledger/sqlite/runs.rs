@@ -4,7 +4,7 @@ use bstr::{BStr, BString, ByteSlice};
 use rand::RngExt;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::super::run::{Detail, Run, RunKind, State};
+use super::super::run::{Detail, Run, State};
 use super::super::{LedgerError, Result, RunFilter, Wish};
 use super::storage;
 
