@@ -113,8 +113,8 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     fact(
         "kind",
         match &run.parent {
-            Some(parent) => format!("{} of {parent}", kind(run)),
-            None => kind(run).to_owned(),
+            Some(parent) => format!("{} of {parent}", run.kind.as_str()),
+            None => run.kind.as_str().to_owned(),
         },
     );
     fact("source", format!("{} {}", run.source, run.folder.to_string().escape_debug()));
@@ -192,14 +192,6 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     Ok(())
 }
 
-fn kind(run: &Run) -> &'static str {
-    match run.kind {
-        crate::ledger::RunKind::File => "file",
-        crate::ledger::RunKind::Correction => "correction",
-        crate::ledger::RunKind::Retry => "retry",
-    }
-}
-
 fn write_problems(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
     if report.problems.is_empty() {
         return Ok(());
@@ -237,19 +229,10 @@ pub fn write_moves(out: &mut impl Write, moves: &crate::ledger::run::Moves) -> a
         return Ok(());
     }
     out::heading(out, &format!("changes of {}", passes(moves.passes)))?;
-    let parts = [
-        (moves.balances, "balances move"),
-        (moves.zeroed, "balances go to nothing"),
-        (moves.cleared, "passes have a field cleared"),
-        (moves.ended, "passes expire or are taken away"),
-        (moves.perhaps_created, "passes may be created"),
-        (moves.over_alerts, "passes get more alerts than the platform shows in a day"),
-        (moves.requests, "requests, at most"),
-    ];
     for (kind, count) in &moves.adds {
         writeln!(out, "{:>10}  rows {kind}", out::count(*count))?;
     }
-    for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
+    for (count, what) in moves.told() {
         writeln!(out, "{:>10}  {what}", out::count(count))?;
     }
     for sample in &moves.samples {

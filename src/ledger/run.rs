@@ -100,6 +100,16 @@ pub enum RunKind {
     Retry,
 }
 
+impl RunKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RunKind::File => "file",
+            RunKind::Correction => "correction",
+            RunKind::Retry => "retry",
+        }
+    }
+}
+
 /// What a person asked of a run while somebody else leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Wish {
@@ -430,6 +440,22 @@ impl Run {
             sha256: None,
             detail: Detail::default(),
         }
+    }
+}
+
+impl Moves {
+    /// What moves, as far as anything does: how many, and what.
+    pub fn told(&self) -> Vec<(u64, &'static str)> {
+        let all = [
+            (self.balances, "balances move"),
+            (self.zeroed, "balances go to nothing"),
+            (self.cleared, "passes have a field cleared"),
+            (self.ended, "passes expire or are taken away"),
+            (self.perhaps_created, "passes may be created"),
+            (self.over_alerts, "passes get more alerts than the platform shows in a day"),
+            (self.requests, "requests, at most"),
+        ];
+        all.into_iter().filter(|(count, _)| *count > 0).collect()
     }
 }
 

@@ -95,7 +95,6 @@ pub struct Point {
 /// A small chart of columns, oldest on the left.
 #[derive(Template)]
 #[template(path = "page/columns.html", config = "src/page/askama.toml")]
-#[expect(clippy::struct_field_names, reason = "columns are what a chart of columns has")]
 pub struct Columns {
     words: String,
     columns: Vec<Column>,

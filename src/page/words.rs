@@ -118,6 +118,13 @@ pub fn visible(text: &str, letters_max: usize) -> String {
     shown
 }
 
+/// Words in which these cells are masked, but for those that are too short to be told from other words.
+pub fn without<'c>(words: &str, cells: impl Iterator<Item = &'c str>) -> String {
+    const LETTERS_MIN: usize = 3;
+    let cells = cells.map(str::trim).filter(|cell| cell.chars().nth(LETTERS_MIN - 1).is_some());
+    cells.fold(words.to_owned(), |words, cell| words.replace(cell, MASK))
+}
+
 /// Characters without a shape of their own: those that join emoji and some scripts' letters are left.
 const fn is_unseen(letter: char) -> bool {
     matches!(letter,

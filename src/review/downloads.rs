@@ -28,10 +28,11 @@ pub struct Kind {
 }
 
 /// Ending, what it is, its type, and whether it shows whole rows.
-const KINDS: [(&str, &str, &str, bool); 4] = [
+const KINDS: [(&str, &str, &str, bool); 5] = [
     ("errors.csv", "rows to correct", "text/csv", true),
     ("errors.xlsx", "rows to correct, as a workbook", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", true),
     ("problems.csv", "problems, one a line", "text/csv", false),
+    ("report.html", "the whole report, for people", "text/html; charset=utf-8", false),
     ("report.json", "the whole report, for programs", "application/json", false),
 ];
 
@@ -98,7 +99,12 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<(std::fs::File, 
     let kept = Spool::open(&desk.config().state).map_err(anyhow::Error::from)?;
     let place = tempfile::tempdir_in(kept.folder()).map_err(anyhow::Error::from)?;
     let spool = Spool::open(place.path()).map_err(anyhow::Error::from)?;
-    let gone = || Fault::Refused(axum::http::StatusCode::CONFLICT, format!("feed {} is no longer in the configuration", run.feed));
+    let gone = || {
+        Fault::Refused(
+            axum::http::StatusCode::CONFLICT,
+            format!("feed {} is no longer in the configuration; its reports lie where they were published", run.feed),
+        )
+    };
     let feed = desk.config().feeds.get(&run.feed).cloned().ok_or_else(gone)?;
     report::build(run, &feed, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
     for ending in [ending.to_owned(), format!("{ending}.pgp")] {

@@ -3,7 +3,7 @@
 use super::assets::VERSION;
 use super::visitor::Visitor;
 use crate::config::meant::Config;
-use crate::ledger::State;
+use crate::ledger::{RunKind, State};
 use crate::page::words::{self, Instant, Tone, count, visible};
 use crate::told::RunLine;
 use crate::zone::Zone;
@@ -76,11 +76,11 @@ impl RunRow {
     }
 }
 
-pub const fn kind(kind: crate::ledger::RunKind) -> &'static str {
+/// What a run is where it is no file; nothing where it is one.
+pub const fn kind(kind: RunKind) -> &'static str {
     match kind {
-        crate::ledger::RunKind::File => "",
-        crate::ledger::RunKind::Correction => "correction",
-        crate::ledger::RunKind::Retry => "retry",
+        RunKind::File => "",
+        RunKind::Correction | RunKind::Retry => kind.as_str(),
     }
 }
 

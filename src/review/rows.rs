@@ -250,8 +250,9 @@ impl<'a> Story<'a> {
             }
         }
         let card = card(desk, visitor, &run, &row);
-        let told = RowLine::of(&run.id, row, cells.as_ref(), Vec::new()).of_set(&run);
-        let adds = ledger.keys_of_line(&run.id, told.line)?.into_iter().map(AddLine::of);
+        let keys = ledger.keys_of_line(&run.id, row.line)?;
+        let mut told = RowLine::of(&run.id, row, cells.as_ref(), keys).of_set(&run);
+        let adds = std::mem::take(&mut told.adds).into_iter();
         Ok(Story {
             frame: Frame::new(format!("Line {} of {}", told.line, visible(&run.shown_name(), 80)), visitor, Here::Runs),
             run: id,

@@ -261,17 +261,8 @@ fn problems(shown: &Shown) -> Vec<ProblemGroup> {
 
 fn moves(shown: &Shown) -> Vec<(String, &'static str)> {
     let moves = &shown.report.moves;
-    let parts = [
-        (moves.passes, "passes with something to do"),
-        (moves.balances, "balances move"),
-        (moves.zeroed, "balances go to nothing"),
-        (moves.cleared, "passes have a field cleared"),
-        (moves.ended, "passes expire or are taken away"),
-        (moves.perhaps_created, "passes may be created"),
-        (moves.over_alerts, "passes get more alerts than the platform shows in a day"),
-        (moves.requests, "requests, at most"),
-    ];
-    parts.into_iter().filter(|(number, _)| *number > 0).map(|(number, words)| (count(number), words)).collect()
+    let passes = Some((moves.passes, "passes with something to do")).filter(|(passes, _)| *passes > 0);
+    passes.into_iter().chain(moves.told()).map(|(number, words)| (count(number), words)).collect()
 }
 
 fn facts(run: &Run, shown: &Shown) -> Vec<(&'static str, String)> {

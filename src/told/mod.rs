@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::config::meant::Config;
 use crate::ledger::{KeyNote, KeyState, Ledger, OperationNote, Row, Run, RunKind, Settlement, State};
 use crate::outcome::{Outcome, Tally};
-use crate::page::words::{MASK, count};
+use crate::page::words::{MASK, count, without};
 use crate::pipeline::correction::Correction;
 use crate::pipeline::decode::{Dialect, read_record, split_cells};
 use crate::pipeline::report::Names;
@@ -175,7 +175,7 @@ pub struct AddLine {
 }
 
 impl AddLine {
-    pub fn of(note: KeyNote) -> AddLine {
+    fn of(note: KeyNote) -> AddLine {
         AddLine {
             key: note.key.to_string(),
             amount: note.amount,
@@ -221,9 +221,12 @@ pub fn outcome(row: &Row) -> &'static str {
 }
 
 impl RowLine {
-    pub fn of(run: &str, row: Row, cells: Option<&Cells>, keys: Vec<KeyNote>) -> RowLine {
+    pub fn of(run: &str, mut row: Row, cells: Option<&Cells>, mut keys: Vec<KeyNote>) -> RowLine {
         let outcome = outcome(&row);
         let read = cells.and_then(|cells| cells.read(&row));
+        if let Some(cells) = cells {
+            cells.mask(&mut row, &mut keys);
+        }
         let problems = row.detail.problems.into_iter().map(|problem| {
             let column = problem.column.map(|column| column as usize);
             ProblemLine {
@@ -304,17 +307,42 @@ impl Cells {
 
     /// The row's cells, personal ones masked.
     pub fn read(&self, row: &Row) -> Option<Vec<String>> {
+        let masked = self.as_came(row)?.into_iter().enumerate().map(|(index, cell)| {
+            let hide = self.is_hidden(index) && !cell.is_empty();
+            if hide { MASK.to_owned() } else { cell }
+        });
+        Some(masked.collect())
+    }
+
+    fn as_came(&self, row: &Row) -> Option<Vec<String>> {
         let raw = read_record(&self.text, row.offset, row.length).ok()?;
         let mut cells: Vec<Cow<'_, str>> = Vec::new();
         split_cells(&raw, &self.dialect, &mut cells);
         if let Some(correction) = &self.correction {
             let _ = correction.take(&mut cells);
         }
-        let masked = cells.into_iter().enumerate().map(|(index, cell)| {
-            let hide = self.hidden.get(index).copied().unwrap_or(true) && !cell.is_empty();
-            if hide { MASK.to_owned() } else { cell.into_owned() }
-        });
-        Some(masked.collect())
+        Some(cells.into_iter().map(Cow::into_owned).collect())
+    }
+
+    fn is_hidden(&self, column: usize) -> bool {
+        self.hidden.get(column).copied().unwrap_or(true)
+    }
+
+    /// Masks in words about a row what its hidden cells hold: a platform may repeat what it was sent.
+    fn mask(&self, row: &mut Row, keys: &mut [KeyNote]) {
+        let Some(cells) = self.as_came(row) else { return };
+        let hidden: Vec<&str> = cells.iter().enumerate().filter(|(index, _)| self.is_hidden(*index)).map(|(_, cell)| cell.trim()).collect();
+        let mask = |words: &mut String| *words = without(words, hidden.iter().copied());
+        for problem in &mut row.detail.problems {
+            mask(&mut problem.message);
+            problem.suggestion.iter_mut().for_each(mask);
+        }
+        for note in &mut row.detail.operations {
+            mask(&mut note.message);
+        }
+        for note in keys {
+            mask(&mut note.evidence);
+        }
     }
 }
 

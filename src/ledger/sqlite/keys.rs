@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::super::Result;
 use super::super::RunKind;
 use super::super::key::{Decision, Intended, Intent, KeyEnd, KeyNote, KeyState, Settlement, Settling};
-use super::runs::kind_text;
 use super::{pass_key, signed, storage};
 use crate::row::{AddKey, AddKind, PassKey, RowKey};
 
@@ -104,7 +103,7 @@ fn turned(work: &Connection, run: &str, intent: &Intent) -> Result<Option<KeyNot
                 .prepare_cached("SELECT kind FROM run WHERE id = ?1")
                 .and_then(|mut select| select.query_row([&other.run], |row| row.get(0)).optional())
                 .map_err(storage)?;
-            delivered.as_deref() != Some(kind_text(RunKind::File))
+            delivered.as_deref() != Some(RunKind::File.as_str())
         };
         if is_same_row {
             return Ok(Some(other));

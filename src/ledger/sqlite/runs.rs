@@ -4,7 +4,7 @@ use bstr::{BStr, BString, ByteSlice};
 use rand::RngExt;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::super::run::{Detail, Run, RunKind, State};
+use super::super::run::{Detail, Run, State};
 use super::super::{LedgerError, Result, RunFilter, Wish};
 use super::storage;
 
@@ -35,7 +35,7 @@ pub fn open(work: &Connection, mut run: Run) -> Result<Run> {
                 run.size as i64,
                 run.mtime,
                 run.state.as_str(),
-                kind_text(run.kind),
+                run.kind.as_str(),
                 run.parent,
                 run.sha256,
                 detail_text(&run.detail)
@@ -56,7 +56,7 @@ pub fn save(work: &Connection, run: &Run) -> Result<()> {
                 run.sha256,
                 detail_text(&run.detail),
                 run.parent,
-                kind_text(run.kind),
+                run.kind.as_str(),
                 run.size as i64,
                 run.mtime,
                 run.feed,
@@ -159,14 +159,6 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<Result<Run>> {
         detail,
         id,
     }))
-}
-
-pub(super) fn kind_text(kind: RunKind) -> &'static str {
-    match kind {
-        RunKind::File => "file",
-        RunKind::Correction => "correction",
-        RunKind::Retry => "retry",
-    }
 }
 
 fn detail_text(detail: &Detail) -> String {

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use passferry::ledger::State;
+use passferry::sandbox::{Faults, Rule, Trouble};
 
 use super::{MIXED, folder};
 use crate::rig::harbour::write_private;
@@ -166,6 +167,27 @@ fn a_viewer_looks_and_decides_nothing() {
         assert!(!problems.body.contains("not-an-address"));
     }
     drop(victor);
+    check_promises(&rig);
+}
+
+/// A platform says again what it was sent: viewers do not read a personal cell there either.
+#[test]
+fn what_a_platform_repeats_of_a_personal_cell_is_masked_for_viewers() {
+    let says = "c1@example.com is no address".to_owned();
+    let refuses = Rule::new(Trouble::Status { code: 400, message: Some(says) }).id("C-1");
+    let rig = reviewed(folder().faults(Faults { rules: vec![refuses], ..Faults::default() }), "");
+    rig.deliver("a.csv", "id,points,tier,email\nC-1,10,gold,c1@example.com\n");
+    rig.once().exits(1);
+    let run = rig.run_of("a.csv");
+    let _page = rig.page();
+    let rows = format!("/runs/{}/rows", run.id);
+    let (victor, anna) = (rig.logged_in(VIEWER), rig.logged_in(APPROVER));
+    assert!(anna.get(&rows).is(200).body.contains("c1@example.com is no address"), "{}", rig.said());
+    let body = victor.get(&rows).is(200).says("is no address").body;
+    assert!(!body.contains("c1@example.com"), "{body}");
+    let number = body.split(&format!("{rows}/")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let story = victor.get(&format!("{rows}/{number}")).is(200).body;
+    assert!(!story.contains("c1@example.com"), "{story}");
     check_promises(&rig);
 }
 

@@ -7,7 +7,7 @@ use super::super::rows::is_about_a_cell;
 use super::super::{Report, RowSource};
 use crate::ledger::{OperationNote, Row};
 use crate::outcome::{Code, Problem};
-use crate::page::words::{MASK, count, visible};
+use crate::page::words::{MASK, count, visible, without};
 
 /// Examples of a code in one column.
 pub const EXAMPLES_MAX: usize = 3;
@@ -204,13 +204,10 @@ fn example(
     }
 }
 
-/// A platform's words may repeat what it was sent: whatever a personal cell of the row holds is masked in them, unless it is too short to be
-/// told from other words.
+/// A platform's words may repeat what it was sent.
 fn without_personal(words: &str, cells: &[Cow<'_, str>], source: &RowSource<'_>) -> String {
-    const LETTERS_MIN: usize = 3;
     let personal = cells.iter().enumerate().filter(|(index, _)| source.personal.get(*index).copied().unwrap_or(true));
-    let personal = personal.map(|(_, cell)| cell.trim()).filter(|cell| cell.chars().nth(LETTERS_MIN - 1).is_some());
-    personal.fold(words.to_owned(), |words, cell| words.replace(cell, MASK))
+    without(words, personal.map(|(_, cell)| &**cell))
 }
 
 /// A page is passed around more freely than the file itself.
