@@ -116,7 +116,9 @@ impl Spool {
 
     /// Lets go of reports, which can be built again.
     pub fn remove_reports(&self, run: &str) -> io::Result<()> {
-        ["errors.xlsx", "errors.csv", "problems.csv", "report.json"].into_iter().try_for_each(|kind| remove(&self.report(run, kind)))
+        ["errors.xlsx", "errors.csv", "problems.csv", "report.html", "report.json"]
+            .into_iter()
+            .try_for_each(|kind| remove(&self.report(run, kind)))
     }
 
     /// Lets go of all that can be made again from the delivered bytes: the decoded text, reports, half a copy.

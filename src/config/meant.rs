@@ -375,6 +375,8 @@ pub struct ReportPlace {
     pub source: Arc<Source>,
     /// Full path of the folder at that source.
     pub folder: BString,
+    /// Is a page for people among them?
+    pub html: bool,
 }
 
 /// In which order complete files of one feed run.

@@ -155,7 +155,7 @@ pub fn is_errors_report(name: &BStr) -> bool {
 }
 
 pub(super) fn is_other_report(name: &BStr) -> bool {
-    name.ends_with(b".problems.csv") || name.ends_with(b".report.json")
+    [&b".problems.csv"[..], b".report.json", b".report.html"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Runs of a feed on their way beyond which no more files are registered: the rest wait in the inbox, so that a backlog of any length

@@ -10,6 +10,7 @@ mod login;
 mod model;
 mod platforms;
 mod readme;
+mod reports;
 mod review;
 mod rig;
 mod sets;

@@ -352,7 +352,7 @@ impl Check<'_> {
             Some(inbox) => format!("{}/{folder}", inbox.trim_end_matches('/')),
             None => return None,
         };
-        Some(ReportPlace { source, folder: BString::from(folder) })
+        Some(ReportPlace { source, folder: BString::from(folder), html: reports.html.unwrap_or(true) })
     }
 
     fn guard(&mut self, key: &Key, feed: &written::Feed) -> Guard {

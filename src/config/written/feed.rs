@@ -309,6 +309,8 @@ pub struct Reports {
     pub source: Option<String>,
     /// Folder under the inbox; with `source`, from that source's login folder. Default `"reports"`.
     pub folder: Option<String>,
+    /// Write `STEM.report.html` too, a page for people. Default true.
+    pub html: Option<bool>,
 }
 
 /// A date or a number in the names of a feed's files, by which they are ordered.

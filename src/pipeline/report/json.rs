@@ -220,7 +220,7 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     if run.state == State::Held {
         let guards: Vec<&str> = detail.verdicts.iter().filter(|verdict| verdict.held).map(|verdict| verdict.guard.as_str()).collect();
         steps.push(format!(
-            "Nothing was sent ({}). Look at guards and moves, then: passferry approve {id}, or passferry discard {id}.",
+            "Nothing was sent ({}). Look at what the guards say and at what would change, then: passferry approve {id}, or passferry discard {id}.",
             guards.join(", "),
             id = run.id
         ));

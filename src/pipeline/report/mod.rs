@@ -1,5 +1,6 @@
 //! Report: a pure function of the ledger and the spooled file, written under a temporary name and then renamed.
 
+mod html;
 pub mod json;
 pub mod rows;
 mod workbook;
@@ -64,8 +65,8 @@ impl Names {
 const REPORTS_MAX: u32 = 9999;
 
 /// Endings of the files, in the order in which they are published: whoever sees the last has them all. The workbook is there where the
-/// input was one.
-pub const ENDINGS: [&str; 4] = ["errors.xlsx", "errors.csv", "problems.csv", "report.json"];
+/// input was one, the page unless the feed does not want it.
+pub const ENDINGS: [&str; 5] = ["errors.xlsx", "errors.csv", "problems.csv", "report.html", "report.json"];
 
 /// Chooses names that nothing has yet at the feed's report place.
 pub fn choose_names(feed: &Feed, run: &Run, source: &mut dyn Source) -> SourceResult<Names> {
@@ -88,9 +89,10 @@ fn is_free(folder: &BStr, names: &Names, source: &mut dyn Source) -> SourceResul
     Ok(true)
 }
 
-/// Writes the three files into the spool. Rows are left out when the file could not be read as rows.
+/// Writes the files into the spool. Rows are left out when the file could not be read as rows.
 pub fn build(
     run: &Run,
+    feed: &Feed,
     names: &Names,
     ledger: &dyn Ledger,
     rows: Option<&RowSource<'_>>,
@@ -100,20 +102,21 @@ pub fn build(
     for ending in ENDINGS {
         let _ = std::fs::remove_file(path(ending));
     }
-    let mut notes = Vec::new();
+    let mut told = Report::of(run, names);
+    let mut examples = html::Examples::wanted(&told);
     if let Some(source) = rows {
         let errors = crate::spool::create_private(&path("errors.csv"))?;
         let problems = crate::spool::create_private(&path("problems.csv"))?;
-        notes = rows::write(run, ledger, source, &errors, &problems)?;
+        told.warnings.extend(rows::write(run, ledger, source, &errors, &problems, &mut examples)?);
         if source.dialect.is_sheet() {
-            notes.extend(workbook::write(&path("errors.csv"), &path("errors.xlsx"), spool.folder())?);
+            told.warnings.extend(workbook::write(&path("errors.csv"), &path("errors.xlsx"), spool.folder())?);
         }
     }
-    let mut report = crate::spool::create_private(&path("report.json"))?;
-    let mut told = Report::of(run, names);
-    told.warnings.extend(notes);
-    report.write_all(&serde_json::to_vec_pretty(&told)?)?;
-    report.sync_all()?;
+    write_whole(&path("report.json"), &serde_json::to_vec_pretty(&told)?)?;
+    if feed.reports.html {
+        let siblings = html::siblings(names, |ending| path(ending).exists());
+        write_whole(&path("report.html"), html::page(run, &told, feed, ledger, &examples, &siblings)?.as_bytes())?;
+    }
     sync_folder(spool.folder())?;
     let mut files = Vec::new();
     for ending in ENDINGS {
@@ -124,6 +127,12 @@ pub fn build(
         }
     }
     Ok(files)
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let mut file = crate::spool::create_private(path)?;
+    file.write_all(content)?;
+    Ok(file.sync_all()?)
 }
 
 /// Sends the files to their place. May be called again: what is there whole stays, what is half there is replaced.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, Seek as _, Write};
 
+use super::html::Examples;
 use super::json::KEPT_BACK;
 use crate::dialect::{Cell, Charset, write_record};
 use crate::ledger::{Ledger, Row, Run};
@@ -36,22 +37,30 @@ pub struct RowSource<'a> {
 
 const PROBLEM_COLUMNS: [&str; 9] = ["line", "record", "outcome", "column", "code", "constraint", "message", "cell", "suggestion"];
 
-/// Writes both files. Rows kept back on purpose are in neither: no person is to correct them. Gives what a person should know of them.
+/// Writes both files, and lets `examples` see the rows. Rows kept back on purpose are in neither: no person is to correct them. Gives what a person should know of them.
 ///
 /// The rows are written in the input's own dialect and character set, so that whatever wrote the one reads the other. A letter that this
 /// set has not (it can only come from the schema's names) makes the whole file UTF-8 with a byte-order mark, by which it is known again.
-pub fn write(run: &Run, ledger: &dyn Ledger, source: &RowSource<'_>, errors: &File, problems: &File) -> anyhow::Result<Vec<String>> {
+pub fn write(
+    run: &Run,
+    ledger: &dyn Ledger,
+    source: &RowSource<'_>,
+    errors: &File,
+    problems: &File,
+    examples: &mut Examples,
+) -> anyhow::Result<Vec<String>> {
     let mut problems_out = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems.try_clone()?));
     let charset = source.dialect.charset;
-    match write_in(run, ledger, source, charset, errors, &mut problems_out) {
+    match write_in(run, ledger, source, charset, errors, &mut problems_out, examples) {
         Err(Stopped::Letter(letter)) => {
             drop(problems_out.into_inner());
+            examples.restart();
             for mut file in [errors, problems] {
                 file.set_len(0)?;
                 file.rewind()?;
             }
             let mut again = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems.try_clone()?));
-            match write_in(run, ledger, source, Charset::UTF_8, errors, &mut again) {
+            match write_in(run, ledger, source, Charset::UTF_8, errors, &mut again, examples) {
                 Ok(()) => finish(again)?,
                 Err(Stopped::Letter(_)) => anyhow::bail!("UTF-8 has every letter"),
                 Err(Stopped::Other(error)) => return Err(error),
@@ -83,6 +92,7 @@ fn write_in(
     charset: Charset,
     errors: &File,
     problems: &mut csv::Writer<BufWriter<File>>,
+    examples: &mut Examples,
 ) -> Result<(), Stopped> {
     let mut errors =
         Lines { out: BufWriter::with_capacity(1 << 20, errors.try_clone()?), source, charset, line: String::new(), bytes: Vec::new() };
@@ -94,7 +104,7 @@ fn write_in(
     problems.write_record(PROBLEM_COLUMNS.into_iter().chain(is_set.then_some("part")))?;
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
     let mut stopped = None;
-    let looked = ledger.rows(&run.id, &wanted, &mut |row| match one_row(run, &row, source, &mut errors, problems) {
+    let looked = ledger.rows(&run.id, &wanted, &mut |row| match one_row(run, &row, source, &mut errors, problems, examples) {
         Ok(()) => Ok(()),
         Err(Stopped::Other(error)) => Err(error),
         Err(letter) => {
@@ -115,6 +125,7 @@ fn one_row(
     source: &RowSource<'_>,
     errors: &mut Lines<'_>,
     problems: &mut csv::Writer<BufWriter<File>>,
+    examples: &mut Examples,
 ) -> Result<(), Stopped> {
     let codes = row.detail.codes();
     if codes.iter().any(|code| KEPT_BACK.contains(code)) {
@@ -127,6 +138,7 @@ fn one_row(
         errors.write(&line, &literal)?;
     }
     let place = run.place_of_line(row.line);
+    examples.row(row, &cells, source, place.as_deref());
     let place = place.as_deref().map(protect);
     Ok(problem_lines(row, &cells, source, &mut |line| {
         let cells = line.iter().map(String::as_str).chain(place.as_deref());
@@ -310,7 +322,7 @@ fn messages(row: &Row, labels: &[String]) -> String {
 }
 
 /// Messages about a record as a whole are the same for each of its columns.
-fn is_about_a_cell(code: Code) -> bool {
+pub(super) fn is_about_a_cell(code: Code) -> bool {
     !matches!(code, Code::MissingCell | Code::ExtraCell | Code::StrayQuote | Code::NulByte | Code::BlankRow)
 }
 

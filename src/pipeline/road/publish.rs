@@ -90,7 +90,7 @@ impl Road {
     }
 
     fn publish_as(&self, run: &mut Run, feed: &Feed, link: &Link, names: &Names, rows: Option<&RowSource<'_>>) -> anyhow::Result<()> {
-        let files: Vec<ReportFile> = report::build(run, names, &*self.ledger, rows, &self.spool)?;
+        let files: Vec<ReportFile> = report::build(run, feed, names, &*self.ledger, rows, &self.spool)?;
         let replaced = std::mem::replace(&mut run.detail.reports, files);
         let fresh = replaced.into_iter().filter(|report| !run.detail.reports.contains(report)).collect::<Vec<_>>();
         run.detail.earlier_reports.extend(fresh);

@@ -96,6 +96,8 @@ fn a_report_is_byte_for_byte_the_same_after_a_kill_and_there_is_one() {
         (Mode::Half, "write *reports/.*.errors.csv.*.part"),
         (Mode::After, "renameat2 *reports/*.errors.csv"),
         (Mode::Before, "renameat2 *reports/*.problems.csv"),
+        (Mode::Half, "write *reports/.*.report.html.*.part"),
+        (Mode::After, "renameat2 *reports/*.report.html"),
         (Mode::Half, "write *reports/.*.report.json.*.part"),
         (Mode::Before, "renameat2 *reports/*.report.json"),
         (Mode::After, "renameat2 *reports/*.report.json"),
@@ -111,7 +113,7 @@ fn a_report_is_byte_for_byte_the_same_after_a_kill_and_there_is_one() {
             .into_iter()
             .filter_map(|(name, content)| Some((name.strip_prefix(&run)?.to_owned(), content)))
             .collect();
-        assert_eq!(built.len(), 3, "three reports were built before one went up: {:?}", built.keys());
+        assert_eq!(built.len(), 4, "four reports were built before one went up: {:?}", built.keys());
         let ours = |name: &str| name.starts_with(&stem);
         let place = harbour.inbox().join("reports");
         for (name, content) in contents(&place, ours) {

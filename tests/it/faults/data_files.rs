@@ -438,7 +438,7 @@ fn a_file_with_the_longest_name_has_reports_with_names_that_fit() {
         harbour.deliver(name, "id,points\nC-1,bad\nC-2,2\n");
         harbour.once().exits(1);
         let run = harbour.run_of(name);
-        assert_eq!((run.state, run.detail.reports.len()), (State::Done, 3), "{}", harbour.said());
+        assert_eq!((run.state, run.detail.reports.len()), (State::Done, 4), "{}", harbour.said());
         assert!(harbour.inbox().join(".processed").join(name).exists(), "{:?}", harbour.tree());
         let errors = run.detail.reports.iter().find(|report| report.name.ends_with(".errors.csv")).unwrap().name.clone();
         assert!(errors.len() <= 255 && name.starts_with(&errors[..20]), "{errors}");

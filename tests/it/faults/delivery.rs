@@ -32,7 +32,13 @@ fn a_file_on_a_real_server_is_applied_reported_and_put_away() {
     assert_eq!(report["rows"], serde_json::json!({ "applied": 1, "rejected": 1, "unresolved": 1 }));
     assert_eq!(
         harbour.tree(),
-        [".processed/points.csv", "reports/points.errors.csv", "reports/points.problems.csv", "reports/points.report.json"]
+        [
+            ".processed/points.csv",
+            "reports/points.errors.csv",
+            "reports/points.problems.csv",
+            "reports/points.report.html",
+            "reports/points.report.json"
+        ]
     );
     check_promises(&harbour);
 }

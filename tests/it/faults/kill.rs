@@ -133,7 +133,7 @@ fn killed_before_it_puts_the_file_away_it_does_so_at_the_next_start() {
     harbour.once().exits(1);
     assert!(harbour.inbox().join(".processed/points.csv").exists());
     assert_eq!(harbour.writes().len(), 9);
-    assert_eq!(harbour.tree().len(), 4, "one file and three reports: {:?}", harbour.tree());
+    assert_eq!(harbour.tree().len(), 5, "one file and four reports: {:?}", harbour.tree());
     check_promises(&harbour);
 }
 

@@ -1,5 +1,6 @@
 //! The review page through real HTTP: who may come in and what they find.
 
+mod browser;
 mod door;
 mod fix;
 mod pages;

@@ -51,6 +51,11 @@ impl Portrait {
             );
         }
         for path in harbour.tree() {
+            // Full of times, and checked against report.json by the promises.
+            if path.ends_with(".report.html") {
+                lines.insert(format!("file {}", neutral(path)), String::new());
+                continue;
+            }
             let content = harbour.read(&path);
             let content =
                 if path.ends_with(".report.json") { without_times(&content) } else { String::from_utf8_lossy(&content).into_owned() };

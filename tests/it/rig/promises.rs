@@ -217,6 +217,9 @@ fn reports_are_whole(harbour: &Harbour, run: &Run) {
             assert_eq!(told["state"], run.state.as_str(), "{}", report.name);
             assert_eq!(told["run"], run.id);
             let rows: u64 = told["rows"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+            if let Some(page) = find_report(&report_folder(harbour, run), &report.name.replace(".report.json", ".report.html")) {
+                super::page::check_report(&page, &told);
+            }
             if run.detail.fault.is_none() {
                 assert_eq!(told["records"], rows, "{}: records and rows {}", report.name, told["rows"]);
                 assert_eq!(rows, run.detail.tally.total());

@@ -1,12 +1,13 @@
 //! npm's passkit-generator, which builds and reads packages independently of this repository (contracts/apple-wallet.md section 5.4).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use passferry::sandbox::apple::{Certificates, Pair};
 use serde_json::{Value, json};
+
+use crate::rig::npm;
 
 /// The newest when this was written; another one may check more, or less.
 const VERSION: &str = "3.6.1";
@@ -20,23 +21,7 @@ pub const PIXEL: &[u8] = &[
 /// Where the package is installed: once, below the target directory.
 fn installed() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("passkit-generator-{VERSION}"));
-        let done = folder.join("node_modules/passkit-generator/package.json");
-        if !done.exists() {
-            // Beside its place, so that one that was broken off is not taken for whole.
-            let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            let mut npm = Command::new("npm");
-            npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--prefix"]).arg(scratch.path());
-            let said = npm.arg(format!("passkit-generator@{VERSION}")).output().expect("npm is needed: install the package npm");
-            assert!(said.status.success(), "npm cannot install passkit-generator: {}", String::from_utf8_lossy(&said.stderr));
-            let _ = fs::remove_dir_all(&folder);
-            if let Err(problem) = fs::rename(scratch.path(), &folder) {
-                assert!(done.exists(), "{problem}");
-            }
-        }
-        folder
-    })
+    FOLDER.get_or_init(|| npm::installed("passkit-generator", VERSION))
 }
 
 fn node(script: &str, task: &Value) -> Value {
