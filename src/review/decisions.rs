@@ -97,15 +97,20 @@ pub struct Given {
 impl Given {
     /// Every decision needs one.
     fn reason(&self) -> Result<&str, Fault> {
-        let reason = self.reason.trim();
-        if reason.is_empty() {
-            return Err(Fault::bad("Say why: the reason stands in the report and in the record of decisions."));
-        }
-        if reason.chars().count() > REASON_MAX {
-            return Err(Fault::bad(format!("The reason is too long; at most {REASON_MAX} characters.")));
-        }
-        Ok(reason)
+        checked_reason(&self.reason)
     }
+}
+
+/// A reason as it is kept. Fails where there is none.
+pub fn checked_reason(reason: &str) -> Result<&str, Fault> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(Fault::bad("Say why: the reason stands in the report and in the record of decisions."));
+    }
+    if reason.chars().count() > REASON_MAX {
+        return Err(Fault::bad(format!("The reason is too long; at most {REASON_MAX} characters.")));
+    }
+    Ok(reason)
 }
 
 /// Digest of what a person sees of a run when they decide.

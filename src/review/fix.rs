@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, State as At};
 use axum::response::IntoResponse;
 use axum::{Form, Json};
 use bstr::{BString, ByteSlice};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Desk;
@@ -120,7 +121,13 @@ impl Bench {
         if !run.state.is_over() || run.detail.fault.is_some() {
             return Err(conflict(format!("Run {} is {}: rows can be corrected once it is over.", run.id, run.state)));
         }
-        let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger))?;
+        let config = desk.config();
+        if config.feeds.get(&run.feed).is_some_and(|feed| feed.dialect.pgp.as_ref().is_some_and(|pgp| pgp.required)) {
+            let words =
+                "This feed takes signed files alone, and nothing here can sign. Correct the rows in errors.csv, sign it and deliver it.";
+            return Err(conflict(words.to_owned()));
+        }
+        let looking = Looking::new(config, Arc::clone(&desk.ledger))?;
         match FileInHand::open(&looking, &run) {
             Ok(Ok(hand)) => Ok(Bench { run, hand }),
             Ok(Err(fault)) => Err(conflict(fault.message)),
@@ -213,22 +220,27 @@ fn under_way(desk: &Desk, run: &Run) -> Result<Option<String>, Fault> {
     Ok(runs.iter().find(of_this).map(|other| other.id.clone()))
 }
 
-/// Cells of rows as a script sends them while they are typed.
-#[derive(Deserialize)]
+/// A row's cells as somebody typed them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Typed {
-    number: u64,
-    cells: Vec<String>,
+    /// The row's number within its run.
+    pub number: u64,
+    /// All of them, in the order of columns.
+    pub cells: Vec<String>,
 }
 
 /// What is said of them.
-#[derive(Serialize)]
-struct Said {
+#[derive(Serialize, JsonSchema)]
+pub struct Said {
     problems: Vec<SaidOf>,
+    /// What the row would do to its pass, where nothing is wrong with it.
     card: Option<Card>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct SaidOf {
+    /// From 0; none where the row as a whole is meant.
     column: Option<u32>,
     code: &'static str,
     words: String,
@@ -236,16 +248,7 @@ struct SaidOf {
 
 /// Checks a row's cells. Nothing is kept.
 pub async fn check(At(desk): At<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>, Json(typed): Json<Typed>) -> Answer {
-    let said = work(move || {
-        let bench = Bench::open(&desk, &visitor, &id)?;
-        let open = bench.row(&desk, typed.number)?;
-        let cells = fitting(&open, &typed.cells)?;
-        let judged = bench.hand.judge(&*desk.ledger, &bench.run.account, &open, &cells)?;
-        let problems =
-            judged.problems.iter().map(|problem| SaidOf { column: problem.column, code: problem.code.as_str(), words: words(problem) });
-        Ok(Said { problems: problems.collect(), card: judged.change.map(|change| Card::of(&change, true)) })
-    });
-    Ok(Json(said.await?).into_response())
+    Ok(Json(work(move || desk.check_cells(&visitor, &id, &typed)).await?).into_response())
 }
 
 /// The cells of a row after somebody changed some. A browser ends lines in its own way: what it did not change stays as it was.
@@ -325,6 +328,16 @@ pub enum Corrected {
 }
 
 impl Desk {
+    /// What schema and mapping say of a row's cells. Nothing is kept.
+    pub fn check_cells(&self, visitor: &Visitor, id: &str, typed: &Typed) -> Result<Said, Fault> {
+        let bench = Bench::open(self, visitor, id)?;
+        let open = bench.row(self, typed.number)?;
+        let cells = fitting(&open, &typed.cells)?;
+        let judged = bench.hand.judge(&*self.ledger, &bench.run.account, &open, &cells)?;
+        let said = |problem: &Problem| SaidOf { column: problem.column, code: problem.code.as_str(), words: words(problem) };
+        Ok(Said { problems: judged.problems.iter().map(said).collect(), card: judged.change.map(|change| Card::of(&change, true)) })
+    }
+
     /// Sends rows of a run with other cells into its feed's inbox. All of them are right, or nothing is sent.
     pub fn correct(&self, visitor: &Visitor, id: &str, typed: &BTreeMap<u64, Vec<String>>) -> Result<Corrected, Fault> {
         let bench = Bench::open(self, visitor, id)?;

@@ -200,7 +200,7 @@ impl Desk {
                     // A form needs the session that made it.
                     None if posts => return Err(Fault::NotOurs),
                     None => {
-                        let (id, found) = desk.sessions.begin(&name, Way::Proxy, desk.ends(), Instant::now())?;
+                        let (id, found) = desk.sessions.begin(&name, Way::Proxy, "", desk.ends(), Instant::now())?;
                         (found, Some(desk.cookie(&id)?))
                     }
                 };
@@ -209,7 +209,7 @@ impl Desk {
             let Some(found) = found.filter(|found| found.way == Way::Password) else { return Ok((None, None)) };
             // Whoever was taken out of the file is out at once.
             let people = desk.people.as_ref().map(super::people::PeopleFile::now).transpose()?;
-            let role = people.and_then(|people| people.role_of(&found.name));
+            let role = people.and_then(|people| people.role_of(&found.name, &found.proof));
             Ok((role.map(|role| visitor(found, role)), None))
         })
         .await

@@ -77,16 +77,16 @@ pub async fn come_in(State(desk): State<Arc<Desk>>, ConnectInfo(Peer(peer)): Con
     let (at, name, password) = (Arc::clone(&desk), given.name.clone(), given.password);
     let role = work(move || {
         let people = at.people.as_ref().map(PeopleFile::now).transpose()?;
-        Ok(people.and_then(|people| people.prove(&name, &password)))
+        Ok(people.and_then(|people| Some((people.prove(&name, &password)?, people.proof(&name)))))
     });
-    let Some(role) = role.await? else {
+    let Some((role, proof)) = role.await? else {
         desk.attempts.failed(&given.name, address, Instant::now());
         tracing::warn!(peer = %peer.ip(), "a login to the review page failed");
         let page = LoginPage { frame: Frame::bare("Log in"), back: within(&given.back), wrong: true, by_password: true };
         return Ok((StatusCode::UNAUTHORIZED, Html(page.render()?)).into_response());
     };
     desk.attempts.succeeded(&given.name);
-    let (id, found) = desk.sessions.begin(&given.name, Way::Password, desk.ends(), Instant::now())?;
+    let (id, found) = desk.sessions.begin(&given.name, Way::Password, &proof, desk.ends(), Instant::now())?;
     tracing::info!(user = found.name, role = role.as_str(), peer = %peer.ip(), "came in");
     let to = within(&given.back).to_owned();
     Ok((StatusCode::SEE_OTHER, [(LOCATION, to)], [(SET_COOKIE, desk.cookie(&id)?)]).into_response())

@@ -6,6 +6,7 @@
 //! whoever leads, by the ledger. It reads with connections of its own and holds up no file.
 
 mod answer;
+mod api;
 mod assets;
 mod attempts;
 mod card;
@@ -16,6 +17,7 @@ mod gate;
 mod history;
 mod listener;
 mod login;
+mod openapi;
 mod overview;
 mod parts;
 mod pass;

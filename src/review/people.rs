@@ -118,8 +118,14 @@ impl People {
         known.filter(|_| right).map(|user| user.role)
     }
 
-    pub fn role_of(&self, name: &str) -> Option<Role> {
-        self.users.get(name).map(|user| user.role)
+    /// The role of somebody who came in before, as long as the password is still the same. `proof` is [`People::proof`] of then.
+    pub fn role_of(&self, name: &str, proof: &str) -> Option<Role> {
+        self.users.get(name).filter(|_| self.proof(name) == proof).map(|user| user.role)
+    }
+
+    /// Stands for somebody's password: another one makes another.
+    pub fn proof(&self, name: &str) -> String {
+        self.users.get(name).map(|user| hex(&openssl::sha::sha256(user.hash.as_bytes()))).unwrap_or_default()
     }
 
     /// Whose token this is. A token is 256 random bits, so that one round of SHA-256 is all that a guess should cost: unlike a password it

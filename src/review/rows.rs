@@ -269,7 +269,7 @@ impl<'a> Story<'a> {
 }
 
 /// What is kept of the row may be gone, or its feed: then there is no card.
-fn card(desk: &Desk, visitor: &Visitor, run: &Run, row: &Row) -> Option<Card> {
+pub fn card(desk: &Desk, visitor: &Visitor, run: &Run, row: &Row) -> Option<Card> {
     let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger)).ok()?;
     let hand = FileInHand::open(&looking, run).ok()?.ok()?;
     let open = hand.open_row(row.clone()).ok()?;

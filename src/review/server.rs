@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tokio::sync::watch;
@@ -110,7 +111,9 @@ fn router(desk: Arc<Desk>) -> Router {
         .route("/pass", get(pass::page).post(pass::find))
         .route("/settle/{key}", get(decisions::ask_to_settle).post(decisions::settle))
         .route("/feeds/{feed}/{decision}", get(decisions::ask_of_feed).post(decisions::decide_of_feed))
+        .merge(super::api::api().0)
         .fallback(async || super::answer::Fault::NotFound)
+        .layer(DefaultBodyLimit::max(gate::BODY_MAX))
         .layer(from_fn_with_state(Arc::clone(&desk), gate::gate))
         .with_state(desk)
 }

@@ -23,6 +23,7 @@ pub type Key = [u8; 32];
 struct Session {
     name: String,
     way: Way,
+    proof: String,
     csrf: String,
     began: Instant,
     used: Instant,
@@ -34,6 +35,8 @@ pub struct Found {
     pub key: Key,
     pub name: String,
     pub way: Way,
+    /// Of the password that it began with.
+    pub proof: String,
     /// What each form of this session must send back.
     pub csrf: String,
 }
@@ -61,7 +64,7 @@ impl Sessions {
     }
 
     /// Begins a session. Gives what the browser is to hold: 256 random bits.
-    pub fn begin(&self, name: &str, way: Way, ends: Ends, now: Instant) -> anyhow::Result<(String, Found)> {
+    pub fn begin(&self, name: &str, way: Way, proof: &str, ends: Ends, now: Instant) -> anyhow::Result<(String, Found)> {
         let (id, csrf) = (random_hex()?, random_hex()?);
         let key = openssl::sha::sha256(id.as_bytes());
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,8 +76,8 @@ impl Sessions {
         {
             all.remove(&oldest);
         }
-        all.insert(key, Session { name: name.to_owned(), way, csrf: csrf.clone(), began: now, used: now });
-        Ok((id, Found { key, name: name.to_owned(), way, csrf }))
+        all.insert(key, Session { name: name.to_owned(), way, proof: proof.to_owned(), csrf: csrf.clone(), began: now, used: now });
+        Ok((id, Found { key, name: name.to_owned(), way, proof: proof.to_owned(), csrf }))
     }
 
     /// The session that a browser's cookie stands for, as long as it lasts. `used` begins its idle time anew.
@@ -88,7 +91,7 @@ impl Sessions {
         if used {
             session.used = now;
         }
-        Some(Found { key, name: session.name.clone(), way: session.way, csrf: session.csrf.clone() })
+        Some(Found { key, name: session.name.clone(), way: session.way, proof: session.proof.clone(), csrf: session.csrf.clone() })
     }
 
     pub fn end(&self, key: &Key) {
@@ -106,16 +109,16 @@ mod tests {
         let sessions = Sessions::new();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let (id, found) = sessions.begin("anna", Way::Password, ends, start).unwrap();
+        let (id, found) = sessions.begin("anna", Way::Password, "", ends, start).unwrap();
         assert_eq!(id.len(), 64);
         assert!(!sessions.all.lock().unwrap().keys().any(|key| crate::spool::hex(key) == id), "only its digest is kept");
         assert_eq!(sessions.find(&id, ends, at(9), true).unwrap().csrf, found.csrf);
         assert!(sessions.find(&id, ends, at(18), true).is_some());
         assert!(sessions.find(&id, ends, at(26), true).is_none(), "old");
-        let (id, _) = sessions.begin("anna", Way::Password, ends, start).unwrap();
+        let (id, _) = sessions.begin("anna", Way::Password, "", ends, start).unwrap();
         assert!(sessions.find(&id, ends, at(9), false).is_some());
         assert!(sessions.find(&id, ends, at(11), true).is_none(), "a look by itself keeps no session alive");
-        let (id, found) = sessions.begin("anna", Way::Password, ends, start).unwrap();
+        let (id, found) = sessions.begin("anna", Way::Password, "", ends, start).unwrap();
         sessions.end(&found.key);
         assert!(sessions.find(&id, ends, start, true).is_none());
         assert!(sessions.find("", ends, start, true).is_none());

@@ -30,11 +30,8 @@ fn fields(body: &str) -> Vec<(String, String)> {
 /// The fields of a row with one cell changed, by the text that the row has somewhere.
 fn changed(all: &[(String, String)], row_has: &str, column: usize, to: &str) -> Vec<(String, String)> {
     let number = |name: &str| name.split('.').nth(1).unwrap().to_owned();
-    let row = all
-        .iter()
-        .find(|(_, value)| value == row_has)
-        .map(|(name, _)| number(name))
-        .unwrap_or_else(|| panic!("{row_has} is not in {all:?}"));
+    let row =
+        all.iter().find(|(_, value)| value == row_has).map_or_else(|| panic!("{row_has} is not in {all:?}"), |(name, _)| number(name));
     let of_row = all.iter().filter(|(name, _)| number(name) == row);
     of_row.map(|(name, value)| (name.clone(), if name.ends_with(&format!(".{column}")) { to.to_owned() } else { value.clone() })).collect()
 }
@@ -49,6 +46,9 @@ fn corrections(rig: &Reviewed) -> Vec<String> {
     let names = rig.tree().into_iter().filter(|name| !name.contains('/') && name.contains("-fix-"));
     let names: Vec<String> = names.collect();
     for name in &names {
+        if rig.delivered.borrow().iter().any(|delivered| delivered.name == name.as_bytes()) {
+            continue;
+        }
         rig.note_delivery(name.as_bytes(), &fs::read(rig.inbox().join(name)).unwrap());
     }
     names
@@ -84,7 +84,7 @@ fn rows_are_corrected_on_the_page_and_applied_once() {
     assert!(made.iter().all(|made| made.parent.as_ref() == Some(&run.id) && made.state == State::Done), "{}", rig.said());
     assert_eq!(made.len(), 2);
     assert_eq!(rig.writes_by_pass().get("C-2"), Some(&1), "{}", rig.said());
-    assert_eq!(rig.points("C-3"), 0.0, "the row that nobody touched");
+    assert!(rig.points("C-3").abs() < f64::EPSILON, "the row that nobody touched");
     assert!(rig.said().contains("rows are corrected on the review page"));
     check_promises(&rig);
 }
@@ -104,7 +104,7 @@ fn an_add_that_is_corrected_twice_adds_once() {
     assert_eq!(corrections(&rig).len(), 2);
     rig.once();
     rig.once();
-    assert_eq!(rig.points("C-1"), 50.0, "{}", rig.said());
+    assert!((rig.points("C-1") - 50.0).abs() < f64::EPSILON, "{}", rig.said());
     check_promises(&rig);
 }
 

@@ -49,7 +49,7 @@ fn a_held_file_is_approved_on_the_page_of_the_daemon() {
 #[test]
 fn rows_are_leafed_through_and_told_one_by_one() {
     let rig = reviewed(folder().points_only(), "");
-    let rows: String = (1..=130).map(|n| format!("X-{n},bad{n}\n")).collect();
+    let rows = (1..=130).map(|n| format!("X-{n},bad{n}\n")).collect::<Vec<_>>().concat();
     rig.deliver("a.csv", format!("id,points\n{rows}C-1,5\nX-999,1\n"));
     rig.once().exits(1);
     let run = rig.run_of("a.csv");

@@ -105,8 +105,8 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        let line = |line: &'_ str| line.split_once(':').filter(|(known, _)| known.eq_ignore_ascii_case(name)).is_some();
-        self.head.lines().find(|text| line(text)).and_then(|text| text.split_once(':')).map(|(_, value)| value.trim())
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 
     pub fn json(&self) -> serde_json::Value {
@@ -127,8 +127,8 @@ impl Visitor {
     /// Exactly these headers, beside the length of the body.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut stream = self.connect();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
         let length = body.len();
         // Refused before all of it was read, the connection may be gone.
         let _ = write!(stream, "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
@@ -162,7 +162,7 @@ impl Visitor {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = self.ask("GET", path, &headers, "");
         if let Some((_, rest)) = answer.body.split_once("<meta name=\"csrf\" content=\"") {
-            *self.csrf.borrow_mut() = rest.split('"').next().unwrap_or_default().to_owned();
+            rest.split('"').next().unwrap_or_default().clone_into(&mut self.csrf.borrow_mut());
         }
         self.keep_cookie(&answer);
         answer

@@ -1,0 +1,119 @@
+//! The same as JSON: tokens, and what they may.
+
+use std::process::Stdio;
+
+use passferry::ledger::{RunKind, State};
+use serde_json::{Value, json};
+
+use super::{MIXED, folder};
+use crate::rig::harbour::write_private;
+use crate::rig::promises::check_promises;
+use crate::rig::visitor::{APPROVER, Answer, Reviewed, people, reviewed};
+
+/// A new token of somebody with this role, and the file of people with it.
+fn token(rig: &Reviewed, name: &str, role: &str) -> String {
+    let output =
+        rig.command(&["review", "--add-token", name, "--role", role]).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    let users = rig.home.path().join("users.toml");
+    let (entry, said) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    write_private(&users, &(std::fs::read_to_string(&users).unwrap() + &entry));
+    let token = said.split_whitespace().find(|word| word.starts_with("pf_")).unwrap_or_else(|| panic!("{said}")).to_owned();
+    assert!(!entry.contains(&token));
+    token
+}
+
+fn ask(rig: &Reviewed, method: &str, path: &str, token: &str, body: &Value) -> Answer {
+    let visitor = rig.visitor();
+    let (host, authorization) = (visitor.host(), format!("Bearer {token}"));
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    visitor.ask(
+        method,
+        &format!("/api/v1{path}"),
+        &[("Host", &host), ("Authorization", &authorization), ("Content-Type", "application/json")],
+        &body,
+    )
+}
+
+#[test]
+fn a_program_reads_and_decides_as_people_do() {
+    let rig = reviewed(folder().feed("guard.first_file", "true"), "");
+    let (approver, viewer) = (token(&rig, "deploy", "approver"), token(&rig, "board", "viewer"));
+    rig.deliver("a.csv", MIXED);
+    rig.once().exits(1);
+    let id = rig.run_of("a.csv").id;
+    let _page = rig.page();
+    let get = |path: &str, token: &str| ask(&rig, "GET", path, token, &Value::Null);
+    let post = |path: &str, token: &str, body: Value| ask(&rig, "POST", path, token, &body);
+    assert_eq!(get("/status", &viewer).is(200).json()["held"][0]["run"], json!(id));
+    assert_eq!(get("/runs?state=held", &viewer).is(200).json()["runs"][0]["file"], "a.csv");
+    assert_eq!(get(&format!("/runs/{id}"), &viewer).is(200).json()["state"], "held");
+    post(&format!("/runs/{id}/approve"), &viewer, json!({ "reason": "x" })).is(403);
+    post(&format!("/runs/{id}/approve"), &approver, json!({ "reason": " " })).is(400);
+    post(&format!("/runs/{id}/approve"), &approver, json!({ "why": "x" })).is(400);
+    assert_eq!(rig.ledger().peek_wish(&id).unwrap(), None);
+    let noted = post(&format!("/runs/{id}/approve"), &approver, json!({ "reason": "checked" })).is(200).json();
+    assert_eq!((noted["by"].as_str(), noted["running"].as_bool()), (Some("deploy (API token)"), Some(false)));
+    rig.once();
+    assert_eq!(rig.state_of("a.csv"), Some(State::Done), "{}", rig.said());
+    post(&format!("/runs/{id}/approve"), &approver, json!({ "reason": "again" })).is(409);
+    let rows = get(&format!("/runs/{id}/rows"), &viewer).is(200).json();
+    let rows = rows["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    let row = rows.iter().find(|row| row["line"] == 3).unwrap();
+    let path = format!("/runs/{id}/rows/{}", row["number"]);
+    let cell = |token: &str| get(&path, token).is(200).json()["cells"][3]["cell"].clone();
+    assert_eq!((cell(&viewer), cell(&approver)), (json!("•••"), json!("c2@example.com")));
+    get(&format!("/runs/{id}/reports/errors.csv"), &viewer).is(403);
+    get(&format!("/runs/{id}/reports/errors.csv"), &approver).is(200).says("_key");
+    let typed = |points: &str| json!({ "number": row["number"], "cells": ["C-2", points, "gold", "c2@example.com"] });
+    assert_eq!(post(&format!("/runs/{id}/check"), &approver, typed("-1")).is(200).json()["problems"][0]["code"], "constraint-error");
+    post(&format!("/runs/{id}/corrections"), &approver, json!({ "rows": [typed("-1")] })).is(422);
+    post(&format!("/runs/{id}/corrections"), &viewer, json!({ "rows": [typed("20")] })).is(403);
+    let sent = post(&format!("/runs/{id}/corrections"), &approver, json!({ "rows": [typed("20")] })).is(200).json();
+    let name = sent["file"].as_str().unwrap();
+    rig.note_delivery(name.as_bytes(), &std::fs::read(rig.inbox().join(name)).unwrap());
+    rig.once();
+    assert!((rig.points("C-2") - 20.0).abs() < f64::EPSILON, "{}", rig.said());
+    assert!(rig.runs().iter().any(|run| run.kind == RunKind::Correction));
+    assert_eq!(post("/pass", &viewer, json!({ "id": "C-2" })).is(200).json()[0]["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(post("/feeds/points/pause", &approver, json!({ "reason": "x" })).is(200).json()["paused"], true);
+    post("/feeds/points/resume", &approver, json!({ "reason": "x" })).is(200);
+    post(&format!("/runs/{id}/retry"), &approver, json!({ "reason": "x" })).is(409);
+    post("/settle", &approver, json!({ "key": format!("{id}:3"), "decision": "applied", "reason": "x" })).is(409);
+    get("/runs/nothing", &viewer).is(404);
+    // Every call of the document is there.
+    let document = get("/openapi.json", &viewer).is(200).json();
+    for (path, calls) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{run}", "none").replace("{number}", "1").replace("{kind}", "report.json").replace("{feed}", "none");
+        for method in calls.as_object().unwrap().keys() {
+            let answer = ask(&rig, &method.to_uppercase(), path.strip_prefix("/api/v1").unwrap(), &viewer, &json!({ "id": "x" }));
+            assert!(answer.status != 405 && !answer.body.contains("<html"), "{method} {path}: {answer:?}");
+        }
+    }
+    check_promises(&rig);
+}
+
+#[test]
+fn only_a_token_opens_the_api() {
+    let rig = reviewed(folder(), "");
+    let right = token(&rig, "ci", "viewer");
+    rig.deliver("a.csv", "id,points\nC-1,1\n");
+    rig.once();
+    let _page = rig.page();
+    ask(&rig, "GET", "/status", &right, &Value::Null).is(200);
+    for wrong in ["", "pf_", &right[..right.len() - 1], &format!("{right}0"), APPROVER.1] {
+        let answer = ask(&rig, "GET", "/status", wrong, &Value::Null).is(401);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        assert!(!answer.body.contains("points"));
+    }
+    // What a browser sends by itself is nothing here, and a token is nothing at the page.
+    let anna = rig.logged_in(APPROVER);
+    anna.get("/api/v1/status").is(401);
+    anna.get_with("/api/v1/status", &[("Authorization", "Basic YW5uYTpwdw==")]).is(401);
+    rig.visitor().get_with("/", &[("Authorization", &format!("Bearer {right}"))]).is(303);
+    let host = [("Host", "evil.example"), ("Authorization", &format!("Bearer {right}"))];
+    rig.visitor().ask("GET", "/api/v1/status", &host, "").is(421);
+    write_private(&rig.home.path().join("users.toml"), people());
+    ask(&rig, "GET", "/status", &right, &Value::Null).is(401);
+    assert!(!rig.said().contains(&right));
+}
