@@ -28,7 +28,8 @@ pub struct Kind {
 }
 
 /// Ending, what it is, its type, and whether it shows whole rows.
-const KINDS: [(&str, &str, &str, bool); 4] = [
+const KINDS: [(&str, &str, &str, bool); 5] = [
+    ("report.html", "the whole report, a page for people", "text/html; charset=utf-8", false),
     ("errors.csv", "rows to correct", "text/csv", true),
     ("errors.xlsx", "rows to correct, as a workbook", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", true),
     ("problems.csv", "problems, one a line", "text/csv", false),
@@ -81,6 +82,11 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<std::fs::File>, 
     if !(run.state.is_over() || run.state == State::Held) {
         return Ok(None);
     }
+    let config = desk.config();
+    let feed = config
+        .feeds
+        .get(&run.feed)
+        .ok_or_else(|| Fault::Refused(axum::http::StatusCode::CONFLICT, format!("feed {} is no longer in the configuration", run.feed)))?;
     let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger))?;
     let detail = &run.detail;
     let readable = detail.fault.is_none() && detail.facts.is_some() && !detail.nothing_new && run.sha256.is_some();
@@ -97,7 +103,7 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<std::fs::File>, 
     let kept = Spool::open(&desk.config().state).map_err(anyhow::Error::from)?;
     let place = tempfile::tempdir_in(kept.folder()).map_err(anyhow::Error::from)?;
     let spool = Spool::open(place.path()).map_err(anyhow::Error::from)?;
-    report::build(run, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
+    report::build(run, feed, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
     match std::fs::File::open(spool.report(&run.id, ending)) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

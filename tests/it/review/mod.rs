@@ -1,7 +1,7 @@
 //! The review page through real HTTP: who may come in and what they find.
 
-mod browser;
 mod api;
+mod browser;
 mod door;
 mod fix;
 mod pages;

@@ -382,7 +382,7 @@ impl Drop for Tab {
 mod tests {
     use super::*;
 
-    const FORM: &str = r##"<!doctype html><html lang="en"><title>Form</title><main><h1>Form</h1><form action="next.html"><label>Name
+    const FORM: &str = r##"<!doctype html><html lang="en"><meta charset="utf-8"><title>Form</title><main><h1>Form</h1><form action="next.html"><label>Name
         <input id="name" name="name" value="old"></label><button>Go</button></form><p id="said">-</p><a href="next.html">next</a></main>
         <script>document.querySelector("#name").addEventListener("input", it => document.querySelector("#said").textContent = it.target.value);</script>"##;
 
