@@ -1,4 +1,4 @@
-//! What pages load: one style sheet and one script, both ours and both in this program.
+//! What pages load: one style sheet, one script and one icon, all ours and all in this program.
 
 use std::sync::LazyLock;
 
@@ -9,9 +9,11 @@ use crate::page::style::CSS;
 
 const OWN_CSS: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("page.js");
+const ICON: &str = include_str!("icon.svg");
 
-/// Parts of the addresses of both: another version is another address, so that a browser may keep each for ever.
-pub static VERSION: LazyLock<String> = LazyLock::new(|| crate::spool::sha256([CSS, OWN_CSS, SCRIPT].concat().as_bytes())[..12].to_owned());
+/// Parts of the addresses of all: another version is another address, so that a browser may keep each for ever.
+pub static VERSION: LazyLock<String> =
+    LazyLock::new(|| crate::spool::sha256([CSS, OWN_CSS, SCRIPT, ICON].concat().as_bytes())[..12].to_owned());
 
 const FOR_EVER: &str = "private, max-age=31536000, immutable";
 
@@ -21,4 +23,8 @@ pub async fn style() -> impl IntoResponse {
 
 pub async fn script() -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, FOR_EVER)], SCRIPT)
+}
+
+pub async fn icon() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "image/svg+xml"), (CACHE_CONTROL, FOR_EVER)], ICON)
 }

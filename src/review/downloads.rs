@@ -38,7 +38,7 @@ const KINDS: [(&str, &str, &str, bool); 5] = [
 
 /// Reports that this visitor may have of a run.
 pub fn kinds(run: &Run, visitor: &Visitor) -> Vec<Kind> {
-    let there = |ending: &str| run.detail.reports.iter().any(|report| report.name.ends_with(ending));
+    let there = |ending: &str| run.detail.reports.iter().any(|report| report.name.trim_end_matches(".pgp").ends_with(ending));
     let fitting = KINDS.iter().filter(|(ending, _, _, rows)| there(ending) && (!rows || visitor.is_approver()));
     fitting.map(|(ending, words, ..)| Kind { ending, words }).collect()
 }
@@ -73,6 +73,7 @@ pub async fn report(At(desk): At<Arc<Desk>>, visitor: Visitor, Path((id, kind)):
             Err(error) => Some((Err(error), None)),
         }
     });
+    let mime = if name.ends_with(".pgp") { "application/octet-stream" } else { mime };
     let headers = [(CONTENT_TYPE, mime.to_owned()), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))];
     Ok((headers, Body::from_stream(pieces.boxed())).into_response())
 }
@@ -83,6 +84,11 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<(std::fs::File, 
     if !(run.state.is_over() || run.state == State::Held) {
         return Ok(None);
     }
+    let config = desk.config();
+    let feed = config.feeds.get(&run.feed).ok_or_else(|| {
+        let words = format!("Feed {} is no longer in the configuration; its reports lie where they were published.", run.feed);
+        Fault::Refused(axum::http::StatusCode::CONFLICT, words)
+    })?;
     let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger))?;
     let detail = &run.detail;
     let readable = detail.fault.is_none() && detail.facts.is_some() && !detail.nothing_new && run.sha256.is_some();
@@ -99,14 +105,7 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<(std::fs::File, 
     let kept = Spool::open(&desk.config().state).map_err(anyhow::Error::from)?;
     let place = tempfile::tempdir_in(kept.folder()).map_err(anyhow::Error::from)?;
     let spool = Spool::open(place.path()).map_err(anyhow::Error::from)?;
-    let gone = || {
-        Fault::Refused(
-            axum::http::StatusCode::CONFLICT,
-            format!("feed {} is no longer in the configuration; its reports lie where they were published", run.feed),
-        )
-    };
-    let feed = desk.config().feeds.get(&run.feed).cloned().ok_or_else(gone)?;
-    report::build(run, &feed, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
+    report::build(run, feed, &names(run), &*desk.ledger, hand.as_ref().map(FileInHand::rows).as_ref(), &spool)?;
     for ending in [ending.to_owned(), format!("{ending}.pgp")] {
         match std::fs::File::open(spool.report(&run.id, &ending)) {
             Ok(file) => return Ok(Some((file, ending))),

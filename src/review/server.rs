@@ -99,6 +99,7 @@ fn router(desk: Arc<Desk>) -> Router {
         .route("/logout", post(login::leave))
         .route("/assets/style.css", get(assets::style))
         .route("/assets/page.js", get(assets::script))
+        .route("/assets/icon.svg", get(assets::icon))
         .route("/runs", get(history::page))
         .route("/runs/{run}", get(run::page))
         .route("/runs/{run}/live", get(run::live))

@@ -1,6 +1,7 @@
 //! The review page through real HTTP: who may come in and what they find.
 
 mod api;
+mod browser;
 mod door;
 mod fix;
 mod pages;

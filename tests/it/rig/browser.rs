@@ -91,12 +91,21 @@ impl Drop for Browser {
     }
 }
 
+/// What was asked for, and what came.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Addresses, and what made the browser ask: `parser` where the HTML names it.
+    pub requests: Vec<(String, String)>,
+    /// Bytes as they came over the network.
+    pub bytes: u64,
+}
+
 /// One connection to the browser, or to a page of it.
 struct Wire {
     socket: WebSocket<TcpStream>,
     asked: u64,
     loads: u64,
-    requests: Vec<String>,
+    loaded: Loaded,
     complaints: Vec<String>,
 }
 
@@ -107,7 +116,7 @@ impl Wire {
         // Pictures are large.
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tungstenite::client::client_with_config(format!("ws://127.0.0.1:{port}{path}"), stream, Some(config)).unwrap();
-        Wire { socket, asked: 0, loads: 0, requests: Vec::new(), complaints: Vec::new() }
+        Wire { socket, asked: 0, loads: 0, loaded: Loaded::default(), complaints: Vec::new() }
     }
 
     #[track_caller]
@@ -132,7 +141,10 @@ impl Wire {
             let params = &told["params"];
             match told["method"].as_str().unwrap_or_default() {
                 "Page.loadEventFired" => self.loads += 1,
-                "Network.requestWillBeSent" => self.requests.push(words(&params["request"]["url"])),
+                "Network.requestWillBeSent" => {
+                    self.loaded.requests.push((words(&params["request"]["url"]), words(&params["initiator"]["type"])));
+                }
+                "Network.loadingFinished" => self.loaded.bytes += params["encodedDataLength"].as_f64().unwrap_or_default() as u64,
                 "Runtime.exceptionThrown" => self.complaints.push(params["exceptionDetails"].to_string()),
                 "Runtime.consoleAPICalled" if params["type"] == "error" => self.complaints.push(params["args"].to_string()),
                 "Log.entryAdded" if params["entry"]["level"] == "error" => self.complaints.push(params["entry"].to_string()),
@@ -276,8 +288,12 @@ impl Tab {
 
     /// What was asked for so far, in order.
     pub fn requests(&mut self) -> Vec<String> {
+        self.loaded().requests.into_iter().map(|(url, _)| url).collect()
+    }
+
+    pub fn loaded(&mut self) -> Loaded {
         self.evaluate("0");
-        self.wire.requests.clone()
+        self.wire.loaded.clone()
     }
 
     /// Takes what the browser complained of: for a test that makes it complain.
@@ -366,7 +382,7 @@ impl Drop for Tab {
 mod tests {
     use super::*;
 
-    const FORM: &str = r##"<!doctype html><html lang="en"><title>Form</title><main><h1>Form</h1><form action="next.html"><label>Name
+    const FORM: &str = r##"<!doctype html><html lang="en"><meta charset="utf-8"><title>Form</title><main><h1>Form</h1><form action="next.html"><label>Name
         <input id="name" name="name" value="old"></label><button>Go</button></form><p id="said">-</p><a href="next.html">next</a></main>
         <script>document.querySelector("#name").addEventListener("input", it => document.querySelector("#said").textContent = it.target.value);</script>"##;
 
