@@ -116,7 +116,7 @@ fn checksums_of_parts_are_verified_and_a_wrong_one_holds_the_set() {
 
 #[test]
 fn a_list_in_the_folder_tells_of_parts_that_are_missing_or_too_many() {
-    let harbour = spark().feed("checksum", "\"SHA256SUMS\"").start();
+    let harbour = spark().feed("set", "{ kind = \"spark\", patience = \"4s\" }").feed("checksum", "\"SHA256SUMS\"").start();
     let (a, b) = (csv(&[("C-1", "1")]), csv(&[("C-2", "2")]));
     let list = format!("{}  part-0\n{}  part-1\n", sha256(a.as_bytes()), sha256(b.as_bytes()));
     deliver_folder(&harbour, "x", &[("part-0", &a), ("SHA256SUMS", &list), ("_SUCCESS", "")]);
@@ -124,7 +124,7 @@ fn a_list_in_the_folder_tells_of_parts_that_are_missing_or_too_many() {
     deliver_folder(&harbour, "x", &[("part-1", &b), ("part-2", &csv(&[("C-3", "3")])), ("_SUCCESS", "")]);
     harbour.delivered.borrow_mut().retain(|file| file.name != b"_SUCCESS");
     harbour.once().exits(75).says("x/part-2 is there, and SHA256SUMS does not list it");
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(4100));
     harbour.once().exits(1);
     assert!(evidence(&harbour, "x", "set").contains("part-2"));
     harbour.run(&["approve", "x"]).exits(0);

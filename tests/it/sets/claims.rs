@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use passferry::demo::server::Kind;
-use passferry::ledger::State;
+use passferry::ledger::{RunFilter, State};
 
 use super::{csv, databricks, deliver_folder, killed, sets, spark, waits};
 use crate::rig::crash::Mode;
@@ -183,13 +183,15 @@ fn two_machines_on_one_inbox_take_each_set_whole_and_once() {
     let machines = [harbour.start(&["run"]), harbour.start(&["run", "--config", "other.toml"])];
     let put_away = || fs::read_dir(harbour.inbox().join(".processed")).map_or(0, Iterator::count);
     wait_until("all sets are put away", || put_away() == count() as usize);
+    let others = || passferry::ledger::open(&harbour.home.path().join("other")).unwrap().runs(&RunFilter::default()).unwrap();
+    // A set that both saw is a run of both until the loser has looked for it.
+    wait_until("the loser has let go", || harbour.runs().iter().chain(&others()).all(|run| run.state.is_over()));
     for machine in machines {
         assert_eq!(machine.terminate(), 0);
     }
     let expected: BTreeMap<String, usize> = (1..=3 * count()).map(|n| (format!("C-{n}"), 1)).collect();
     assert_eq!(harbour.writes_by_pass(), expected, "every row has one effect");
-    let theirs = passferry::ledger::open(&harbour.home.path().join("other")).unwrap();
-    let theirs = theirs.runs(&passferry::ledger::RunFilter::default()).unwrap();
+    let theirs = others();
     for run in harbour.runs().iter().chain(&theirs) {
         assert_eq!((run.parts().len(), run.state), (3, State::Done), "{}", run.shown_name());
     }
