@@ -76,7 +76,7 @@ impl Page {
             (r"\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d:\d\d UTC", "TIME"),
             (r"\b[0-9a-f]{64}\b", "HASH"),
             (r"\b\d+(\.\d)? m?s\b", "DURATION"),
-            (r" \([\d,]+ (rows|requests) a second\)", ""),
+            (r" \([^()]* a second\)", ""),
             (r"\bfeed as of [0-9a-f]+", "feed as of FINGERPRINT"),
             (r"Configuration [0-9a-f]+", "Configuration HASH"),
             (r"(run|retry|approve|discard|settle|show|--run) [0-9a-hjkmnp-tv-z]{6}\b", "$1 RUN"),
