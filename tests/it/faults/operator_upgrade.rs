@@ -27,6 +27,9 @@ fn downgrade(harbour: &Harbour) {
     let ledger = Connection::open(harbour.state().join("ledger.sqlite")).unwrap();
     let run = |sql: String| ledger.execute_batch(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     run("PRAGMA foreign_keys = OFF".into());
+    for trigger in texts(&ledger, "SELECT name FROM sqlite_master WHERE type = 'trigger'") {
+        run(format!("DROP TRIGGER {trigger}"));
+    }
     for table in texts(&ledger, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'") {
         if !FIRST.contains(&table.as_str()) {
             run(format!("DROP TABLE {table}"));
