@@ -221,10 +221,10 @@ fn a_report_goes_back_encrypted_and_comes_back_corrected_and_encrypted() {
     harbour.once().exits(1);
     assert_eq!(harbour.points("C-1"), 10.0);
     let reports: Vec<String> = harbour.tree().into_iter().filter_map(|path| Some(path.strip_prefix("reports/")?.to_owned())).collect();
-    assert_eq!(reports, ["points.errors.csv.pgp", "points.problems.csv.pgp", "points.report.json"]);
+    assert_eq!(reports, ["points.errors.csv.pgp", "points.problems.csv.pgp", "points.report.html.pgp", "points.report.json"]);
     let report = harbour.report("points");
     let files: Vec<&str> = report["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
-    assert_eq!(files, ["points.errors.csv.pgp", "points.problems.csv.pgp"]);
+    assert_eq!(files, ["points.errors.csv.pgp", "points.problems.csv.pgp", "points.report.html.pgp"]);
     assert!(report["files"].as_array().unwrap().iter().all(|file| file["encrypted_for"].as_array().unwrap().len() == 2), "{report:#}");
     assert!(report["next"][0].as_str().unwrap().contains("decrypt and correct the cells in points.errors.csv.pgp"), "{report:#}");
     for path in harbour.files() {
@@ -270,7 +270,7 @@ fn a_stop_in_the_middle_of_publishing_leaves_one_encrypted_report() {
     let published = harbour.read("reports/points.errors.csv.pgp");
     harbour.once().exits(1);
     assert_eq!(harbour.read("reports/points.errors.csv.pgp"), published);
-    assert_eq!(harbour.tree().iter().filter(|path| path.starts_with("reports/")).count(), 3, "{:?}", harbour.tree());
+    assert_eq!(harbour.tree().iter().filter(|path| path.starts_with("reports/")).count(), 4, "{:?}", harbour.tree());
     check_promises(&harbour);
 }
 
