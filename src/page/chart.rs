@@ -97,7 +97,7 @@ pub struct Point {
 #[template(path = "page/columns.html", config = "src/page/askama.toml")]
 pub struct Columns {
     words: String,
-    columns: Vec<Column>,
+    bars: Vec<Column>,
     /// Where the median of the others is, from above.
     middle: Option<String>,
 }
@@ -134,14 +134,18 @@ impl Columns {
         let mut others: Vec<&Point> = points.iter().filter(|point| !point.current).collect();
         others.sort_by(|one, other| one.value.total_cmp(&other.value));
         let current = points.iter().find(|point| point.current).map(|point| format!("this file {}", point.shown));
-        let range = others.first().zip(others.last()).map(|(least, most)| {
-            let number = others.len();
-            format!("the {} before it from {} to {}, median {}", number, least.shown, most.shown, others[number / 2].shown)
-        });
+        let range = match &others[..] {
+            [] => None,
+            [one] => Some(format!("the one before it {}", one.shown)),
+            [least, .., most] => {
+                let number = others.len();
+                Some(format!("the {number} before it from {} to {}, median {}", least.shown, most.shown, others[number / 2].shown))
+            }
+        };
         let told: Vec<String> = current.into_iter().chain(range).collect();
         Columns {
             words: format!("{what}: {}", told.join("; ")),
-            columns: columns.collect(),
+            bars: columns.collect(),
             middle: others.get(others.len() / 2).map(|point| format!("{:.1}", HEIGHT - tall(point.value))),
         }
     }
@@ -173,7 +177,7 @@ mod tests {
         assert!(told.contains("aria-label=\"Rows: this file 8; the 2 before it from 0 to 4, median 4\""), "{told}");
         assert!(!told.contains("<b>"), "{told}");
         assert_eq!(
-            chart.columns.iter().map(|column| (&*column.x, &*column.height)).collect::<Vec<_>>(),
+            chart.bars.iter().map(|column| (&*column.x, &*column.height)).collect::<Vec<_>>(),
             [("163", "28.0"), ("183", "0.0"), ("203", "56.0")]
         );
         assert!(Columns::of("Rows", &[]).to_string().contains("Rows: "));
