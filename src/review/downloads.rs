@@ -73,7 +73,8 @@ pub async fn report(At(desk): At<Arc<Desk>>, visitor: Visitor, Path((id, kind)):
             Err(error) => Some((Err(error), None)),
         }
     });
-    let mime = if name.ends_with(".pgp") { "application/octet-stream" } else { mime };
+    let is_sealed = std::path::Path::new(&name).extension().is_some_and(|ending| ending == "pgp");
+    let mime = if is_sealed { "application/octet-stream" } else { mime };
     let headers = [(CONTENT_TYPE, mime.to_owned()), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))];
     Ok((headers, Body::from_stream(pieces.boxed())).into_response())
 }
