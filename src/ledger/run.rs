@@ -189,6 +189,9 @@ pub struct Detail {
     pub dialect: Option<DialectFacts>,
     /// The header's labels, without our reserved columns.
     pub labels: Vec<String>,
+    /// The line on which they stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header_line: Option<u64>,
     pub facts: Option<FileFacts>,
     pub fault: Option<Fault>,
     /// Rows that are not kept one by one (unchanged).
