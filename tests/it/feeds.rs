@@ -238,6 +238,19 @@ fn a_guess_overwrites_nothing() {
     assert!(!home.path().join("loyalty.feed.toml").exists());
 }
 
+/// Redshift unloads with ESCAPE: backslashes have a meaning, and quotes have none. Either alone would read a part of the records.
+#[test]
+fn a_guess_finds_escapes_beside_quotes_that_mean_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let records = ["C-1|say \\|hi\\||5", "C-2|the \"best\" 5\" screen|6", "C-3|5\" and a \\| more|7", "C-4|plain|8"];
+    fs::write(home.path().join("unloaded.txt"), format!("id|name|points\n{}\n", records.join("\n"))).unwrap();
+    let (exit, told) = passferry(&["guess", "unloaded.txt", "--out", "new/folder"], home.path());
+    assert_eq!(exit, Some(0), "{told}");
+    let feed = fs::read_to_string(home.path().join("new/folder/unloaded.feed.toml")).unwrap();
+    assert!(feed.contains("quote = \"none\"") && feed.contains("escape = '\\'"), "{feed}");
+    assert!(!told.contains("broken"), "{told}");
+}
+
 /// A day and a month that could be either are not guessed.
 #[test]
 fn what_the_cells_leave_open_is_asked_and_not_decided() {
