@@ -70,7 +70,7 @@ struct Looked<'e, 't, C> {
     guards: &'e mut Vec<(usize, &'static str)>,
 }
 
-impl<'t, C: Fn(&str) -> Option<FieldType>> Looked<'_, 't, C> {
+impl<C: Fn(&str) -> Option<FieldType>> Looked<'_, '_, C> {
     fn look(&mut self) -> Result<(), String> {
         let tokens = &self.expression.tokens;
         let is_loop = tokens.first() == Some(&Token::Name("for"));
@@ -83,9 +83,8 @@ impl<'t, C: Fn(&str) -> Option<FieldType>> Looked<'_, 't, C> {
                 }
                 Token::Name("in") if of_loop != Some(at) => self.within(at)?,
                 Token::Name("is") => {
-                    let test = match tokens.get(at + 1..) {
-                        Some([Token::Name("not"), Token::Name(test), ..] | [Token::Name(test), ..]) => test,
-                        _ => continue,
+                    let Some([Token::Name("not"), Token::Name(test), ..] | [Token::Name(test), ..]) = tokens.get(at + 1..) else {
+                        continue;
                     };
                     if TESTS.contains(test) {
                         return Err(format!("`is {test}` compares without a look at what; write it with a sign, such as `>=` or `==`"));
@@ -134,14 +133,21 @@ impl<'t, C: Fn(&str) -> Option<FieldType>> Looked<'_, 't, C> {
                 self.guard(right);
                 Ok(())
             }
-            (Kind::Nothing, _) | (_, Kind::Nothing) if equality => Ok(()),
-            (Kind::Text, Kind::Text) if equality => Ok(()),
+            // Texts are equal or not, empty ones too; what is not known is taken for what it is compared with.
+            (Kind::Nothing, _)
+            | (_, Kind::Nothing)
+            | (Kind::Text, Kind::Text)
+            | (Kind::Unknown, Kind::Text | Kind::Boolean | Kind::Unknown)
+            | (Kind::Text | Kind::Boolean, Kind::Unknown)
+                if equality =>
+            {
+                Ok(())
+            }
             (Kind::Text, Kind::Text) | (Kind::Boolean, Kind::Boolean) => {
                 self.guard_given(left);
                 self.guard_given(right);
                 Ok(())
             }
-            (Kind::Unknown, Kind::Text | Kind::Boolean | Kind::Unknown) | (Kind::Text | Kind::Boolean, Kind::Unknown) if equality => Ok(()),
             (Kind::Number, Kind::Text) | (Kind::Text, Kind::Number) => Err(format!(
                 "`{sign}` compares a number with text, and neither is ever more or less; write the number without quotes, and text that is a \
                  number as `(COLUMN | float)`"

@@ -102,7 +102,9 @@ impl Chunk {
             text.push('\n');
             spans.push(Span { start: start as u32, length, special: span.special || are_special || rewritten, ..*span });
         }
-        unfit.into_iter().for_each(|record| self.mark(record));
+        for record in unfit {
+            self.mark(record);
+        }
         Chunk { text, spans, offset: 0, ..self }
     }
 
