@@ -207,7 +207,9 @@ fn a_decision_outlives_the_try_that_it_asked_for() {
     let write_down = || ledger.intend(fence, "loyalty", &run.id, std::slice::from_ref(&intent)).unwrap();
     assert_eq!(write_down(), [Intended::Send]);
     let doubt = KeyEnd { key, state: KeyState::InDoubt, evidence: "lost".into() };
+    assert_eq!(ledger.in_doubt_by_run().unwrap(), []);
     ledger.end_rows(fence, &run.id, "loyalty", &[], &[doubt]).unwrap();
+    assert_eq!(ledger.in_doubt_by_run().unwrap(), [(run.id.clone(), 1)]);
     let settlement = |decision| Settlement { decision, by: "pat".into(), reason: "seen".into(), at: chrono::Utc::now() };
     let settle = |decision, state| {
         let settlement = settlement(decision);
