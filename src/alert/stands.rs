@@ -194,7 +194,9 @@ pub fn stuck(config: &Config, ledger: &dyn Ledger) -> Result<Vec<Stands>> {
     let mut all: BTreeMap<String, (u64, String)> = BTreeMap::new();
     // Newest first: the oldest one's words stay.
     for run in ledger.runs(&RunFilter { states, ..RunFilter::default() })? {
-        let Some(waits) = run.detail.waits.as_ref().filter(|_| !run.detail.queued && config.feeds.contains_key(&run.feed)) else { continue };
+        let Some(waits) = run.detail.waits.as_ref().filter(|_| !run.detail.queued && config.feeds.contains_key(&run.feed)) else {
+            continue;
+        };
         if paused.iter().any(|(feed, ..)| *feed == run.feed) {
             continue;
         }

@@ -106,8 +106,7 @@ impl Figures {
             }
             note
         };
-        let is_used =
-            |name: &&String| config.feeds.values().any(|feed| feed.source.name == **name || feed.reports.source.name == **name);
+        let is_used = |name: &&String| config.feeds.values().any(|feed| feed.source.name == **name || feed.reports.source.name == **name);
         let ledger = config.state.join("ledger.sqlite");
         let in_use = in_use(&config.state);
         Ok(Figures {

@@ -116,7 +116,9 @@ mod tests {
             for bound in bounds {
                 families.take(&format!("passferry_request_duration_seconds_bucket{{platform=\"p\",le=\"{bound}\"}} 2\n"));
             }
-            families.take("passferry_request_duration_seconds_sum{platform=\"p\"} 0.5\npassferry_request_duration_seconds_count{platform=\"p\"} 2\n");
+            families.take(
+                "passferry_request_duration_seconds_sum{platform=\"p\"} 0.5\npassferry_request_duration_seconds_count{platform=\"p\"} 2\n",
+            );
             families
         };
         let mut same = of(&["1", "+Inf"]);

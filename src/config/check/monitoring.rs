@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Check, Key};
 use crate::config::value::quoted;
-use crate::dispatch::is_loopback;
 use crate::config::{meant, written};
+use crate::dispatch::is_loopback;
 
 impl Check<'_> {
     pub(super) fn metrics(&mut self, file: &written::Config) -> Option<meant::Metrics> {

@@ -14,7 +14,9 @@ use crate::ledger::{Run, RunKind, State};
 use crate::outcome::Code;
 use crate::pipeline::apply::Applied;
 use crate::pipeline::hand::FileInHand;
-use crate::pipeline::{ATTEMPTS_MAX, FEED_PAUSED, Rest, Road, add_time, fail, later, lost_copy, next, told, told_died, waits_for, waits_for_platform};
+use crate::pipeline::{
+    ATTEMPTS_MAX, FEED_PAUSED, Rest, Road, add_time, fail, later, lost_copy, next, told, told_died, waits_for, waits_for_platform,
+};
 use crate::source::SourceError;
 use crate::stop::Stop;
 use crate::trace;

@@ -147,7 +147,7 @@ fn a_certificate_that_ends_soon_is_told_and_so_are_pushes_that_are_refused() {
     harbour.deliver("1.csv", "id,points,tier\nC-1,1,Gold\n");
     harbour.once().exits(75);
     assert_eq!(receiver.about(), ["push raised"], "{}", harbour.said());
-    assert!(receiver.taken()[0].body.contains("Apple refuses our pushes (BadCertificate)"), "{}", receiver.taken()[0].body);
+    assert!(receiver.taken()[0].body.contains("Apple refuses our pushes (403 BadCertificate)"), "{}", receiver.taken()[0].body);
     apns.script(&token("aa11"), Fate::Healthy);
     harbour.change_config(|text| text.replace("pass.pem", "soon.pem").replace("pass.key", "soon.key"));
     harbour.once().exits(0);

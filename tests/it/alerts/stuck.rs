@@ -19,7 +19,8 @@ use crate::rig::receiver::Receiver;
 fn digest_of(harbour: &Harbour, heading: &str) -> String {
     let config = passferry::config::load(&harbour.home.path().join("passferry.toml")).unwrap();
     let now = Utc::now();
-    let message = digest::message(&config, &*harbour.ledger(), &config.alerts["desk"], now - chrono::TimeDelta::hours(1), now, now).unwrap();
+    let message =
+        digest::message(&config, &*harbour.ledger(), &config.alerts["desk"], now - chrono::TimeDelta::hours(1), now, now).unwrap();
     message.sections.iter().find(|section| section.heading == heading).unwrap().lines.join("\n")
 }
 
@@ -102,6 +103,27 @@ fn a_run_with_too_many_rejected_rows_is_told_once_though_its_rows_are_settled_on
     check_promises(&harbour);
 }
 
+/// The approval was of another verdict: whoever gave it must hear that the file does not go on.
+#[test]
+fn a_file_that_is_held_again_for_another_reason_is_told_again() {
+    let receiver = Receiver::start();
+    let harbour = start(telling(&webhook(&receiver.url(), "")).feed("guard.first_file", "true"));
+    let rejected = "C-1,none\n".repeat(80);
+    harbour.deliver("points.csv", format!("id,points\nC-2,5\n{rejected}"));
+    harbour.once().exits(1);
+    let held_at = harbour.run_of("points.csv").detail.held_at.unwrap();
+    assert_eq!(receiver.taken()[0].json()["data"]["since"].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap(), held_at);
+    harbour.change_config(|text| text.replace("guard.rejects = false", "guard.rejects = \"5%\""));
+    harbour.run(&["approve", "points.csv"]).exits(0);
+    harbour.once().exits(1);
+    assert_eq!(receiver.about(), ["held raised", "held raised"], "{}", harbour.said());
+    assert!(receiver.taken()[1].title().contains("rejects"), "{}", receiver.taken()[1].title());
+    harbour.run(&["discard", "points.csv"]).exits(0);
+    harbour.once();
+    assert_eq!(receiver.about().len(), 2);
+    check_promises(&harbour);
+}
+
 #[test]
 fn a_new_way_out_is_not_told_what_was_before_it() {
     let receiver = Receiver::start();
@@ -169,7 +191,9 @@ fn the_platform_of_a_paused_feed_is_not_called_out() {
     let harbour = start(telling(&webhook(&receiver.url(), "unreachable_after = \"100ms\"")));
     harbour.sandbox.faults().set(Faults { outage: Some(Outage::Unavailable), ..Faults::default() });
     harbour.deliver("points.csv", "id,points\nC-1,5\n");
-    harbour.run(&["once", "--patience", "1500ms"]).exits(75);
+    for _ in 0..2 {
+        harbour.run(&["once", "--patience", "300ms"]).exits(75);
+    }
     assert_eq!(receiver.about(), ["platform raised"]);
     harbour.run(&["pause", "points"]).exits(0);
     harbour.run(&["once", "--patience", "0s"]);

@@ -5,8 +5,8 @@ use std::fs;
 use std::process::Command;
 
 use passferry::ledger::{KeyState, State};
-use passferry::watcher::in_use;
 use passferry::sandbox::{Faults, Latency, Outage, Rule, Trouble};
+use passferry::watcher::in_use;
 
 use super::{LISTEN, Scraped, get, listener, promtool, scrape};
 use crate::faults::adds::{keys, movements};

@@ -40,7 +40,7 @@ fn a_source_for_reports_alone_is_up_while_it_can_be_reached() {
     let path = root.path().join("share");
     fs::create_dir(&path).unwrap();
     let sources = format!(
-        "[source.{desk}]\nkind = \"folder\"\npath = {path:?}\npoll = \"200ms\"\n\n[source.idle]\nkind = \"folder\"\npath = {path:?}\n\n{LISTEN}"
+        "[source.{desk}]\nkind = \"folder\"\npath = {path:?}\npoll = \"1s\"\n\n[source.idle]\nkind = \"folder\"\npath = {path:?}\n\n{LISTEN}"
     );
     let plan = harbour().folder().points_only().feed("reports", "{ source = \"desk\", folder = \"out\" }").unmodelled().more(&sources);
     let harbour = plan.start();
