@@ -224,7 +224,7 @@ pub fn pushes(config: &Config) -> Vec<Stands> {
 /// Sources that cannot be listed, and what waits in them for too long.
 fn sources(config: &Config, ledger: &dyn Ledger) -> Result<Vec<Stands>> {
     let mut all = Vec::new();
-    for note in ledger.source_notes()?.into_iter().filter(|note| config.sources.contains_key(&note.source)) {
+    for note in ledger.source_notes()?.into_iter().filter(|note| config.uses(&note.source)) {
         let Some(trouble) = note.trouble else { continue };
         let title = format!("source {} cannot be listed", note.source);
         let stands = Stands::words(format!("source:{}", note.source), Tell::Source, About::Source(note.source.clone()), title);

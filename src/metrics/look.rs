@@ -106,13 +106,12 @@ impl Figures {
             }
             note
         };
-        let is_used = |name: &&String| config.feeds.values().any(|feed| feed.source.name == **name || feed.reports.source.name == **name);
         let ledger = config.state.join("ledger.sqlite");
         let in_use = in_use(&config.state);
         Ok(Figures {
             at: now,
             feeds,
-            sources: config.sources.keys().filter(is_used).map(note_of).collect(),
+            sources: config.sources.keys().filter(|name| config.uses(name)).map(note_of).collect(),
             sending,
             missed,
             ledger_bytes: size(&ledger) + size(&ledger.with_extension("sqlite-wal")),

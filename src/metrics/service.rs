@@ -64,8 +64,7 @@ impl Service {
 
     fn ready(board: &Arc<Board>, settings: Option<&Metrics>, had: Option<&TcpListener>) -> anyhow::Result<Service> {
         let (end, ended) = watch::channel(false);
-        let listened = settings.map(|settings| listen(board, settings, had, ended)).transpose()?;
-        let (listener, begin) = listened.unzip();
+        let (listener, begin) = settings.map(|settings| listen(board, settings, had, ended)).transpose()?.unzip();
         Ok(Service { board: Arc::clone(board), settings: settings.cloned(), listener, begin, end, thread: None })
     }
 

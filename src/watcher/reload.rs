@@ -53,7 +53,7 @@ impl Reload {
             crate::config::load(&self.path).map_err(anyhow::Error::from).and_then(|config| Road::renewed(&earlier.road, Arc::new(config)));
         let started = next.and_then(|road| {
             let config = Arc::clone(&road.config);
-            let prepared = servers.prepare(&config)?;
+            let prepared = servers.prepare(&earlier.road.config, &config)?;
             let generation = Generation::start(scope, Arc::new(road), Some(earlier), stop)?;
             earlier.retire();
             Ok((generation, config, prepared))

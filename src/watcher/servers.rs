@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use tracing::error;
 
 use crate::apple::host::{Host, hosted};
 use crate::config::meant::Config;
+use crate::listening::listen_at;
 use crate::metrics::Board;
 use crate::metrics::service::Service;
 
@@ -31,7 +33,12 @@ impl Servers {
     }
 
     /// Fails, and changes nothing, where an address cannot be listened at or a store cannot be opened.
-    pub fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
+    pub fn prepare(&self, earlier: &Config, config: &Config) -> anyhow::Result<Prepared> {
+        let listens = |config: &Config| config.review.as_ref().map(|review| review.listen);
+        if let Some(address) = listens(config).filter(|_| listens(config) != listens(earlier)) {
+            // The page is a server of its own, which opens it again in a moment.
+            listen_at(address, None).with_context(|| format!("[review]: cannot listen at {address}"))?;
+        }
         Ok(Prepared { metrics: self.metrics.prepare(config.metrics.as_ref())?, host: self.host.prepare(hosted(config))? })
     }
 

@@ -72,6 +72,8 @@ pub(in crate::pipeline) fn report_it(road: &Road, run: &mut Run) -> anyhow::Resu
     // Only now is the end known to everybody: until the report is up, the run is still reporting.
     let end = ended.state;
     ended.state = State::Reporting;
+    // What keeps its input from being put away still does, for all that is known.
+    ended.detail.waits.clone_from(&run.detail.waits);
     road.save(&ended)?;
     *run = ended;
     run.state = end;

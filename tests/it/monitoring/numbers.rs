@@ -237,6 +237,7 @@ fn the_listener_follows_the_configuration_and_is_for_this_machine_alone() {
     let (scraped, _) = scrape(&address);
     assert_eq!(scraped.count("passferry_rows_total", &["outcome=\"applied\""]), 3, "counted before anybody could ask");
     assert_eq!(scraped.count("passferry_config_last_reload_successful", &[]), 1);
+    assert!(scraped.has("passferry_file_faults_total"), "there from the start, so that the first one is an increase");
     assert_eq!(get(&address, "/nothing").0, 404);
 
     harbour.change_config(|text| text.replace("127.0.0.1:0", "0.0.0.0:9187"));
