@@ -310,6 +310,9 @@ pub trait Ledger: Keeping + Paged + Telling + Send + Sync {
     /// Rows with an add in doubt, by feed.
     fn rows_in_doubt(&self) -> Result<Vec<(String, u64)>>;
 
+    /// Runs with rows that have an add in doubt, whatever became of the run, and how many rows; oldest run first.
+    fn in_doubt_by_run(&self) -> Result<Vec<(String, u64)>>;
+
     /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
     fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()>;
 

@@ -206,6 +206,9 @@ pub struct Detail {
     pub problems_by_column: BTreeMap<String, BTreeMap<String, u64>>,
     pub moves: Moves,
     pub verdicts: Vec<Verdict>,
+    /// When it was held, the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_at: Option<DateTime<Utc>>,
     pub approval: Option<Wish>,
     /// Why it is paused or ended early, in words.
     pub cause: Option<String>,
@@ -213,6 +216,9 @@ pub struct Detail {
     pub window_shut: bool,
     /// What it waits for at the moment, in words.
     pub waits: Option<String>,
+    /// That is another run, which goes its own way or is told of itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
     /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
     pub end: Option<State>,
     pub warnings: Vec<String>,
@@ -255,6 +261,11 @@ impl Detail {
     /// May any of its rows have reached the platform? A start that was killed has counted none of its requests.
     pub const fn may_have_sent(&self) -> bool {
         self.begun || self.requests > 0 || self.left_at_start > 0
+    }
+
+    /// It waits for something that is no other run.
+    pub fn wait_for(&mut self, what: String) {
+        (self.waits, self.queued) = (Some(what), false);
     }
 
     /// Takes out every text that may quote a file's cells. Names of columns are among them: a file without a header has cells for labels.

@@ -440,6 +440,10 @@ impl Ledger for Sqlite {
         keys::rows_in_doubt(&*self.reader()?)
     }
 
+    fn in_doubt_by_run(&self) -> Result<Vec<(String, u64)>> {
+        keys::in_doubt_by_run(&*self.reader()?)
+    }
+
     fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()> {
         self.write_unfenced(|work| keys::ask(work, run, line, key, settlement))
     }
