@@ -1,6 +1,6 @@
 //! `guess`: a schema and a feed to begin with, from a sample.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -110,6 +110,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 return Err(Failure::new(Exit::Usage, format!("{} is there already; --name gives another name", path.display())).into());
             }
         }
+        fs::create_dir_all(folder).with_context(|| format!("the folder {} cannot be made", folder.display()))?;
         for (path, text) in written {
             write_new(&path, &text)?;
             if !args.json {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::file::InHand;
 use super::show::write_moves;
-use super::validate::{tell_fault, tell_header};
+use super::validate::{SHOWN_MAX, tell_fault, tell_header};
 use super::{Exit, Failure, Global, context, out};
 use crate::config::meant::{Feed, Mode};
 use crate::format::shape;
@@ -18,6 +18,7 @@ use crate::ledger::run::{Moves, Verdict};
 use crate::ledger::{Ledger, Row, Run, RunFilter, RunKind};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Tally};
+use crate::page::words::visible;
 use crate::pipeline::check::delivered::GUARD;
 use crate::pipeline::correction::reserved_columns;
 use crate::pipeline::decode::{DecodeError, Dialect, Facts, literal_cells, read_record, split_cells};
@@ -388,9 +389,9 @@ fn write_plan(out: &mut impl Write, plan: &Plan) -> anyhow::Result<()> {
         out::heading(out, "first changes")?;
         for change in &plan.changes {
             let place = change.part.clone().unwrap_or_else(|| format!("line {}", change.line));
-            writeln!(out, "{place}: {} {}", change.operation, change.pass.escape_debug())?;
+            writeln!(out, "{place}: {} {}", change.operation, visible(&change.pass, SHOWN_MAX))?;
             for field in &change.fields {
-                writeln!(out, "    {}: {} → {}", field.field, field.from, field.to.escape_debug())?;
+                writeln!(out, "    {}: {} → {}", field.field, field.from, visible(&field.to, SHOWN_MAX))?;
             }
         }
     }

@@ -15,12 +15,16 @@ use crate::config::meant::{DialectChoice, Feed, Limits};
 use crate::dialect::Charset;
 use crate::format::shape;
 use crate::outcome::Problem;
+use crate::page::words::visible;
 use crate::pipeline::decode::{DecodeError, Dialect, FileFault, read_record, split_cells};
 use crate::pipeline::road::{Prepared, pool, prepare};
 use crate::pipeline::validate::{Rejected, Rules, ValidateError, validate};
 use crate::platform;
 use crate::schema::{Columns, DialectDescriptor, HeaderFault, Schema, SchemaFault, read_descriptor};
 use crate::told::is_personal;
+
+/// Letters of a cell or a label that are shown.
+pub(super) const SHOWN_MAX: usize = 200;
 
 /// Check every cell of a file against a schema, or against a feed's schema and mapping
 ///
@@ -344,11 +348,11 @@ impl Teller<'_> {
         let (file, line) = self.hand.place(rejected.line);
         write!(out, "{file}:{line} (record {})", rejected.record)?;
         if let Some(column) = column {
-            write!(out, " {}", column.escape_debug())?;
+            write!(out, " {}", visible(column, SHOWN_MAX))?;
         }
         write!(out, ": {} {}", problem.code.red(), problem.message)?;
         if let Some(cell) = cell.filter(|cell| !cell.is_empty()) {
-            write!(out, " [{}]", cell.escape_debug())?;
+            write!(out, " [{}]", visible(cell, SHOWN_MAX))?;
         }
         if let Some(suggestion) = &problem.suggestion {
             write!(out, " (suggestion: {suggestion})")?;

@@ -51,17 +51,18 @@ pub fn find<'r>(
             }
         }
     }
-    if broken(&result) > 0 {
-        for (other, note) in others(&choice) {
-            let guess = read(&other)?;
-            if broken(&guess) < broken(&result) && guess.as_ref().is_ok_and(|guess| guess.columns.len() > 1) {
-                result = guess;
-                choice = other;
-                notes.push(note.to_owned());
-                break;
-            }
+    let mut way = None;
+    // Escapes and quotes may both be wrong, and one of them put right mends a part: the way that breaks fewest records is taken.
+    for (other, note) in others(&choice) {
+        if broken(&result) == 0 {
+            break;
+        }
+        let guess = read(&other)?;
+        if broken(&guess) < broken(&result) && guess.as_ref().is_ok_and(|guess| guess.columns.len() > 1) {
+            (choice, result, way) = (other, guess, Some(note));
         }
     }
+    notes.extend(way.map(ToOwned::to_owned));
     if choice.preamble == 0
         && let Some((other, guess)) = behind_preamble(&choice, &result, &read)?
     {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::constraint::Checks;
+use super::habit;
 use super::kind::Reader;
 use super::number;
 use super::temporal::{self, Form};
@@ -227,7 +228,9 @@ impl Field {
             reader => match reader.read(text) {
                 Ok(value) => values.push(Some(value)),
                 Err(unreadable) => {
-                    problems.push(unreadable.at(column));
+                    let problem = unreadable.at(column);
+                    let no_value = if literal && self.tells_apart(text) { None } else { habit::no_value(text) };
+                    problems.push(no_value.into_iter().fold(problem, Problem::suggest));
                     return values.push(None);
                 }
             },

@@ -12,6 +12,7 @@ mod dialect;
 mod duration;
 mod field;
 mod geo;
+mod habit;
 mod header;
 mod kind;
 mod number;

@@ -101,10 +101,17 @@ impl Schema {
 }
 
 fn report_ragged(cells: usize, width: usize, problems: &mut Vec<Problem>) {
+    let message = || format!("the record has {cells} {}, the header {width}", if cells == 1 { "cell" } else { "cells" });
     for column in width..cells {
-        problems.push(Problem::new(Code::ExtraCell, Some(column), format!("the record has {cells} cells, the header {width}")));
+        let problem = Problem::new(Code::ExtraCell, Some(column), message());
+        problems.push(if column == width { problem.suggest(EXTRA) } else { problem });
     }
     for column in cells..width {
-        problems.push(Problem::new(Code::MissingCell, Some(column), format!("the record has {cells} cells, the header {width}")));
+        let problem = Problem::new(Code::MissingCell, Some(column), message());
+        problems.push(if cells == 1 && column == cells { problem.suggest(LONE) } else { problem });
     }
 }
+
+/// Marketing Cloud's data extracts are "text qualified" only where somebody asked for it (contracts/exports.md section 5).
+const EXTRA: &str = "quote cells that hold the delimiter: an extract of Marketing Cloud has to be \"text qualified\"";
+const LONE: &str = "if this line is a trailer, describe it in dialect.footer; if it is a title, count it in dialect.preamble";

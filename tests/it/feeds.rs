@@ -238,6 +238,19 @@ fn a_guess_overwrites_nothing() {
     assert!(!home.path().join("loyalty.feed.toml").exists());
 }
 
+/// Redshift unloads with ESCAPE: backslashes have a meaning, and quotes have none. Either alone would read a part of the records.
+#[test]
+fn a_guess_finds_escapes_beside_quotes_that_mean_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let records = ["C-1|say \\|hi\\||5", "C-2|the \"best\" 5\" screen|6", "C-3|5\" and a \\| more|7", "C-4|plain|8"];
+    fs::write(home.path().join("unloaded.txt"), format!("id|name|points\n{}\n", records.join("\n"))).unwrap();
+    let (exit, told) = passferry(&["guess", "unloaded.txt", "--out", "new/folder"], home.path());
+    assert_eq!(exit, Some(0), "{told}");
+    let feed = fs::read_to_string(home.path().join("new/folder/unloaded.feed.toml")).unwrap();
+    assert!(feed.contains("quote = \"none\"") && feed.contains("escape = '\\'"), "{feed}");
+    assert!(!told.contains("broken"), "{told}");
+}
+
 /// A day and a month that could be either are not guessed.
 #[test]
 fn what_the_cells_leave_open_is_asked_and_not_decided() {
@@ -263,6 +276,31 @@ fn a_guess_says_how_sure_it_is_and_why() {
         passferry(&["guess", name], sample.parent().unwrap()).1
     });
     insta::assert_snapshot!(told.join("\n----\n"));
+}
+
+/// What exporters and spreadsheets do to files is named where it shows.
+#[test]
+fn the_habit_behind_a_problem_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let schema = r#"{"fields": [{"name": "id"}, {"name": "points", "type": "integer"}, {"name": "tier"}]}"#;
+    fs::write(home.path().join("schema.json"), schema).unwrap();
+    let file = "id,points,tier\nC-1,\\N,gold\nC-2,NULL,gold\n=\"000124\",5,gold\nC-3,5,Pat, Sons\nTotal: 4\n";
+    fs::write(home.path().join("export.csv"), file).unwrap();
+    let (exit, told) = passferry(&["validate", "export.csv", "--schema", "schema.json"], home.path());
+    assert_eq!(exit, Some(65), "{told}");
+    insta::assert_snapshot!(told, @r#"
+    export.csv:2 (record 1) points: type-error is not an integer [\N] (suggestion: Snowflake, Redshift and MySQL write `\N` for "no value": add "\\N" to the missingValues of the field or the schema)
+    export.csv:3 (record 2) points: type-error is not an integer [NULL] (suggestion: database tools write `NULL` for "no value": add "NULL" to the missingValues of the field or the schema)
+    export.csv:4 (record 3) id: stray-quote A quote stands inside an unquoted cell. [="000124"] (suggestion: Export the value itself: tools for spreadsheets write ="…" so that leading zeros stay.)
+    export.csv:5 (record 4): extra-cell the record has 4 cells, the header 3 [•••] (suggestion: quote cells that hold the delimiter: an extract of Marketing Cloud has to be "text qualified")
+    export.csv:6 (record 5) points: missing-cell the record has 1 cell, the header 3 (suggestion: if this line is a trailer, describe it in dialect.footer; if it is a title, count it in dialect.preamble)
+    export.csv:6 (record 5) tier: missing-cell the record has 1 cell, the header 3
+    export.csv: not valid, 5 of 5 records rejected
+               1  extra-cell
+               2  missing-cell
+               1  stray-quote
+               2  type-error
+    "#);
 }
 
 /// Sets: several files are one run.

@@ -37,6 +37,11 @@ impl<'r, 'f> Cells<'r, 'f> {
         index
     }
 
+    /// Does the quote at this byte open the text of a formula, as in `="000123"`?
+    pub fn is_formula_at(&self, at: usize) -> bool {
+        at.checked_sub(1).is_some_and(|before| self.raw.as_bytes().get(before) == Some(&b'='))
+    }
+
     /// The unquoted cell that starts at `from`, looking for its delimiter at `search`.
     fn plain(&mut self, from: usize, search: usize) -> Cell<'r> {
         let rest = &self.raw.as_bytes()[search..];

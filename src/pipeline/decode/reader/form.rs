@@ -71,11 +71,13 @@ fn sheet_problem(column: usize, text: &str) -> Option<Problem> {
 }
 
 fn stray_problem(stray: Stray, cut: &Cut, cells: Cells<'_, '_>, form: &Form) -> Problem {
+    let is_formula = !stray.after_closing && cells.is_formula_at(stray.at as usize);
     let column = (!cut.overlong).then(|| cells.index_at(stray.at as usize));
     let place = if stray.line == cut.line { String::new() } else { format!(" on line {}", stray.line) };
     let what = if stray.after_closing { "Text follows the closing quote of the cell" } else { "A quote stands inside an unquoted cell" };
     let message = format!("{what}{place}.");
     Problem::new(Code::StrayQuote, column, message).suggest(match form.escape {
+        _ if is_formula => "Export the value itself: tools for spreadsheets write =\"…\" so that leading zeros stay.".to_owned(),
         None => "Quote the whole cell and double the quotes in it.".to_owned(),
         Some(escape) => {
             format!("Quote the whole cell and write {} before the quotes in it: this file does not double them.", char::from(escape))
