@@ -112,7 +112,8 @@ fn a_file_that_is_held_again_is_told_again() {
     harbour.once().exits(1);
     let held_at = harbour.run_of("points.csv").detail.held_at.unwrap();
     assert_eq!(receiver.taken()[0].json()["data"]["since"].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap(), held_at);
-    harbour.change_config(|text| text.replace("fields.points = \"points\"", "fields.points = \"points\"\nfields.\"metaData.tier\" = \"id\""));
+    harbour
+        .change_config(|text| text.replace("fields.points = \"points\"", "fields.points = \"points\"\nfields.\"metaData.tier\" = \"id\""));
     harbour.run(&["approve", "points.csv"]).exits(0);
     harbour.once().exits(1).says("the approval does not count");
     assert_eq!(receiver.about(), ["held raised", "held raised"], "{}", harbour.said());
