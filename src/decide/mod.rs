@@ -12,7 +12,7 @@ use crate::ledger::run::{Wish, WishKind};
 use crate::ledger::{Ledger, Run, State};
 
 pub use retry::{Choice, Retried, retry};
-pub use settle::{add_words, settle};
+pub use settle::{Settled, add_words, settle};
 
 /// Why something that a person asked for is not done.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +113,8 @@ pub enum Paused {
     WasNot,
 }
 
-/// Pauses a feed, or lets it go on.
-pub fn pause(config: &Config, ledger: &dyn Ledger, feed: &str, pause: bool, by: &str) -> anyhow::Result<Paused> {
+/// Pauses a feed, or lets it go on. The reason is kept with it.
+pub fn pause(config: &Config, ledger: &dyn Ledger, feed: &str, pause: bool, by: &str, reason: Option<&str>) -> anyhow::Result<Paused> {
     let paused = ledger.paused()?;
     let known = paused.into_iter().find(|(name, ..)| name == feed);
     // A feed that left the configuration while it was paused can still be resumed.
@@ -125,11 +125,11 @@ pub fn pause(config: &Config, ledger: &dyn Ledger, feed: &str, pause: bool, by: 
         (true, Some((_, by, at))) => Paused::Already(by, at),
         (false, None) => Paused::WasNot,
         (true, None) => {
-            ledger.set_paused(feed, Some(by))?;
+            ledger.set_paused(feed, true, by, reason)?;
             Paused::Now
         }
         (false, Some(_)) => {
-            ledger.set_paused(feed, None)?;
+            ledger.set_paused(feed, false, by, reason)?;
             Paused::GoesOn
         }
     })

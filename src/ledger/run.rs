@@ -1,5 +1,6 @@
 //! A run: the processing of one delivered file, or of one correction, or of rows tried again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -206,6 +207,9 @@ pub struct Detail {
     pub problems_by_column: BTreeMap<String, BTreeMap<String, u64>>,
     pub moves: Moves,
     pub verdicts: Vec<Verdict>,
+    /// When it was held, the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_at: Option<DateTime<Utc>>,
     pub approval: Option<Wish>,
     /// Why it is paused or ended early, in words.
     pub cause: Option<String>,
@@ -213,6 +217,9 @@ pub struct Detail {
     pub window_shut: bool,
     /// What it waits for at the moment, in words.
     pub waits: Option<String>,
+    /// That is another run, which goes its own way or is told of itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
     /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
     pub end: Option<State>,
     pub warnings: Vec<String>,
@@ -237,10 +244,15 @@ pub struct Detail {
     /// Corrections and retries that took rows of this run up, and how many rows they took.
     pub continued_by: Vec<String>,
     pub taken_up: u64,
+    /// The same by how those rows had ended, kept back or not.
+    pub taken_rows: Tally,
     /// Runs of the account with rows left when this one was checked: where the two meet, this one comes after.
     pub behind: Vec<String>,
     /// Rows that `retry` picked, by record; all when empty.
     pub picked: Vec<u64>,
+    /// Of a correction: records of the corrected run whose rows it has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corrects: Vec<u64>,
     /// Equal to the latest cleanly finished run: answered at once.
     pub nothing_new: bool,
     /// What of it the counters were told when it was last over.
@@ -255,6 +267,11 @@ impl Detail {
     /// May any of its rows have reached the platform? A start that was killed has counted none of its requests.
     pub const fn may_have_sent(&self) -> bool {
         self.begun || self.requests > 0 || self.left_at_start > 0
+    }
+
+    /// It waits for something that is no other run.
+    pub fn wait_for(&mut self, what: String) {
+        (self.waits, self.queued) = (Some(what), false);
     }
 
     /// Takes out every text that may quote a file's cells. Names of columns are among them: a file without a header has cells for labels.
@@ -448,7 +465,7 @@ impl Run {
 
 impl Moves {
     /// What moves, as far as anything does: how many, and what.
-    pub fn told(&self) -> Vec<(u64, &'static str)> {
+    pub fn told(&self) -> Vec<(u64, Cow<'static, str>)> {
         let all = [
             (self.balances, "balances move"),
             (self.zeroed, "balances go to nothing"),
@@ -458,7 +475,8 @@ impl Moves {
             (self.over_alerts, "passes get more alerts than the platform shows in a day"),
             (self.requests, "requests, at most"),
         ];
-        all.into_iter().filter(|(count, _)| *count > 0).collect()
+        let adds = self.adds.iter().map(|(kind, count)| (*count, Cow::Owned(format!("rows {kind}"))));
+        adds.chain(all.map(|(count, what)| (count, Cow::Borrowed(what)))).filter(|(count, _)| *count > 0).collect()
     }
 }
 

@@ -127,6 +127,7 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     if !validated.facts.last_line_ended && validated.facts.records > 0 {
         run.detail.warnings.push("the last line has no line end: the file may have been cut short".into());
     }
+    run.detail.corrects = if run.kind == RunKind::Correction { validated.corrects.clone() } else { Vec::new() };
     run.detail.problems.clone_from(&validated.problems);
     run.detail.problems_by_column.clone_from(&validated.problems_by_column);
     compare(road, run, &feed, &hand.prepared, &validated, &duplicated, sent)

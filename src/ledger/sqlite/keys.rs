@@ -235,6 +235,18 @@ pub fn rows_in_doubt(connection: &Connection) -> Result<Vec<(String, u64)>> {
     rows.collect::<rusqlite::Result<_>>().map_err(storage)
 }
 
+/// The same by run, oldest run first.
+pub fn in_doubt_by_run(connection: &Connection) -> Result<Vec<(String, u64)>> {
+    let mut select = connection
+        .prepare_cached(
+            "SELECT run.id, count(*) FROM (SELECT DISTINCT run, line FROM add_key WHERE state = 'in-doubt') AS doubt
+             JOIN run ON run.id = doubt.run GROUP BY run.id ORDER BY run.seq",
+        )
+        .map_err(storage)?;
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64))).map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
 fn read(row: &SqlRow<'_>) -> rusqlite::Result<KeyNote> {
     let key: [u8; 16] = row.get(0)?;
     let kind: String = row.get(1)?;

@@ -11,7 +11,7 @@ use crate::dialect::{Cell, Charset, write_record};
 use crate::ledger::{Ledger, Row, Run};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome};
-use crate::page::words::MASK;
+use crate::page::words::{MASK, without};
 use crate::pipeline::correction::{Correction, PART, RESERVED, protect};
 use crate::pipeline::decode::{Dialect, literal_cells, read_record, split_cells};
 use crate::schema::{Columns, Schema};
@@ -245,6 +245,12 @@ fn header<'s>(run: &Run, source: &'s RowSource<'_>) -> Vec<Cow<'s, str>> {
 }
 
 impl RowSource<'_> {
+    /// Words in which personal cells are masked: a platform's may repeat what it was sent.
+    pub(super) fn without_personal(&self, words: &str, cells: &[Cow<'_, str>]) -> String {
+        let personal = cells.iter().enumerate().filter(|(index, _)| self.personal.get(*index).copied().unwrap_or(true));
+        without(words, personal.map(|(_, cell)| &**cell))
+    }
+
     /// Would this cell, written without quotes, mean that there is no value?
     fn is_word_for_nothing(&self, column: usize, cell: &str) -> bool {
         let field = self.columns.field_of_column.get(column).copied().flatten();
@@ -370,6 +376,7 @@ fn problem_lines(
 ) -> anyhow::Result<()> {
     let outcome = row.outcome.map(Outcome::as_str).unwrap_or_default();
     let start = || (row.line.to_string(), row.record.to_string(), outcome.to_owned());
+    let told = |words: &str| protect(&source.without_personal(words, cells)).into_owned();
     for problem in &row.detail.problems {
         let (line, record, outcome) = start();
         let column = problem.column.map(|column| column as usize);
@@ -385,9 +392,9 @@ fn problem_lines(
             protect(&label).into_owned(),
             problem.code.as_str().to_owned(),
             problem.constraint.clone().unwrap_or_default(),
-            protect(&problem.message).into_owned(),
+            told(&problem.message),
             cell,
-            problem.suggestion.as_deref().map(|text| protect(text).into_owned()).unwrap_or_default(),
+            problem.suggestion.as_deref().map(told).unwrap_or_default(),
         ])?;
     }
     for note in row.detail.operations.iter().filter(|note| note.code.is_some()) {
@@ -401,7 +408,7 @@ fn problem_lines(
             String::new(),
             code,
             String::new(),
-            protect(&message).into_owned(),
+            told(&message),
             String::new(),
             note.code.map(|code| code.explain().cure.to_owned()).unwrap_or_default(),
         ])?;
