@@ -50,6 +50,7 @@ pub mod told;
 pub mod review;
 
 pub mod cli;
+pub mod listening;
 pub mod logging;
 pub mod service;
 pub mod trace;

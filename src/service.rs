@@ -1,7 +1,8 @@
 //! What we tell systemd about ourselves. Outside it, every call does nothing.
 //!
-//! Readiness is told after the first successful listing, and the watchdog is fed by the loop that makes progress, never by a thread of its own:
-//! a process that hangs must be seen to hang.
+//! Readiness is told once the state is open and everything works: a source that is away or slow must not make a start look failed (`/readyz`
+//! tells of sources). The watchdog is fed by the loop that makes progress, never by a thread of its own: a process that hangs must be seen to
+//! hang.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,7 @@ use sd_notify::NotifyState;
 /// The loop is taken for hanging after this long, where no unit says otherwise. As in the unit that ships.
 const SILENCE_MAX: Duration = Duration::from_mins(2);
 
-/// The service is up: its state is open and its sources were reached or are known to be unavailable.
+/// The service is up: its state is open, and it begins to look at its sources.
 pub fn ready() {
     tell(&NotifyState::Ready);
 }

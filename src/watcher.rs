@@ -17,7 +17,6 @@ use chrono::Utc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing::{error, info, warn};
 
-use crate::apple::host::{Host, hosted};
 use crate::config::meant::{Content, Feed, Source, SourceKind, Wake};
 use crate::keeping::retention;
 use crate::ledger::run::Detail;
@@ -39,14 +38,15 @@ pub mod expected;
 mod generation;
 mod once;
 mod reload;
+mod servers;
 mod waiting;
 
 use generation::Generation;
 pub use once::{Sweep, Trouble, once};
 use reload::Note;
 pub use reload::{Follower, InUse, Reload, in_use, somebody_leads};
-use waiting::tell_waiting;
-pub use waiting::words_of;
+use servers::Servers;
+use waiting::{tell_waiting, words_of};
 
 /// How often a feed looks for wishes, and the watcher for runs to stop.
 const TICK: Duration = Duration::from_secs(1);
@@ -58,10 +58,8 @@ const LATER: Duration = Duration::from_secs(5);
 /// The road must tell its progress to the board. Whoever asks it is answered from before the first look at a file until after the last.
 pub fn watch(road: &Arc<Road>, board: &Arc<Board>, stop: &Stop, reload: Option<&Reload>) -> anyhow::Result<()> {
     board.show(road);
-    let mut metrics = metrics::service::Service::start(board, road.config.metrics.as_ref())?;
-    recover(road)?;
-    // Phones are answered for as long as anything is done here, and for a moment longer.
-    let mut host = Host::start(hosted(&road.config))?;
+    // They answer for as long as anything is done here, and for a moment longer.
+    let mut servers = Servers::start(board, &road.config, || recover(road))?;
     let mut page = review::Server::start(&road.config)?;
     std::thread::scope(|scope| {
         let mut watch = vec![Generation::start(scope, Arc::clone(road), None, stop)?];
@@ -72,14 +70,8 @@ pub fn watch(road: &Arc<Road>, board: &Arc<Board>, stop: &Stop, reload: Option<&
             if let (Some(reload), Some(note)) = (reload, &note)
                 && reload.was_asked()
             {
-                reload.carry_out(scope, &mut watch, note, stop);
+                reload.carry_out(scope, &mut watch, &mut servers, note, stop);
                 let newest = &generation::newest(&watch).road;
-                if let Err(fault) = host.follow(hosted(&newest.config)) {
-                    error!("phones are not served and not told of changes: {fault:#}");
-                }
-                if let Err(fault) = metrics.follow(newest.config.metrics.as_ref()) {
-                    error!("metrics are told no more: {fault:#}");
-                }
                 if let Err(fault) = review::Server::follow(&mut page, &newest.config) {
                     error!("the review page is not served: {fault:#}");
                 }
@@ -94,8 +86,8 @@ pub fn watch(road: &Arc<Road>, board: &Arc<Board>, stop: &Stop, reload: Option<&
             }
             board.heart.beat();
             metrics::upkeep();
-            let refused =
-                note.as_ref().and_then(Note::refused).map_or("", |()| "; the changed configuration was refused, the log says why");
+            let is_refused = note.as_ref().is_some_and(Note::was_refused);
+            let refused = if is_refused { "; the changed configuration was refused, the log says why" } else { "" };
             service::status(&format!("{}{refused}", status_line(&generation::newest(&watch).road)));
         }
         service::stopping();
@@ -318,6 +310,14 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
         return Ok(Look { feeds: HashSet::new(), again: None, fault: None, waiting: Vec::new(), backlog: false });
     }
     let link = road.link(&source.name)?;
+    if matchers.is_empty() {
+        let looked = look_at_report_places(road, source, link);
+        if let Some(looked) = &looked {
+            road.ledger.note_source(&source.name, looked.as_ref().err().map(ToString::to_string).as_deref())?;
+        }
+        looked.transpose()?;
+        return Ok(Look { feeds: HashSet::new(), again: None, fault: None, waiting: Vec::new(), backlog: false });
+    }
     let discovered = refuse_same_folders(road, source, link, matchers, observations)
         .and_then(|()| discover(matchers, link, &*road.ledger, observations, Instant::now()));
     let discovered = match discovered {
@@ -328,9 +328,8 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
             return Err(fault.into());
         }
     };
-    let alert = || discovered.waiting.iter().find(|waiting| waiting.alert).map(words_of);
-    let fault = discovered.faults.first().map(ToString::to_string).or_else(alert);
-    road.ledger.note_source(&source.name, fault.as_deref())?;
+    // What waits in an inbox that was listed is no trouble of its source.
+    road.ledger.note_source(&source.name, discovered.faults.first().map(ToString::to_string).as_deref())?;
     road.ledger.note_waiting(&source.name, &discovered.waiting)?;
     let mut feeds = HashSet::new();
     for delivery in discovered.complete {
@@ -339,6 +338,19 @@ fn look(road: &Road, source: &Source, matchers: &[Matcher], observations: &mut O
     }
     let fault = discovered.faults.into_iter().next().map(anyhow::Error::from);
     Ok(Look { feeds, again: discovered.look_again, fault, waiting: discovered.waiting, backlog: discovered.backlog })
+}
+
+/// Looks at the folders of reports in a source that no files come from. None where it takes none either, and nobody has to know of it.
+fn look_at_report_places(road: &Road, source: &Source, link: &Link) -> Option<Result<(), SourceError>> {
+    let places = road.config.feeds.values().filter(|feed| feed.reports.source.name == source.name);
+    // A folder that is not there yet is made for the first report.
+    let look = |feed: &Arc<Feed>| {
+        link.with(|server| {
+            server.keep_alive()?;
+            server.stat(feed.reports.folder.as_bstr()).map(drop)
+        })
+    };
+    places.map(look).reduce(Result::and)
 }
 
 /// An inbox that turns out to be the same folder as another is not listed.
@@ -457,7 +469,7 @@ fn work_off(road: &Road, feed: &Feed, stop: &Stop) -> anyhow::Result<Sweep> {
             if let Err(fault) = &rest
                 && !ends_everything(road, fault, stop)
             {
-                run.detail.waits = Some(format!("{fault:#}"));
+                run.detail.wait_for(format!("{fault:#}"));
                 road.save(&run).unwrap_or_default();
             }
             match rest? {

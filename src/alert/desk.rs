@@ -1,6 +1,6 @@
 //! Looks at what there is, and notes what is news to somebody.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,11 @@ use super::{digest, runs};
 use crate::config::meant::Config;
 use crate::config::meant::alert::Way;
 use crate::ledger::telling::{Letter, Noting, Passage, Standing};
-use crate::ledger::{Fence, Ledger, RunFilter, State};
+use crate::ledger::{Fence, Ledger};
 
 /// What takes longer to look at is looked at this often.
 const MISSING: Duration = Duration::from_secs(5);
 const PUSHES: Duration = Duration::from_secs(30);
-/// A platform is believed to be back when no run waited for it for this long, unless none needs it.
-const BACK_AFTER: Duration = Duration::from_secs(10);
 /// Messages that ended are kept for this long.
 const KEPT: TimeDelta = TimeDelta::days(30);
 
@@ -41,14 +39,15 @@ pub struct Desk {
     daemon_since: Option<DateTime<Utc>>,
     missing: Option<(Instant, Vec<Stands>)>,
     pushes: Option<(Instant, Vec<Stands>)>,
-    /// Since when platforms have not been waited for.
-    absent: HashMap<String, Instant>,
+    /// What is read of every run under way.
+    stuck: Option<(Instant, Vec<Stands>)>,
+    began: DateTime<Utc>,
     tidied: Option<Instant>,
 }
 
 impl Desk {
     pub fn new(config: Arc<Config>, ledger: Arc<dyn Ledger>, fence: Fence, daemon_since: Option<DateTime<Utc>>) -> Desk {
-        Desk { config, ledger, fence, daemon_since, missing: None, pushes: None, absent: HashMap::new(), tidied: None }
+        Desk { config, ledger, fence, daemon_since, missing: None, pushes: None, stuck: None, began: Utc::now(), tidied: None }
     }
 
     /// Notes what is news, all of it or nothing.
@@ -57,9 +56,10 @@ impl Desk {
         let ways: Vec<Arc<Way>> = self.config.alerts.values().cloned().collect();
         let mut stand = stands::all(&self.config, &*self.ledger, self.daemon_since)?;
         stand.extend(now_and_then(&mut self.missing, MISSING, || stands::missing(&self.config, &*self.ledger, now))?);
+        stand.extend(now_and_then(&mut self.stuck, MISSING, || Ok(stands::stuck(&self.config, &*self.ledger)?))?);
         stand.extend(now_and_then(&mut self.pushes, PUSHES, || Ok(stands::pushes(&self.config)))?);
         let known = self.ledger.standing()?;
-        let falling = self.falling(&stand, &known)?;
+        let there: BTreeSet<&str> = stand.iter().map(|one| &*one.key).collect();
         for way in &ways {
             let known: BTreeMap<&str, &Standing> = known.iter().filter(|one| one.way == way.name).map(|one| (&*one.key, one)).collect();
             for one in stand.iter().filter(|one| way.tell.contains(&one.tell)) {
@@ -79,7 +79,7 @@ impl Desk {
             for (key, one) in &known {
                 let tell = stands::tell_of(key).filter(|tell| way.tell.contains(tell));
                 // What is no longer told here is forgotten as well.
-                if tell.is_some() && !falling.contains(*key) {
+                if tell.is_some() && there.contains(key) {
                     continue;
                 }
                 noting.fell.push((way.name.clone(), (*key).to_owned()));
@@ -99,39 +99,33 @@ impl Desk {
 
     /// The next look looks at everything.
     pub fn look_closely(&mut self) {
-        (self.missing, self.pushes) = (None, None);
-    }
-
-    /// Keys of what stands no longer. A start takes runs up that wait for a platform before it knows whether the platform is back.
-    fn falling(&mut self, stand: &[Stands], known: &[Standing]) -> anyhow::Result<BTreeSet<String>> {
-        let there: BTreeSet<&str> = stand.iter().map(|one| &*one.key).collect();
-        let mut falling: BTreeSet<String> = known.iter().map(|one| one.key.clone()).filter(|key| !there.contains(&**key)).collect();
-        let platforms: Vec<String> = falling.iter().filter(|key| key.starts_with("platform:")).cloned().collect();
-        self.absent.retain(|key, _| platforms.contains(key));
-        if platforms.is_empty() {
-            return Ok(falling);
-        }
-        let applying = self.ledger.runs(&RunFilter { states: vec![State::Applying], ..RunFilter::default() })?;
-        for key in platforms {
-            let tried = applying.iter().any(|run| key.strip_prefix("platform:") == Some(&*run.account));
-            let since = self.absent.entry(key.clone()).or_insert_with(Instant::now);
-            if tried && since.elapsed() < BACK_AFTER {
-                falling.remove(&key);
-            }
-        }
-        Ok(falling)
+        (self.missing, self.pushes, self.stuck) = (None, None, None);
     }
 
     /// Runs that ended since the last look.
     fn endings(&self, ways: &[Arc<Way>], noting: &mut Noting, now: DateTime<Utc>) -> anyhow::Result<()> {
+        let met = self.meet(ways, noting, now)?;
         for ending in self.ledger.endings()? {
             noting.endings_to = Some(ending.number);
             let Some(run) = self.ledger.run(&ending.run)? else { continue };
-            for way in ways {
+            let is_news = |way: &Arc<Way>| run.detail.ended_at.is_none_or(|ended| met.get(&way.name).is_none_or(|since| ended >= *since));
+            for way in ways.iter().filter(|way| is_news(way)) {
                 noting.letters.extend(runs::ended(way, &run, ending.state).iter().map(|message| letter(way, message, now)));
             }
         }
         Ok(())
+    }
+
+    /// Since when ways out are known: a new one is not told what was before.
+    fn meet(&self, ways: &[Arc<Way>], noting: &mut Noting, now: DateTime<Utc>) -> anyhow::Result<BTreeMap<String, DateTime<Utc>>> {
+        // One from the future was written by another clock.
+        let mut met: BTreeMap<_, _> = self.ledger.met()?.into_iter().filter(|(_, since)| *since <= now).collect();
+        for way in ways.iter().filter(|way| !met.contains_key(&way.name)) {
+            noting.met.push((way.name.clone(), self.began.min(now)));
+        }
+        met.extend(noting.met.iter().cloned());
+        noting.left.extend(met.keys().filter(|name| !self.config.alerts.contains_key(*name)).cloned());
+        Ok(met)
     }
 
     fn digests(&self, ways: &[Arc<Way>], noting: &mut Noting, now: DateTime<Utc>) -> anyhow::Result<()> {

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::message::{Event, Message, Topic};
+use super::message::{Event, Message, Own, Topic};
 use super::runs;
 use super::stands::{self, Stands, What};
 use crate::config::meant::Config;
 use crate::config::meant::alert::{Digest, Tell, Way};
 use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
+use crate::page::words::counted;
 use crate::pipeline::report::json::needing_person;
 use crate::zone::Zone;
 
@@ -35,18 +36,20 @@ pub fn message(
     let recent = ledger.runs(&RunFilter { limit: Some(LOOK_BACK), ..RunFilter::default() })?;
     let came = |run: &&Run| run.state.is_over() && run.detail.ended_at.is_some_and(|ended| ended > from && ended <= to);
     let came: Vec<&Run> = recent.iter().filter(came).collect();
-    let stand = stands::all(config, ledger, None)?.into_iter().chain(stands::missing(config, ledger, now)?).chain(stands::pushes(config));
-    let stand: Vec<Stands> = stand.collect();
+    let mut stand: Vec<Stands> = stands::all(config, ledger, None)?;
+    stand.extend(stands::missing(config, ledger, now)?);
+    stand.extend(stands::stuck(config, ledger)?);
+    stand.extend(stands::pushes(config));
     let words = |wanted: &dyn Fn(Tell) -> bool| -> Vec<String> {
         let lines = stand.iter().filter(|one| wanted(one.tell)).filter_map(|one| match &one.what {
-            What::Run(_) => None,
+            What::Held(_) | What::InDoubt(..) => None,
             What::Words { title, words, .. } => Some(words.first().map_or_else(|| title.clone(), |first| format!("{title}: {first}"))),
         });
         lines.collect()
     };
     let missing = words(&|tell| tell == Tell::Missing);
-    let servers = words(&|tell| matches!(tell, Tell::Source | Tell::Platform | Tell::Disk | Tell::Push));
-    let waiting = for_a_person(ledger, way, &recent)?;
+    let servers = words(&|tell| matches!(tell, Tell::Source | Tell::Platform | Tell::Stuck | Tell::Disk | Tell::Push));
+    let waiting = for_a_person(config, ledger, way, &recent)?;
     let files = came.iter().filter(|run| run.kind == RunKind::File).count();
     let title = format!(
         "digest: {} came, {} did not, {} for a person",
@@ -54,7 +57,7 @@ pub fn message(
         missing.len(),
         if waiting.len() == 1 { "1 waits".to_owned() } else { format!("{} wait", waiting.len()) }
     );
-    let mut message = Message::new(Topic::Digest, Event::Report, &title);
+    let mut message = Message::new(Topic::Own(Own::Digest), Event::Report, &title);
     let shown = |at: DateTime<Utc>| at.with_timezone(&zone).format("%Y-%m-%d %H:%M %Z");
     message.say("", [format!("From {} to {}.", shown(from), shown(to))]);
     message.say("What came", some(came.iter().map(|run| runs::line(run)).collect()));
@@ -67,17 +70,20 @@ pub fn message(
     Ok(message)
 }
 
-fn for_a_person(ledger: &dyn Ledger, way: &Way, recent: &[Run]) -> anyhow::Result<Vec<String>> {
+fn for_a_person(config: &Config, ledger: &dyn Ledger, way: &Way, recent: &[Run]) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     let line = |run: &Run, what: String, how: String| {
         let page = runs::page(way, &run.id).map(|page| format!(" ({page})")).unwrap_or_default();
         format!("{} {}: {what}: {how}{page}", run.feed, runs::name(run))
     };
-    for run in ledger.runs(&RunFilter { states: vec![State::Held], ..RunFilter::default() })? {
+    for run in stands::held(ledger)? {
         lines.push(line(&run, format!("held by {}", runs::guards(&run)), format!("passferry approve {id}, or discard {id}", id = run.id)));
     }
-    for run in ledger.runs(&RunFilter { states: vec![State::DoneInDoubt], ..RunFilter::default() })? {
-        lines.push(line(&run, "rows in doubt".into(), format!("passferry settle {}:LINE …", run.id)));
+    for (run, rows) in stands::in_doubt(ledger)? {
+        lines.push(line(&run, format!("{} in doubt", runs::rows_of(rows)), format!("passferry settle {}:LINE …", run.id)));
+    }
+    for (feed, by, at) in ledger.paused()?.into_iter().filter(|(feed, ..)| config.feeds.contains_key(feed)) {
+        lines.push(format!("feed {feed} was paused by {by} on {}: passferry resume {feed}", at.format("%Y-%m-%d")));
     }
     for run in recent.iter().filter(|run| matches!(run.state, State::Done | State::Stopped) && needing_person(run) > 0) {
         let what = format!("{} need a person", runs::rows_of(needing_person(run)));
@@ -96,10 +102,6 @@ fn some(mut lines: Vec<String>) -> Vec<String> {
         lines.push(format!("and {more} more"));
     }
     lines
-}
-
-fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 #[cfg(test)]

@@ -87,9 +87,9 @@ impl Host {
         for (number, (way, calls)) in woken.into_iter().enumerate() {
             let (ledger, fence) = (Arc::clone(&self.ledger), self.fence);
             let (looking, end) = (Arc::clone(&looking), working.end.clone());
-            working.spawn(&format!("alert-{}", way.name), move || match Sender::new(&way, ledger, fence) {
-                Ok(sender) => send_again_and_again(sender, &way.name, &looking, number, &calls, &end),
-                Err(fault) => error!(alert = way.name, "this way out cannot be used: {fault:#}"),
+            let done = Done { looking, number };
+            working.spawn(&format!("alert-{}", way.name), move || {
+                send_again_and_again(Sender::new(&way, ledger, fence), &way.name, &done, &calls, &end);
             });
         }
         let end = working.end.clone();
@@ -160,8 +160,28 @@ impl Looking {
     }
 }
 
-fn send_again_and_again(mut sender: Sender, name: &str, looking: &Looking, number: usize, calls: &Receiver<()>, end: &Stop) {
-    let mut well = true;
+/// Says of one who sends that nothing more can be waited for, however its thread ends.
+struct Done {
+    looking: Arc<Looking>,
+    number: usize,
+}
+
+impl Done {
+    fn idle_since(&self, look: u64) {
+        if let Some(mailing) = self.looking.mailings.get(self.number) {
+            mailing.idle.store(look, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.idle_since(u64::MAX);
+    }
+}
+
+fn send_again_and_again(mut sender: Sender, name: &str, done: &Done, calls: &Receiver<()>, end: &Stop) {
+    let (looking, mut well) = (&done.looking, true);
     while !end.is_draining() {
         let look = looking.looks.load(Ordering::Acquire);
         match sender.round(looking.last.load(Ordering::Acquire), end) {
@@ -173,9 +193,7 @@ fn send_again_and_again(mut sender: Sender, name: &str, looking: &Looking, numbe
                 }
             }
         }
-        if let Some(mailing) = looking.mailings.get(number) {
-            mailing.idle.store(look, Ordering::Release);
-        }
+        done.idle_since(look);
         if calls.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
             return;
         }

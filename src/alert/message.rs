@@ -11,18 +11,16 @@ use crate::config::meant::alert::Tell;
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(untagged)]
 pub enum Topic {
-    Held,
-    Failed,
-    InDoubt,
-    Rejected,
-    Missing,
-    Source,
-    Platform,
-    Disk,
-    Configuration,
-    Push,
+    Told(Tell),
+    Own(Own),
+}
+
+/// What every way out is told, whatever it asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Own {
     /// What came, what did not, and what waits.
     Digest,
     /// Messages that were too many for an hour.
@@ -31,39 +29,13 @@ pub enum Topic {
     Test,
 }
 
-impl From<Tell> for Topic {
-    fn from(tell: Tell) -> Topic {
-        match tell {
-            Tell::Held => Topic::Held,
-            Tell::Failed => Topic::Failed,
-            Tell::InDoubt => Topic::InDoubt,
-            Tell::Rejected => Topic::Rejected,
-            Tell::Missing => Topic::Missing,
-            Tell::Source => Topic::Source,
-            Tell::Platform => Topic::Platform,
-            Tell::Disk => Topic::Disk,
-            Tell::Configuration => Topic::Configuration,
-            Tell::Push => Topic::Push,
-        }
-    }
-}
-
 impl Topic {
     pub const fn as_str(self) -> &'static str {
         match self {
-            Topic::Held => "held",
-            Topic::Failed => "failed",
-            Topic::InDoubt => "in-doubt",
-            Topic::Rejected => "rejected",
-            Topic::Missing => "missing",
-            Topic::Source => "source",
-            Topic::Platform => "platform",
-            Topic::Disk => "disk",
-            Topic::Configuration => "configuration",
-            Topic::Push => "push",
-            Topic::Digest => "digest",
-            Topic::Summary => "summary",
-            Topic::Test => "test",
+            Topic::Told(tell) => tell.as_str(),
+            Topic::Own(Own::Digest) => "digest",
+            Topic::Own(Own::Summary) => "summary",
+            Topic::Own(Own::Test) => "test",
         }
     }
 }
@@ -148,7 +120,7 @@ impl Message {
 
     /// A message without anything to do, for trying a way out.
     pub fn test() -> Message {
-        let mut message = Message::new(Topic::Test, Event::Report, "this is a test");
+        let mut message = Message::new(Topic::Own(Own::Test), Event::Report, "this is a test");
         message.say("", ["Somebody tried this way out for alerts. Nothing is wrong, and nothing is to be done.".to_owned()]);
         message
     }

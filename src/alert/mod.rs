@@ -19,5 +19,5 @@ pub mod way;
 
 pub use desk::Desk;
 pub use host::Host;
-pub use message::{Event, Message, Topic};
+pub use message::{Event, Message, Own, Topic};
 pub use way::Outlet;

@@ -1,11 +1,14 @@
 //! What is told of a run: names, counts and codes. Its own words may quote cells, and are left out.
 
+use chrono::{DateTime, Utc};
+
 use crate::config::meant::alert::{Tell, Way};
 use crate::ledger::{Run, State};
 use crate::outcome::Outcome;
+use crate::page::words::counted;
 use crate::pipeline::report::json::needing_person;
 
-use super::message::{Event, Message, plain};
+use super::message::{Event, Message, Topic, plain};
 
 /// Letters of a file's name in a title.
 const NAME: usize = 80;
@@ -20,7 +23,7 @@ pub fn page(way: &Way, run: &str) -> Option<String> {
 }
 
 fn about(way: &Way, run: &Run, tell: Tell, event: Event, title: &str) -> Message {
-    let mut message = Message::new(tell.into(), event, title);
+    let mut message = Message::new(Topic::Told(tell), event, title);
     message.feed = Some(run.feed.clone());
     message.run = Some(run.id.clone());
     message.file = Some(plain(&run.shown_name(), 400));
@@ -37,10 +40,10 @@ pub fn guards(run: &Run) -> String {
     guards.join(", ")
 }
 
-pub fn held(way: &Way, run: &Run, event: Event) -> Message {
+pub fn held(way: &Way, run: &Run, event: Event, since: DateTime<Utc>) -> Message {
     let still = if event == Event::Reminder { "is still held" } else { "is held" };
     let mut message = about(way, run, Tell::Held, event, &format!("{} {still}: {}", name(run), guards(run)));
-    message.since = Some(run.detail.seen_at);
+    message.since = Some(since);
     let sent = if run.detail.may_have_sent() { "Some of it was sent before; the rest waits." } else { "Nothing of it was sent." };
     message.say("", [format!("{sent} It waits until somebody approves or discards it.")]);
     let id = &run.id;
@@ -48,10 +51,11 @@ pub fn held(way: &Way, run: &Run, event: Event) -> Message {
     message
 }
 
-pub fn in_doubt(way: &Way, run: &Run, event: Event) -> Message {
-    let rows = run.detail.tally.get(Outcome::InDoubt);
+/// `rows` are in doubt now: fewer than when the run ended, where some were settled since.
+pub fn in_doubt(way: &Way, run: &Run, rows: u64, event: Event) -> Message {
     let still = if event == Event::Reminder { "still in doubt" } else { "in doubt" };
     let mut message = about(way, run, Tell::InDoubt, event, &format!("{}: {} {still}", name(run), rows_of(rows)));
+    message.counts.insert(Outcome::InDoubt.as_str().to_owned(), rows);
     message.say("", ["The platform may or may not have applied them; later changes of these passes wait.".to_owned()]);
     let id = &run.id;
     message.commands =
@@ -111,5 +115,5 @@ pub fn line(run: &Run) -> String {
 }
 
 pub fn rows_of(count: u64) -> String {
-    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+    counted(count, "row")
 }

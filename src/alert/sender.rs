@@ -9,7 +9,7 @@ use rand::RngExt;
 use tracing::{debug, error, info, warn};
 
 use super::desk::letter;
-use super::message::{Event, Message, Topic};
+use super::message::{Event, Message, Own, Topic};
 use super::way::{Fault, Outlet};
 use crate::config::meant::alert::Way;
 use crate::ledger::telling::{Letter, Passage};
@@ -28,7 +28,8 @@ const NAMED: usize = 10;
 
 pub struct Sender {
     way: Arc<Way>,
-    outlet: Outlet,
+    /// Opened for the first message: what is wrong with it then is why that waits.
+    outlet: Option<Outlet>,
     ledger: Arc<dyn Ledger>,
     fence: Fence,
     /// Failures in a row.
@@ -41,18 +42,25 @@ pub struct Sender {
 }
 
 impl Sender {
-    pub fn new(way: &Arc<Way>, ledger: Arc<dyn Ledger>, fence: Fence) -> anyhow::Result<Sender> {
-        let outlet = Outlet::open(Arc::clone(way))?;
-        Ok(Sender {
+    pub fn new(way: &Arc<Way>, ledger: Arc<dyn Ledger>, fence: Fence) -> Sender {
+        Sender {
             way: Arc::clone(way),
-            outlet,
+            outlet: None,
             ledger,
             fence,
             failures: 0,
             not_before: None,
             tried: HashSet::new(),
             delivered: HashSet::new(),
-        })
+        }
+    }
+
+    fn send(&mut self, letter: &Letter, message: &Message, stop: &Stop) -> Result<(), Fault> {
+        let outlet = match self.outlet.take() {
+            Some(outlet) => outlet,
+            None => Outlet::open(Arc::clone(&self.way)).map_err(|fault| Fault::Later(format!("it cannot be used: {fault:#}"), None))?,
+        };
+        self.outlet.insert(outlet).send(letter, message, stop)
     }
 
     /// Sends until nothing is left that may go now. `last`: nothing more comes that would be worth waiting for.
@@ -65,13 +73,14 @@ impl Sender {
             }
             let sent = self.ledger.count_sent(&self.way.name, now - TimeDelta::hours(1))?;
             let left = u64::from(self.way.per_hour).saturating_sub(sent);
+            // What was tried may have arrived: it keeps its name.
             let untried: Vec<&Letter> = waiting.iter().filter(|letter| letter.tries == 0).collect();
+            let folded: Vec<&Letter> = untried.iter().copied().filter(|letter| may_be_folded(letter)).collect();
             match left {
                 0 => return Ok(()),
                 1 if !last && untried.first().is_some_and(|first| (now - first.at).to_std().is_ok_and(|age| age < GATHER)) => return Ok(()),
-                // What was tried may have arrived: it keeps its name, and goes first.
-                1 if untried.len() > 1 && untried.len() == waiting.len() => {
-                    self.fold(&untried, now)?;
+                1 if folded.len() > 1 => {
+                    self.fold(&folded, now)?;
                     continue;
                 }
                 _ => {}
@@ -120,7 +129,7 @@ impl Sender {
         // Before the try, so that a start after a crash knows that it may have arrived.
         self.save(&letter)?;
         self.tried.insert(letter.id.clone());
-        match self.outlet.send(&letter, &message, stop) {
+        match self.send(&letter, &message, stop) {
             Ok(()) => {
                 if self.failures > 0 {
                     info!(alert = self.way.name, "messages get through again");
@@ -166,6 +175,11 @@ impl Sender {
     }
 }
 
+/// A digest says much that its title does not.
+fn may_be_folded(letter: &Letter) -> bool {
+    serde_json::from_str::<Message>(&letter.body).is_ok_and(|message| message.topic != Topic::Own(Own::Digest))
+}
+
 /// A time that no pause is longer than: what is to be tried later than that was written by another clock.
 fn longest() -> TimeDelta {
     TimeDelta::from_std(ASKED_MAX + PAUSE_LAST).unwrap_or_default()
@@ -179,18 +193,21 @@ fn pause(tries: u32) -> Duration {
 
 /// One message that names the first of many and counts the rest.
 fn summary(messages: &[Message]) -> Message {
-    let count = |message: &Message| if message.topic == Topic::Summary { message.counts.get("messages").copied().unwrap_or(1) } else { 1 };
+    let is_summary = |message: &Message| message.topic == Topic::Own(Own::Summary);
+    let count = |message: &Message| if is_summary(message) { message.counts.get("messages").copied().unwrap_or(1) } else { 1 };
     let total: u64 = messages.iter().map(count).sum();
-    let mut titles = messages.iter().flat_map(|message| match message.topic {
-        Topic::Summary => message.sections.iter().flat_map(|section| section.lines.clone()).collect(),
-        _ => vec![message.title.clone()],
+    let mut titles = messages.iter().flat_map(|message| {
+        if !is_summary(message) {
+            return vec![message.title.clone()];
+        }
+        message.sections.iter().flat_map(|section| section.lines.clone()).collect()
     });
     let mut lines: Vec<String> = titles.by_ref().filter(|line| !line.starts_with("and ")).take(NAMED).collect();
     let more = total.saturating_sub(lines.len() as u64);
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
-    let mut summary = Message::new(Topic::Summary, Event::Report, &format!("{total} messages in one: too many for an hour"));
+    let mut summary = Message::new(Topic::Own(Own::Summary), Event::Report, &format!("{total} messages in one: too many for an hour"));
     summary.say("What happened", lines);
     summary.commands = vec!["passferry status".into(), "passferry alert".into()];
     summary.counts.insert("messages".into(), total);
@@ -229,11 +246,18 @@ pub mod tests {
     }
 
     #[test]
+    fn a_digest_keeps_what_it_says() {
+        let noted = |topic| letter(&way(), &Message::new(topic, Event::Report, "seven came"), Utc::now());
+        assert!(!may_be_folded(&noted(Topic::Own(Own::Digest))));
+        assert!(may_be_folded(&noted(Topic::Own(Own::Summary))) && may_be_folded(&noted(Topic::Told(Tell::Failed))));
+    }
+
+    #[test]
     fn a_summary_of_summaries_counts_what_happened() {
-        let many: Vec<Message> = (0..38).map(|n| Message::new(Topic::Held, Event::Raised, &format!("file {n}"))).collect();
+        let many: Vec<Message> = (0..38).map(|n| Message::new(Topic::Told(Tell::Held), Event::Raised, &format!("file {n}"))).collect();
         let first = summary(&many);
         assert_eq!(first.sections[0].lines.last().unwrap(), "and 28 more");
-        let both = summary(&[first, Message::new(Topic::Failed, Event::Raised, "late")]);
+        let both = summary(&[first, Message::new(Topic::Told(Tell::Failed), Event::Raised, "late")]);
         assert_eq!((both.counts["messages"], both.sections[0].lines.len()), (39, 11));
     }
 }

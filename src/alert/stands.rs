@@ -9,12 +9,12 @@ use super::runs;
 use crate::apple::host;
 use crate::config::meant::Config;
 use crate::config::meant::alert::{Tell, Way};
-use crate::ledger::{Ledger, Result, RunFilter, State};
-use crate::pipeline::FEED_PAUSED;
+use crate::ledger::{Ledger, Result, Run, RunFilter, State};
+use crate::pipeline::waits_for_platform;
 use crate::platform::for_log;
 use crate::space::Room;
 use crate::watcher::expected::overdue;
-use crate::watcher::{in_use, words_of};
+use crate::watcher::in_use;
 
 /// Something that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,9 @@ pub struct Stands {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A run by its id, which is read when there is something to tell.
-    Run(String),
+    Held(String),
+    /// The same, and how many of its rows.
+    InDoubt(String, u64),
     /// About a feed, source or platform, or none; in words.
     Words { about: About, title: String, words: Vec<String>, commands: Vec<String> },
 }
@@ -48,8 +50,16 @@ pub enum About {
 }
 
 impl Stands {
-    fn run(kind: &str, tell: Tell, id: String) -> Stands {
-        Stands { key: format!("{kind}:{id}"), mark: String::new(), tell, since: None, passing: false, what: What::Run(id) }
+    fn held(run: Run) -> Stands {
+        let held_at = run.detail.held_at;
+        // Held again after an approval that did not count, it is another matter.
+        let mark = format!("{} {}", runs::guards(&run), held_at.map(|at| at.to_rfc3339()).unwrap_or_default());
+        Stands { key: format!("held:{}", run.id), mark, tell: Tell::Held, since: held_at, passing: false, what: What::Held(run.id) }
+    }
+
+    fn in_doubt(run: String, rows: u64) -> Stands {
+        let key = format!("in-doubt:{run}");
+        Stands { key, mark: String::new(), tell: Tell::InDoubt, since: None, passing: false, what: What::InDoubt(run, rows) }
     }
 
     fn words(key: String, tell: Tell, about: About, title: String) -> Stands {
@@ -67,13 +77,11 @@ impl Stands {
     /// The message that tells it. None when it passed meanwhile.
     pub fn message(&self, way: &Way, ledger: &dyn Ledger, event: Event, since: DateTime<Utc>) -> Result<Option<Message>> {
         Ok(match &self.what {
-            What::Run(id) => ledger.run(id)?.map(|run| match self.tell {
-                Tell::InDoubt => runs::in_doubt(way, &run, event),
-                _ => runs::held(way, &run, event),
-            }),
+            What::Held(id) => ledger.run(id)?.map(|run| runs::held(way, &run, event, since)),
+            What::InDoubt(id, rows) => ledger.run(id)?.map(|run| runs::in_doubt(way, &run, *rows, event)),
             What::Words { about, title, words, commands } => {
                 let still = if event == Event::Reminder { "still: " } else { "" };
-                let mut message = Message::new(self.tell.into(), event, &format!("{still}{title}"));
+                let mut message = Message::new(Topic::Told(self.tell), event, &format!("{still}{title}"));
                 message.since = Some(self.since.unwrap_or(since));
                 message.say("", words.iter().cloned());
                 message.commands.clone_from(commands);
@@ -94,20 +102,21 @@ pub fn back(key: &str, tell: Tell, since: DateTime<Utc>) -> Option<Message> {
     let (kind, name) = key.split_once(':').unwrap_or((key, ""));
     let title = match kind {
         "source" => format!("source {name} can be listed again"),
-        "platform" => format!("platform {name} is back: no file waits for it any more"),
+        "platform" => format!("no file waits for platform {name} any more"),
         "missing" => format!("feed {name}: the expected file is no longer missing"),
+        "stuck" => format!("feed {name}: its files go on again"),
         "waits" => format!("{}: waits no longer", name.replacen(':', ": ", 1)),
         "disk" => "there is room on the disk of the state again".to_owned(),
         "configuration" => "the configuration is taken up again".to_owned(),
         "push" => format!("platform {}: repaired", name.split(':').next().unwrap_or(name)),
         _ => return None,
     };
-    let mut message = Message::new(Topic::from(tell), Event::Back, &title);
+    let mut message = Message::new(Topic::Told(tell), Event::Back, &title);
     message.since = Some(since);
     match kind {
         "source" => message.source = Some(name.to_owned()),
         "platform" => message.platform = Some(name.to_owned()),
-        "missing" => message.feed = Some(name.to_owned()),
+        "missing" | "stuck" => message.feed = Some(name.to_owned()),
         _ => {}
     }
     Some(message)
@@ -119,6 +128,7 @@ pub fn tell_of(key: &str) -> Option<Tell> {
         "held" => Tell::Held,
         "in-doubt" => Tell::InDoubt,
         "missing" | "waits" => Tell::Missing,
+        "stuck" => Tell::Stuck,
         "source" => Tell::Source,
         "platform" => Tell::Platform,
         "disk" => Tell::Disk,
@@ -128,11 +138,29 @@ pub fn tell_of(key: &str) -> Option<Tell> {
     })
 }
 
-/// Everything that stands, but for [`missing`] and [`pushes`], which take longer to look at.
+/// Files that wait for a decision, oldest first.
+pub fn held(ledger: &dyn Ledger) -> Result<Vec<Run>> {
+    let mut held = ledger.runs(&RunFilter { states: vec![State::Held], ..RunFilter::default() })?;
+    held.reverse();
+    Ok(held)
+}
+
+/// Runs that ended, however they did, with rows in doubt that nobody has settled, and how many. While one is under way it may find out.
+pub fn in_doubt(ledger: &dyn Ledger) -> Result<Vec<(Run, u64)>> {
+    let mut all = Vec::new();
+    for (id, rows) in ledger.in_doubt_by_run()? {
+        // A settled row makes it be reported again.
+        let ended = |run: &Run| run.state.is_over() || (run.state == State::Reporting && run.detail.told.end.is_some());
+        all.extend(ledger.run(&id)?.filter(ended).map(|run| (run, rows)));
+    }
+    Ok(all)
+}
+
+/// Everything that stands, but for [`missing`], [`stuck`] and [`pushes`], which take longer to look at.
 pub fn all(config: &Config, ledger: &dyn Ledger, refused_since: Option<DateTime<Utc>>) -> anyhow::Result<Vec<Stands>> {
     let mut all: Vec<Stands> = Vec::new();
-    all.extend(ledger.ids_in(&[State::Held])?.into_iter().map(|id| Stands::run("held", Tell::Held, id)));
-    all.extend(ledger.ids_in(&[State::DoneInDoubt])?.into_iter().map(|id| Stands::run("in-doubt", Tell::InDoubt, id)));
+    all.extend(held(ledger)?.into_iter().map(Stands::held));
+    all.extend(in_doubt(ledger)?.into_iter().map(|(run, rows)| Stands::in_doubt(run.id, rows)));
     all.extend(sources(config, ledger)?);
     all.extend(platforms(config, ledger)?);
     if let Some(words) = Room::new(&config.state, config.reserve, config.space_factor).alert() {
@@ -159,6 +187,31 @@ pub fn missing(config: &Config, ledger: &dyn Ledger, now: DateTime<Utc>) -> anyh
     Ok(all)
 }
 
+/// Feeds with files that cannot go on for another reason than a platform or a decision: looking means to read every run under way.
+pub fn stuck(config: &Config, ledger: &dyn Ledger) -> Result<Vec<Stands>> {
+    let paused = ledger.paused()?;
+    let states = State::ALL.into_iter().filter(|state| !state.is_over() && *state != State::Held).collect();
+    let mut all: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    // Newest first: the oldest one's words stay.
+    for run in ledger.runs(&RunFilter { states, ..RunFilter::default() })? {
+        let Some(waits) = run.detail.waits.as_ref().filter(|_| !run.detail.queued && config.feeds.contains_key(&run.feed)) else {
+            continue;
+        };
+        if paused.iter().any(|(feed, ..)| *feed == run.feed) {
+            continue;
+        }
+        let words = format!("{}: {}", runs::name(&run), for_log(waits));
+        let known = all.entry(run.feed).or_default();
+        *known = (known.0 + 1, words);
+    }
+    let stands = |(feed, (files, words)): (String, (u64, String))| {
+        let cannot = if files == 1 { "1 file cannot go on".to_owned() } else { format!("{files} files cannot go on") };
+        let stands = Stands::words(format!("stuck:{feed}"), Tell::Stuck, About::Feed(feed.clone()), format!("feed {feed}: {cannot}"));
+        Stands { passing: true, ..stands.saying([words, "It is tried again and again; nothing is lost.".to_owned()]) }
+    };
+    Ok(all.into_iter().map(stands).collect())
+}
+
 /// Hosted Apple passes: looking means to read keys and to open stores.
 pub fn pushes(config: &Config) -> Vec<Stands> {
     let stands = |trouble: host::Trouble| {
@@ -171,17 +224,14 @@ pub fn pushes(config: &Config) -> Vec<Stands> {
 /// Sources that cannot be listed, and what waits in them for too long.
 fn sources(config: &Config, ledger: &dyn Ledger) -> Result<Vec<Stands>> {
     let mut all = Vec::new();
-    let waiting: Vec<_> =
-        ledger.waiting(None)?.into_iter().filter(|waiting| waiting.alert && config.feeds.contains_key(&waiting.feed)).collect();
-    for note in ledger.source_notes()?.into_iter().filter(|note| config.sources.contains_key(&note.source)) {
-        // What waits shows as trouble of its source; the source itself is well.
-        let Some(trouble) = note.trouble.filter(|trouble| !waiting.iter().any(|waiting| words_of(waiting) == *trouble)) else { continue };
+    for note in ledger.source_notes()?.into_iter().filter(|note| config.uses(&note.source)) {
+        let Some(trouble) = note.trouble else { continue };
         let title = format!("source {} cannot be listed", note.source);
         let stands = Stands::words(format!("source:{}", note.source), Tell::Source, About::Source(note.source.clone()), title);
         let stands = stands.saying([trouble, "Files there wait; nothing is lost.".to_owned()]);
         all.push(Stands { since: note.trouble_since, passing: true, ..stands });
     }
-    for one in waiting {
+    for one in ledger.waiting(None)?.into_iter().filter(|one| one.alert && config.feeds.contains_key(&one.feed)) {
         let title = format!("feed {}: {} waits for too long", one.feed, one.what);
         let key = format!("waits:{}:{}", one.feed, one.what);
         all.push(Stands { since: Some(one.since), ..Stands::words(key, Tell::Missing, About::Feed(one.feed), title).saying([one.words]) });
@@ -189,12 +239,14 @@ fn sources(config: &Config, ledger: &dyn Ledger) -> Result<Vec<Stands>> {
     Ok(all)
 }
 
-/// Platforms that a run waits for.
+/// Platforms that a run waits for. What a person paused does not try them, and nobody would hear that they are back.
 fn platforms(config: &Config, ledger: &dyn Ledger) -> Result<Vec<Stands>> {
+    let paused = ledger.paused()?;
     let mut out: BTreeMap<String, (u64, String)> = BTreeMap::new();
     for run in ledger.runs(&RunFilter { states: vec![State::Paused], ..RunFilter::default() })? {
-        let cause = run.detail.cause.unwrap_or_default();
-        if !run.detail.window_shut && cause != FEED_PAUSED && config.platforms.contains_key(&run.account) {
+        let is_tried = config.platforms.contains_key(&run.account) && !paused.iter().any(|(feed, ..)| *feed == run.feed);
+        if let Some(cause) = waits_for_platform(&run).filter(|_| is_tried) {
+            let cause = cause.to_owned();
             out.entry(run.account).or_insert((0, cause)).0 += 1;
         }
     }

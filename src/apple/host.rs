@@ -1,7 +1,7 @@
 //! What `run` does for phones beside files: the web service, and pushes. `once` pushes alone.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use super::sign::{Current, NEAR_DAYS, Signer};
 use super::store::Store;
 use crate::config::meant::apple::AppleWallet;
 use crate::config::meant::{Config, PlatformKind};
+use crate::listening::listen_at;
 use crate::stop::Stop;
 
 /// Calls in hand are given this long at the end.
@@ -30,9 +31,14 @@ pub fn hosted(config: &Config) -> Vec<Arc<AppleWallet>> {
     config.platforms.values().filter_map(|platform| apple(&platform.kind)).collect()
 }
 
+/// What serves and pushes, not yet begun.
+type Begin = Box<dyn FnOnce() -> std::io::Result<JoinHandle<()>>>;
+
 /// Service and pushes of all accounts of a configuration, on a thread of their own. Dropping it ends them.
 pub struct Host {
     accounts: Vec<Arc<AppleWallet>>,
+    listeners: BTreeMap<SocketAddr, TcpListener>,
+    begin: Option<Begin>,
     end: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,9 +46,34 @@ pub struct Host {
 impl Host {
     /// Starts what the configuration asks for. Fails when an address cannot be listened at or a store cannot be opened.
     pub fn start(accounts: Vec<Arc<AppleWallet>>) -> anyhow::Result<Host> {
+        let mut host = Host::ready(accounts, &BTreeMap::new())?;
+        host.begin()?;
+        Ok(host)
+    }
+
+    /// What would follow under another configuration: it has its addresses and stores, and serves nobody yet. None where nothing changes.
+    pub fn prepare(&self, accounts: Vec<Arc<AppleWallet>>) -> anyhow::Result<Option<Host>> {
+        if accounts == self.accounts {
+            return Ok(None);
+        }
+        Host::ready(accounts, &self.listeners).map(Some)
+    }
+
+    /// Goes on as this one.
+    pub fn take_up(&mut self, next: Host) -> anyhow::Result<()> {
+        *self = next;
+        self.begin()
+    }
+
+    fn begin(&mut self) -> anyhow::Result<()> {
+        self.thread = self.begin.take().map(|begin| begin()).transpose()?;
+        Ok(())
+    }
+
+    fn ready(accounts: Vec<Arc<AppleWallet>>, had: &BTreeMap<SocketAddr, TcpListener>) -> anyhow::Result<Host> {
         let (end, ended) = watch::channel(false);
         if accounts.is_empty() {
-            return Ok(Host { accounts, end, thread: None });
+            return Ok(Host { accounts, listeners: BTreeMap::new(), begin: None, end, thread: None });
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("phones").enable_all().build()?;
         let mut services: BTreeMap<SocketAddr, Vec<Hosted>> = BTreeMap::new();
@@ -59,15 +90,19 @@ impl Host {
                 services.entry(address).or_default().push(Hosted { account: Arc::clone(account), store, signer });
             }
         }
-        let mut listening = Vec::new();
+        let (mut listening, mut listeners) = (Vec::new(), BTreeMap::new());
         for (address, hosted) in services {
             let names = hosted.iter().map(|hosted| hosted.account.name.clone()).collect::<Vec<_>>().join(", ");
-            let listener = runtime.block_on(tokio::net::TcpListener::bind(address));
-            let listener = listener.with_context(|| format!("platform {names}: cannot listen at {address}"))?;
+            let cannot = || format!("platform {names}: cannot listen at {address}");
+            let listener = listen_at(address, had.get(&address)).with_context(cannot)?;
+            let kept = listener.try_clone().with_context(cannot)?;
+            let _inside = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener).with_context(cannot)?;
             tracing::info!(%address, platforms = names, "phones are served");
             listening.push((listener, Shared::new(hosted)));
+            listeners.insert(address, kept);
         }
-        let thread = std::thread::Builder::new().name("phones".into()).spawn(move || {
+        let serve = move || {
             for (listener, shared) in listening {
                 let mut ended = ended.clone();
                 let over = async move { drop(ended.wait_for(|ended| *ended).await) };
@@ -83,33 +118,18 @@ impl Host {
             let mut ended = ended;
             runtime.block_on(async { drop(ended.wait_for(|ended| *ended).await) });
             runtime.shutdown_timeout(GRACE);
-        })?;
-        Ok(Host { accounts, end, thread: Some(thread) })
-    }
-
-    /// The same for another configuration; nothing happens where it asks for the same.
-    pub fn follow(&mut self, accounts: Vec<Arc<AppleWallet>>) -> anyhow::Result<()> {
-        if accounts == self.accounts {
-            return Ok(());
-        }
-        // The address must be free first.
-        self.finish();
-        *self = Host::start(accounts)?;
-        Ok(())
-    }
-
-    fn finish(&mut self) {
-        self.end.send_replace(true);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        self.accounts.clear();
+        };
+        let begin: Begin = Box::new(move || std::thread::Builder::new().name("phones".into()).spawn(serve));
+        Ok(Host { accounts, listeners, begin: Some(begin), end, thread: None })
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.finish();
+        self.end.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

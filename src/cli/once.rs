@@ -45,17 +45,25 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     // Before the accounts are opened, which hold their counters.
     let leaves = args.metrics_file.as_ref().map(|path| Leaves::begin(path, &board)).transpose()?;
     let mut lead = context::Lead::take(&config)?;
-    let swept = lead_a_sweep(&config, &lead, args, &board, leaves);
+    let mut road = None;
+    let swept = lead_a_sweep(&config, &lead, args, &board, &mut road);
+    if let Some(leaves) = leaves {
+        let exit = swept.as_ref().map_or_else(exit_of, |exit| *exit);
+        // The files were ferried: that nobody is told in numbers changes nothing of it.
+        leaves.write(exit as u8).unwrap_or_else(|fault| tracing::error!("{fault:#}"));
+    }
+    drop(road);
     lead.heed(&config, swept.as_ref().err());
     swept
 }
 
+/// `shown` is the road, for whoever tells of it afterwards.
 fn lead_a_sweep(
     config: &Arc<Config>,
     lead: &context::Lead,
     args: &Args,
     board: &Arc<Board>,
-    leaves: Option<Leaves>,
+    shown: &mut Option<Arc<Road>>,
 ) -> anyhow::Result<Exit> {
     let ledger = lead.ledger(config)?;
     let stop = context::stop_on_signals()?;
@@ -64,16 +72,11 @@ fn lead_a_sweep(
     road.force = args.force;
     road.unclean = lead.is_unclean();
     let alerts = Host::start(config, Arc::clone(&ledger), road.fence, false);
-    let road = Arc::new(road);
-    board.show(&road);
-    let swept = sweep(&road, &*ledger, &stop, args.patience);
+    let road = shown.insert(Arc::new(road));
+    board.show(road);
+    let swept = sweep(road, &*ledger, &stop, args.patience);
     // Whoever must act is told, however it went.
     alerts.finish(ALERTS, &stop);
-    if let Some(leaves) = leaves {
-        let exit = swept.as_ref().map_or_else(exit_of, |exit| *exit);
-        // The files were ferried: that nobody is told in numbers changes nothing of it.
-        leaves.write(exit as u8).unwrap_or_else(|fault| tracing::error!("{fault:#}"));
-    }
     swept
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use owo_colors::OwoColorize;
 
 use super::{Exit, Global, context, out};
-use crate::dialect::Charset;
+use crate::dialect::{Charset, Form};
 use crate::ledger::Run;
 use crate::ledger::keeping::Removed;
 use crate::outcome::Outcome;
@@ -129,7 +129,7 @@ fn write_run(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
     fact("moved to", detail.archived.as_ref().map(crate::ledger::run::show_name).unwrap_or_default());
     fact("file", detail.removed.as_ref().map(Removed::told).unwrap_or_default());
     if let Some(dialect) = &detail.dialect {
-        let delimiter = if dialect.delimiter == "\t" { "tab" } else { &dialect.delimiter };
+        let delimiter = Form::named(&dialect.delimiter);
         fact("delimiter", format!("{delimiter} ({})", if dialect.pinned { "set" } else { &dialect.evidence }));
         if dialect.encoding != Charset::UTF_8.name() {
             fact("encoding", format!("{} ({})", dialect.encoding, dialect.encoding_evidence));

@@ -60,6 +60,14 @@ pub struct Config {
     pub hash: String,
 }
 
+impl Config {
+    /// Do files come from this source, or reports go there?
+    pub fn uses(&self, source: &str) -> bool {
+        self.sources.contains_key(source)
+            && self.feeds.values().any(|feed| feed.source.name == source || feed.reports.source.name == source)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     pub name: String,
@@ -392,6 +400,8 @@ pub struct ReportPlace {
     pub folder: BString,
     /// Is a page for people among them?
     pub html: bool,
+    /// Is a workbook of the errors among them, whatever the file came as?
+    pub xlsx: bool,
 }
 
 /// In which order complete files of one feed run.

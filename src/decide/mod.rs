@@ -93,7 +93,10 @@ pub fn may(run: &Run, what: WishKind) -> Result<(), Refusal> {
             (Why::NothingThere, format!("it was not held, or is approved already; passferry stop {id} ends it"))
         }
         (WishKind::Approve | WishKind::Discard, _) => (Why::NotNow, "it is still being checked; look again in a moment".to_owned()),
-        (WishKind::Stop, State::Held) => (Why::NothingThere, format!("nothing of it was sent; passferry discard {id} puts it away")),
+        (WishKind::Stop, State::Held) => {
+            let sent = if run.detail.may_have_sent() { "nothing more of it is sent" } else { "nothing of it was sent" };
+            (Why::NothingThere, format!("{sent}; passferry discard {id} puts it away"))
+        }
         (WishKind::Stop, State::Reporting) => (Why::NothingThere, "its rows are done; only the report is left".to_owned()),
         (WishKind::Stop, _) => (Why::NotNow, format!("nothing of it was sent yet; passferry pause {} keeps it from being sent", run.feed)),
     };

@@ -242,7 +242,7 @@ impl Gate {
     /// The platform answered this request as platforms do, whatever it said.
     pub(super) fn success(&self, permit: &Permit) {
         let mut state = self.state.borrow_mut();
-        state.successes += 1;
+        self.count_success(&mut state);
         state.slow = SLOW_FIRST;
         state.slowed_since = None;
         state.remember(true);
@@ -260,12 +260,17 @@ impl Gate {
     /// The platform answered when asked about itself.
     pub(super) fn alive(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();
-        state.successes += 1;
+        self.count_success(&mut state);
         if state.out.is_some() {
             self.resume(&mut state);
         }
         drop(state);
         self.pump();
+    }
+
+    fn count_success(&self, state: &mut State) {
+        state.successes += 1;
+        self.shared.answered.store(true, Ordering::Relaxed);
     }
 
     fn resume(&self, state: &mut State) {

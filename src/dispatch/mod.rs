@@ -19,7 +19,7 @@ pub mod pause;
 mod tests;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -72,6 +72,8 @@ struct Shared {
     repeats: AtomicU64,
     slowed: AtomicU64,
     in_flight: AtomicUsize,
+    /// The platform answered a request since the start, as platforms do.
+    answered: AtomicBool,
     /// The same and more, for monitoring.
     counts: count::Requests,
     out: Mutex<Option<(String, Instant)>>,
@@ -319,6 +321,11 @@ impl ForRun<'_> {
 
     pub fn health(&self) -> Health {
         self.dispatch.health()
+    }
+
+    /// Did the platform answer anybody since the start? Until then nobody knows whether an outage of before is over.
+    pub fn was_answered(&self) -> bool {
+        self.dispatch.shared.answered.load(Ordering::Relaxed)
     }
 
     /// Requests sent for this run so far, repeats included.

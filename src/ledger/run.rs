@@ -190,6 +190,9 @@ pub struct Detail {
     pub dialect: Option<DialectFacts>,
     /// The header's labels, without our reserved columns.
     pub labels: Vec<String>,
+    /// The line on which they stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header_line: Option<u64>,
     pub facts: Option<FileFacts>,
     pub fault: Option<Fault>,
     /// Rows that are not kept one by one (unchanged).
@@ -204,6 +207,9 @@ pub struct Detail {
     pub problems_by_column: BTreeMap<String, BTreeMap<String, u64>>,
     pub moves: Moves,
     pub verdicts: Vec<Verdict>,
+    /// When it was held, the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_at: Option<DateTime<Utc>>,
     pub approval: Option<Wish>,
     /// Why it is paused or ended early, in words.
     pub cause: Option<String>,
@@ -211,6 +217,9 @@ pub struct Detail {
     pub window_shut: bool,
     /// What it waits for at the moment, in words.
     pub waits: Option<String>,
+    /// That is another run, which goes its own way or is told of itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub queued: bool,
     /// How it will have ended once reported, when that was decided before its last row: discarded, stopped, superseded.
     pub end: Option<State>,
     pub warnings: Vec<String>,
@@ -258,6 +267,11 @@ impl Detail {
     /// May any of its rows have reached the platform? A start that was killed has counted none of its requests.
     pub const fn may_have_sent(&self) -> bool {
         self.begun || self.requests > 0 || self.left_at_start > 0
+    }
+
+    /// It waits for something that is no other run.
+    pub fn wait_for(&mut self, what: String) {
+        (self.waits, self.queued) = (Some(what), false);
     }
 
     /// Takes out every text that may quote a file's cells. Names of columns are among them: a file without a header has cells for labels.

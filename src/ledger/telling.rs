@@ -86,21 +86,28 @@ pub struct Noting {
     pub letters: Vec<Letter>,
     /// Way, and until when its digests have told.
     pub digested: Vec<(String, DateTime<Utc>)>,
+    /// Way, and since when it is known.
+    pub met: Vec<(String, DateTime<Utc>)>,
+    /// Ways that are no longer there.
+    pub left: Vec<String>,
     /// Endings up to this number are taken into account.
     pub endings_to: Option<u64>,
 }
 
 impl Noting {
     pub fn is_empty(&self) -> bool {
-        self.stands.is_empty() && self.fell.is_empty() && self.letters.is_empty() && self.digested.is_empty() && self.endings_to.is_none()
+        self.stands.is_empty()
+            && self.fell.is_empty()
+            && self.letters.is_empty()
+            && self.digested.is_empty()
+            && self.met.is_empty()
+            && self.left.is_empty()
+            && self.endings_to.is_none()
     }
 }
 
 pub trait Telling {
-    /// Ids of all runs in one of these states, oldest first.
-    fn ids_in(&self, states: &[State]) -> Result<Vec<String>>;
-
-    /// Runs that ended and were not yet taken into account, oldest first. Only the newest ten thousand are kept.
+    /// Runs that ended for the first time and were not yet taken into account, oldest first. Only the newest ten thousand are kept.
     fn endings(&self) -> Result<Vec<Ending>>;
 
     /// What stands, of all ways out.
@@ -108,6 +115,9 @@ pub trait Telling {
 
     /// Way, and until when its digests have told.
     fn digested(&self) -> Result<Vec<(String, DateTime<Utc>)>>;
+
+    /// Ways out, and since when they are known.
+    fn met(&self) -> Result<Vec<(String, DateTime<Utc>)>>;
 
     fn note_alerts(&self, fence: Fence, noting: &Noting) -> Result<()>;
 

@@ -8,8 +8,33 @@ use serde::{Deserialize, Serialize};
 
 use super::names;
 use crate::ledger::{Run, State};
-use crate::outcome::{Outcome, Tally};
+use crate::outcome::{Code, Outcome, Tally};
 use crate::platform::oauth::NoToken;
+
+/// What is wrong with files as a whole.
+const FAULTS: [Code; 21] = [
+    Code::SourceError,
+    Code::CompressionError,
+    Code::DecryptionError,
+    Code::SignatureError,
+    Code::FileTooLarge,
+    Code::ChecksumMismatch,
+    Code::CountMismatch,
+    Code::NotText,
+    Code::EncodingError,
+    Code::UnterminatedQuote,
+    Code::CellTooLong,
+    Code::RecordTooLong,
+    Code::RowCount,
+    Code::BlankHeader,
+    Code::BlankLabel,
+    Code::DuplicateLabel,
+    Code::ExtraLabel,
+    Code::MissingLabel,
+    Code::IncorrectLabel,
+    Code::UnmatchedHeader,
+    Code::CorrectionUnknown,
+];
 
 /// Makes the series of a feed begin at 0, so that their first increase is seen as one.
 pub fn announce(feed: &str) {
@@ -19,6 +44,9 @@ pub fn announce(feed: &str) {
     for end in State::ALL.into_iter().filter(|state| state.is_over()) {
         count_runs(feed, end, 0);
     }
+    for code in FAULTS {
+        count_fault(feed, code.as_str(), 0);
+    }
 }
 
 fn count_rows(feed: &str, outcome: Outcome, rows: u64) {
@@ -27,6 +55,10 @@ fn count_rows(feed: &str, outcome: Outcome, rows: u64) {
 
 fn count_runs(feed: &str, end: State, runs: u64) {
     counter!(names::RUNS, "feed" => feed.to_owned(), "end" => end.as_str()).increment(runs);
+}
+
+fn count_fault(feed: &str, code: &'static str, files: u64) {
+    counter!(names::FILE_FAULTS, "feed" => feed.to_owned(), "code" => code).increment(files);
 }
 
 /// What the counters were told of a run; kept with it, so that a run that ends again tells only what is new.
@@ -89,7 +121,7 @@ impl News {
             counter!(names::PROBLEMS, "feed" => self.feed.clone(), "code" => code).increment(problems);
         }
         if let Some(code) = self.fault {
-            counter!(names::FILE_FAULTS, "feed" => self.feed.clone(), "code" => code).increment(1);
+            count_fault(&self.feed, code, 1);
         }
         if let Some(end) = self.end {
             count_runs(&self.feed, end, 1);

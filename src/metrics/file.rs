@@ -45,6 +45,8 @@ impl Leaves {
         let mut families = self.board.families();
         families.set(names::ONCE_END, &[], look::since_1970());
         families.set(names::ONCE_EXIT, &[], f64::from(exit));
+        // A daemon's, which takes up changed files.
+        families.leave_out(names::CONFIG_ACCEPTED);
         families.go_on_from(&earlier(&self.path)?);
         write(&self.path, &families.render()).with_context(|| format!("--metrics-file: cannot write {}", self.path.display()))
     }

@@ -17,6 +17,8 @@ pub struct Hand {
     pub station: Station,
     pub done: u64,
     pub total: u64,
+    /// When the last of it was done.
+    pub moved: Instant,
     /// Two moments, the earlier one first, and what was done by then.
     marks: [(Instant, u64); 2],
 }
@@ -24,10 +26,13 @@ pub struct Hand {
 impl Hand {
     fn new(station: Station, done: u64, total: u64) -> Hand {
         let mark = (Instant::now(), done);
-        Hand { station, done, total, marks: [mark, mark] }
+        Hand { station, done, total, moved: mark.0, marks: [mark, mark] }
     }
 
     fn follow(&mut self, done: u64, total: u64) {
+        if done > self.done {
+            self.moved = Instant::now();
+        }
         (self.done, self.total) = (done, total);
         if self.marks[1].0.elapsed() >= WINDOW {
             self.marks = [self.marks[1], (Instant::now(), done)];

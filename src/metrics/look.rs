@@ -1,17 +1,17 @@
 //! What the ledger and the disk say when somebody asks. Few and cheap looks: none reads rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::hands::Hands;
 use super::names;
 use super::text::Families;
 use crate::dispatch::Health;
 use crate::ledger::{RunFilter, SourceNote, State};
-use crate::pipeline::{Road, Station};
+use crate::pipeline::{Road, Station, waits_for_platform};
 use crate::space;
 use crate::watcher::{expected, in_use};
 
@@ -41,8 +41,11 @@ pub struct Figures {
     /// When it was looked.
     pub at: DateTime<Utc>,
     feeds: BTreeMap<String, FeedFigures>,
-    /// Of every source of the configuration.
+    /// Of every source of the configuration that something is done with. One that is being read from is as good as listed.
     pub sources: Vec<SourceNote>,
+    /// Platforms that runs send to, and those that are known to be out by runs that wait for them.
+    sending: BTreeSet<String>,
+    missed: BTreeSet<String>,
     ledger_bytes: u64,
     spool_bytes: u64,
     state_free: Option<u64>,
@@ -56,12 +59,27 @@ impl Figures {
         let mut feeds: BTreeMap<String, FeedFigures> = config.feeds.keys().map(|name| (name.clone(), FeedFigures::default())).collect();
         let open: Vec<State> = State::ALL.into_iter().filter(|state| !state.is_over()).collect();
         let now = Utc::now();
+        let paused = road.ledger.paused()?;
+        let mut transfers: BTreeMap<String, DateTime<Utc>> = BTreeMap::new();
+        let (mut sending, mut missed) = (BTreeSet::new(), BTreeSet::new());
         for run in road.ledger.runs(&RunFilter { states: open, ..RunFilter::default() })? {
             let feed = feeds.entry(run.feed.clone()).or_default();
             *feed.files.entry(run.state).or_default() += 1;
             let age = (now - run.detail.seen_at).as_seconds_f64();
             feed.oldest_seconds = feed.oldest_seconds.max(age);
             let hand = hands.of(&run.id).filter(|_| road.is_in_hand(&run.id));
+            if run.state == State::Applying {
+                sending.insert(run.account.clone());
+            }
+            if waits_for_platform(&run).is_some() && !paused.iter().any(|(feed, ..)| *feed == run.feed) {
+                missed.insert(run.account.clone());
+            }
+            // Its connection is taken: nothing can be listed meanwhile.
+            if let Some(hand) = hand.filter(|hand| hand.station == Station::Fetch) {
+                let moved = now - TimeDelta::from_std(hand.moved.elapsed()).unwrap_or_default();
+                let last = transfers.entry(run.source.clone()).or_insert(moved);
+                *last = moved.max(*last);
+            }
             if matches!(run.state, State::Checked | State::Applying | State::Paused) {
                 let sending = hand.filter(|hand| hand.station == Station::Apply);
                 feed.rows_waiting += sending.map_or(run.detail.left_at_start, |hand| hand.total.saturating_sub(hand.done));
@@ -81,14 +99,21 @@ impl Figures {
         let notes = road.ledger.source_notes()?;
         let note_of = |name: &String| {
             let known = notes.iter().find(|note| note.source == *name).cloned();
-            known.unwrap_or_else(|| SourceNote { source: name.clone(), listed_at: None, trouble: None, trouble_since: None })
+            let mut note =
+                known.unwrap_or_else(|| SourceNote { source: name.clone(), listed_at: None, trouble: None, trouble_since: None });
+            if note.trouble.is_none() {
+                note.listed_at = note.listed_at.map(|at| transfers.get(name).map_or(at, |moved| at.max(*moved)));
+            }
+            note
         };
         let ledger = config.state.join("ledger.sqlite");
         let in_use = in_use(&config.state);
         Ok(Figures {
             at: now,
             feeds,
-            sources: config.sources.keys().map(note_of).collect(),
+            sources: config.sources.keys().filter(|name| config.uses(name)).map(note_of).collect(),
+            sending,
+            missed,
             ledger_bytes: size(&ledger) + size(&ledger.with_extension("sqlite-wal")),
             spool_bytes: road.spool.entries()?.iter().map(|entry| size(&entry.path)).sum(),
             state_free: space::free(&config.state).ok(),
@@ -131,12 +156,15 @@ impl Figures {
     }
 }
 
-/// What the platform accounts of a road are doing at this moment.
-pub fn accounts(road: &Road, families: &mut Families) {
+/// What the platform accounts of a road are doing at this moment. One that failed and that nobody needs is not asked again, and may well be
+/// back.
+pub fn accounts(road: &Road, figures: Option<&Figures>, families: &mut Families) {
     for name in road.config.platforms.keys() {
         let Ok(dispatch) = road.dispatch(name) else { continue };
         let of = [("platform", name.as_str())];
-        families.set(names::PLATFORM_UP, &of, flag(dispatch.health() == Health::Up));
+        let is_missed = figures.is_some_and(|figures| figures.missed.contains(name));
+        let is_needed = is_missed || figures.is_none_or(|figures| figures.sending.contains(name));
+        families.set(names::PLATFORM_UP, &of, flag(!is_missed && (dispatch.health() == Health::Up || !is_needed)));
         families.set(names::IN_FLIGHT, &of, dispatch.in_flight() as f64);
         families.set(names::ALLOWANCE, &of, dispatch.limits().per_second);
     }

@@ -111,24 +111,23 @@ impl Board {
         Ok(Some(figures))
     }
 
-    /// All numbers. Where the ledger cannot be read, those that need none.
+    /// All numbers. Where the ledger cannot be read, those that need none; before there is a road, what was counted.
     fn families(&self) -> Families {
         let mut families = Families::default();
         if let Some(recorder) = RECORDER.get() {
             families.take(&recorder.render());
         }
         families.set(names::BUILD, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        let Some(road) = self.road() else { return families };
         let figures = self.figures().unwrap_or_else(|fault| {
             tracing::warn!("numbers of the ledger are not shown: {fault:#}");
             None
         });
         families.set(names::LEDGER_READABLE, &[], f64::from(u8::from(figures.is_some())));
-        if let Some(figures) = figures {
+        if let Some(figures) = &figures {
             figures.write(&mut families);
         }
-        if let Some(road) = self.road() {
-            look::accounts(&road, &mut families);
-        }
+        look::accounts(&road, figures.as_deref(), &mut families);
         families
     }
 }

@@ -59,11 +59,11 @@ metrics! {
     STATION_SECONDS = "passferry_station_duration_seconds", Histogram, ["feed", "station"], "Time that a station of the road took with a file, each time that it ended.";
 
     // Sources
-    SOURCE_LISTED = "passferry_source_last_listing_timestamp_seconds", Gauge, ["source"], "When every inbox of the source was last listed; 0 before the first time.";
+    SOURCE_LISTED = "passferry_source_last_listing_timestamp_seconds", Gauge, ["source"], "When every inbox of the source was last listed, or its files were last read from it; 0 before the first time.";
     SOURCE_UP = "passferry_source_up", Gauge, ["source"], "1 when the last look at the source found nothing wrong.";
 
     // Platforms
-    PLATFORM_UP = "passferry_platform_up", Gauge, ["platform"], "0 while the platform is out and nothing is sent but single probes.";
+    PLATFORM_UP = "passferry_platform_up", Gauge, ["platform"], "0 while the platform is out and something waits for it.";
     IN_FLIGHT = "passferry_requests_in_flight", Gauge, ["platform"], "Requests that wait for their answer.";
     REQUESTS = "passferry_requests_total", Counter, ["platform", "answer"], "Requests sent, repeats included, by the class of their answer: a status, or why there is none. Requests for tokens are not among them.";
     REQUEST_SECONDS = "passferry_request_duration_seconds", Histogram, ["platform"], "Time from a request to the end of its answer, or to its loss.";

@@ -1,6 +1,6 @@
 //! Prometheus' text format (<https://prometheus.io/docs/instrumenting/exposition_formats>), version 0.0.4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::names::{self, Kind, Metric};
@@ -39,11 +39,19 @@ impl Families {
         self.0.entry(name).or_default().push((series, value));
     }
 
+    pub fn leave_out(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Adds what was counted before: counters and histograms go on from there, gauges are as they are now. Histograms whose buckets are
     /// others than they were begin anew.
     pub fn go_on_from(&mut self, earlier: &Families) {
         for (name, series) in &earlier.0 {
             if names::family_of(name).is_none_or(|family| family.kind == Kind::Gauge) {
+                continue;
+            }
+            let (before, today) = (bounds(series), self.0.get(name).map(|now| bounds(now)).unwrap_or_default());
+            if !today.is_empty() && before != today {
                 continue;
             }
             let now = self.0.entry(name).or_default();
@@ -74,6 +82,11 @@ impl Families {
     }
 }
 
+/// Upper bounds of a histogram's buckets; none of anything else.
+fn bounds(series: &[(String, f64)]) -> BTreeSet<&str> {
+    series.iter().filter_map(|(series, _)| series.split("le=\"").nth(1)?.split('"').next()).collect()
+}
+
 /// A label's value between its quotes.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
@@ -94,6 +107,26 @@ mod tests {
         let mut again = Families::default();
         again.take(&text);
         assert_eq!(again.render(), text);
+    }
+
+    #[test]
+    fn a_histogram_with_other_buckets_begins_anew() {
+        let of = |bounds: &[&str]| {
+            let mut families = Families::default();
+            for bound in bounds {
+                families.take(&format!("passferry_request_duration_seconds_bucket{{platform=\"p\",le=\"{bound}\"}} 2\n"));
+            }
+            families.take(
+                "passferry_request_duration_seconds_sum{platform=\"p\"} 0.5\npassferry_request_duration_seconds_count{platform=\"p\"} 2\n",
+            );
+            families
+        };
+        let mut same = of(&["1", "+Inf"]);
+        same.go_on_from(&of(&["1", "+Inf"]));
+        assert!(same.render().contains("le=\"+Inf\"} 4") && same.render().contains("_count{platform=\"p\"} 4"), "{}", same.render());
+        let mut others = of(&["2", "+Inf"]);
+        others.go_on_from(&of(&["1", "+Inf"]));
+        assert_eq!(others.render(), of(&["2", "+Inf"]).render());
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     };
     run.detail.dialect = Some(reader.dialect().facts());
     run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
+    run.detail.header_line = reader.header().map(|header| header.line);
     let notes = reader.notes().to_vec();
     if run.parts().is_empty()
         && let Some(fault) = recognise_correction(road, run, &owner, &feed)?

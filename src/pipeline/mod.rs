@@ -41,6 +41,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use anyhow::Context;
+use chrono::Utc;
 use tracing::{info, warn};
 
 use crate::config::meant::Mode;
@@ -64,6 +65,12 @@ mod tests;
 
 /// The cause of a run that waits because somebody paused its feed.
 pub const FEED_PAUSED: &str = "the feed is paused";
+
+/// Why the platform that a run waits for is out, if it waits for that.
+pub fn waits_for_platform(run: &Run) -> Option<&str> {
+    let cause = run.detail.cause.as_deref().unwrap_or_default();
+    (run.state == State::Paused && !run.detail.window_shut && cause != FEED_PAUSED).then_some(cause)
+}
 
 /// Starts that may die on the same file before it is put away.
 const ATTEMPTS_MAX: u32 = 3;
@@ -161,20 +168,24 @@ fn told(wish: &Wish) -> String {
 
 fn later(road: &Road, run: &mut Run, error: &SourceError) -> anyhow::Result<Option<Rest>> {
     warn!("waits: {error}");
-    run.detail.waits = Some(error.to_string());
+    run.detail.wait_for(error.to_string());
     road.save(run)?;
     Ok(Some(Rest::Later))
 }
 
+/// Waits for another run.
 fn waits_for(road: &Road, run: &mut Run, words: String) -> anyhow::Result<Option<Rest>> {
-    run.detail.waits = Some(words);
+    (run.detail.waits, run.detail.queued) = (Some(words), true);
     road.save(run)?;
     Ok(Some(Rest::Later))
 }
 
 fn next(road: &Road, run: &mut Run, state: State) -> anyhow::Result<Option<Rest>> {
     run.state = state;
-    run.detail.waits = None;
+    if state == State::Held {
+        run.detail.held_at = Some(Utc::now());
+    }
+    (run.detail.waits, run.detail.queued) = (None, false);
     road.save(run)?;
     Ok(None)
 }

@@ -42,7 +42,7 @@ pub fn wait(road: &Road, run: &mut Run, trouble: Trouble) -> Rest {
 pub fn wait_for(road: &Road, run: &mut Run, words: String) -> Rest {
     if run.detail.waits.as_ref() != Some(&words) {
         warn!(file = run.shown_name(), "{words}");
-        run.detail.waits = Some(words);
+        run.detail.wait_for(words);
         // Where even this finds no room, the log and the state's own disk tell it.
         if let Err(error) = road.save(run) {
             debug!("the ledger was not told what the run waits for: {error:#}");

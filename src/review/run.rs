@@ -18,6 +18,7 @@ use super::parts::{Frame, Here, LETTERS_MAX, kind, zone};
 use super::visitor::Visitor;
 use crate::config::meant::Config;
 use crate::decide::may;
+use crate::dialect::Form;
 use crate::ledger::run::{DialectFacts, WishKind};
 use crate::ledger::{Ledger, Run, State};
 use crate::outcome::Tally;
@@ -294,7 +295,7 @@ fn facts(run: &Run, shown: &Shown) -> Vec<(&'static str, String)> {
 }
 
 fn dialect(dialect: &DialectFacts) -> String {
-    let delimiter = if dialect.delimiter == "\t" { "tab" } else { &dialect.delimiter };
+    let delimiter = Form::named(&dialect.delimiter);
     let packed = if dialect.containers.is_empty() { String::new() } else { format!(", from {}", dialect.containers.join(", in it ")) };
     format!("cells divided by {delimiter}, {}{packed}", dialect.encoding)
 }

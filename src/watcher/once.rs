@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::expected::{Overdue, overdue};
-use super::{ends_everything, look, matchers, recover, thread, unbroken, work_off};
+use super::{ends_everything, look, matchers, recover, thread, unbroken, words_of, work_off};
 use crate::apple::host::{hosted, push_once};
 use crate::config::meant::Source;
 use crate::dispatch::Health;
@@ -168,7 +168,7 @@ fn look_until_quiet(
         }
         // What waits after the last look.
         sweep.later.retain(|words| !waiting.contains(words));
-        waiting = look.waiting.iter().map(super::words_of).collect();
+        waiting = look.waiting.iter().map(words_of).collect();
         sweep.later.extend(waiting.iter().cloned());
         match look.again {
             _ if look.backlog => return Ok(true),

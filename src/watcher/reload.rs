@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::generation::{self, Generation};
+use super::servers::Servers;
 use crate::config::meant::Config;
 use crate::pipeline::Road;
 use crate::service;
@@ -38,20 +39,32 @@ impl Reload {
     }
 
     /// Reads the file and starts a generation under it. A file with faults, or one that cannot be put to use, changes nothing.
-    pub(super) fn carry_out<'scope>(&self, scope: &'scope Scope<'scope, '_>, all: &mut Vec<Generation>, note: &Note, stop: &Stop) {
+    pub(super) fn carry_out<'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        all: &mut Vec<Generation>,
+        servers: &mut Servers,
+        note: &Note,
+        stop: &Stop,
+    ) {
         service::reloading();
         let earlier = generation::newest(all);
         let next =
             crate::config::load(&self.path).map_err(anyhow::Error::from).and_then(|config| Road::renewed(&earlier.road, Arc::new(config)));
         let started = next.and_then(|road| {
             let config = Arc::clone(&road.config);
+            let prepared = servers.prepare(&earlier.road.config, &config)?;
             let generation = Generation::start(scope, Arc::new(road), Some(earlier), stop)?;
             earlier.retire();
-            Ok((generation, config))
+            Ok((generation, config, prepared))
         });
         match started {
-            Ok((generation, config)) => {
+            Ok((generation, config, prepared)) => {
                 info!(config = self.path.display().to_string(), "configuration read again; runs under way finish as they began");
+                servers.take_up(prepared);
+                if earlier.road.config.traces != config.traces {
+                    warn!("[traces] changed, which is taken up at the next start");
+                }
                 all.push(generation);
                 note.took(&config);
                 (self.follower)(&config);
@@ -110,8 +123,8 @@ impl Note {
         Ok(note)
     }
 
-    pub fn refused(&self) -> Option<()> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner).refused.as_ref().map(|_| ())
+    pub fn was_refused(&self) -> bool {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).refused.is_some()
     }
 
     fn took(&self, config: &Config) {

@@ -37,7 +37,7 @@ pub fn send(way: &Way, mail: &Mail, letter: &Letter, message: &Message, done: &D
     let left: Vec<&String> = mail.to.iter().filter(|to| !had.contains_key(*to)).collect();
     if had.is_empty() {
         match transport.send(&letter_for(way, mail, &left, letter, message)?) {
-            Err(error) if error.is_permanent() && left.len() > 1 => {}
+            Err(error) if refuses_message(&error) && left.len() > 1 => {}
             result => {
                 done.remove(&letter.id);
                 return result.map(drop).map_err(|error| fault(&error));
@@ -134,6 +134,11 @@ fn header(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
+/// Is it this message, or whom it goes to, that is refused for good? 530 to 539 are about the login (RFC 4954, section 6).
+fn refuses_message(error: &lettre::transport::smtp::Error) -> bool {
+    error.is_permanent() && error.status().is_none_or(|code| u16::from(code) / 10 != 53)
+}
+
 /// Words of the library and of the server. A refusal of the message itself holds up no other.
 fn fault(error: &lettre::transport::smtp::Error) -> Fault {
     let mut words = vec![error.to_string()];
@@ -146,7 +151,5 @@ fn fault(error: &lettre::transport::smtp::Error) -> Fault {
         cause = inner.source();
     }
     let words = crate::alert::message::plain(&words.join(": "), 300);
-    // 530 to 539 are about the login (RFC 4954, section 6), not about the message.
-    let login = error.status().is_some_and(|code| u16::from(code) / 10 == 53);
-    if error.is_permanent() && !login { Fault::Refused(words) } else { Fault::later(words) }
+    if refuses_message(error) { Fault::Refused(words) } else { Fault::later(words) }
 }

@@ -43,10 +43,11 @@ fn cut(text: &str, letters: usize) -> String {
 mod tests {
     use super::*;
     use crate::alert::message::{Event, Topic};
+    use crate::config::meant::alert::Tell;
 
     #[test]
     fn nothing_from_outside_is_a_mention_and_nothing_is_too_long() {
-        let mut message = Message::new(Topic::Held, Event::Raised, "<!channel> & co.csv is held");
+        let mut message = Message::new(Topic::Told(Tell::Held), Event::Raised, "<!channel> & co.csv is held");
         message.say("Lines", (0..100).map(|n| format!("{n} {}", "<@U1>".repeat(60))));
         let body = body("passferry", &message);
         assert_eq!(body["text"], "passferry: &lt;!channel&gt; &amp; co.csv is held");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Check, Key};
 use crate::config::value::quoted;
 use crate::config::{meant, written};
+use crate::dispatch::is_loopback;
 
 impl Check<'_> {
     pub(super) fn metrics(&mut self, file: &written::Config) -> Option<meant::Metrics> {
@@ -51,6 +52,10 @@ impl Check<'_> {
             headers.extend(self.secret(&here, place).map(|secret| (name.clone(), secret)));
         }
         let mut endpoint = endpoint?;
+        if !headers.is_empty() && endpoint.scheme() == "http" && !is_loopback(&endpoint) {
+            let message = "sends headers that are secrets in clear; write https://, or http:// to a collector of this machine".to_owned();
+            self.fault(&here, message);
+        }
         if matches!(endpoint.path(), "" | "/") {
             endpoint.set_path("/v1/traces");
         }

@@ -15,7 +15,7 @@ pub struct Way {
     pub name: String,
     pub out: Out,
     pub tell: BTreeSet<Tell>,
-    /// How long a source or platform must have been out.
+    /// How long a source or platform must have been out, or a file stuck.
     pub unreachable_after: Duration,
     /// Share of rejected rows above which a file is told, as a fraction of 1; none tells of none.
     pub rejected_above: Option<f64>,
@@ -24,7 +24,7 @@ pub struct Way {
     /// Messages an hour, at least 2.
     pub per_hour: u32,
     pub give_up_after: Duration,
-    /// Of one try.
+    /// Of one try; of mail, of each exchange with the server.
     pub timeout: Duration,
     pub digest: Option<Digest>,
     /// Address of the review page, without a slash at its end.
@@ -88,12 +88,13 @@ impl Way {
 }
 
 impl Tell {
-    pub const ALL: [Tell; 10] = [
+    pub const ALL: [Tell; 11] = [
         Tell::Held,
         Tell::Failed,
         Tell::InDoubt,
         Tell::Rejected,
         Tell::Missing,
+        Tell::Stuck,
         Tell::Source,
         Tell::Platform,
         Tell::Disk,
@@ -108,6 +109,7 @@ impl Tell {
             Tell::InDoubt => "in-doubt",
             Tell::Rejected => "rejected",
             Tell::Missing => "missing",
+            Tell::Stuck => "stuck",
             Tell::Source => "source",
             Tell::Platform => "platform",
             Tell::Disk => "disk",

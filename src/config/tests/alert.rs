@@ -72,3 +72,22 @@ fn a_secret_where_its_place_should_be_is_not_shown() {
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
+
+#[test]
+fn a_collector_elsewhere_gets_secret_headers_by_tls_alone() {
+    let faults = |endpoint: &str, headers: &str| {
+        let loaded = load_good(|text| format!("{text}[traces]\nendpoint = \"{endpoint}\"\n{headers}\n"));
+        loaded.err().map_or_else(String::new, |faults| faults.to_string())
+    };
+    let key = "headers = { \"x-api-key\" = { env = \"OTLP_KEY\" } }";
+    let told = faults("http://collector.example.com:4318", key);
+    assert!(told.contains("traces.endpoint") && told.contains("write https://"), "{told}");
+    for (endpoint, headers) in [
+        ("https://collector.example.com:4318", key),
+        ("http://127.0.0.1:4318", key),
+        ("http://localhost:4318", key),
+        ("http://collector.example.com:4318", ""),
+    ] {
+        assert_eq!(faults(endpoint, headers), "", "{endpoint}");
+    }
+}

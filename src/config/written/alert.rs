@@ -14,7 +14,7 @@ pub struct Alert {
     pub kind: Option<AlertKind>,
     /// What is told here. Default: all of it.
     pub tell: Option<Vec<Tell>>,
-    /// How long a source or platform must have been out before it is told. Default `"15m"`.
+    /// How long a source or platform must have been out, or a file stuck, before it is told. Default `"15m"`.
     pub unreachable_after: Option<Span>,
     /// Share of a file's rows; with more of them rejected it is told. Default: off.
     pub rejected_above: Option<Share>,
@@ -24,7 +24,7 @@ pub struct Alert {
     pub per_hour: Option<u32>,
     /// A message that could not be delivered for this long is given up, which the log and `status` say. Default `"1d"`.
     pub give_up_after: Option<Span>,
-    /// Deadline of one try. Default `"10s"`.
+    /// Deadline of one try; of mail, of each exchange with the server. Default `"10s"`.
     pub timeout: Option<Span>,
     /// When a summary of what came, what did not and what waits is told. Default: never.
     pub digest: Option<Table<Digest>>,
@@ -92,6 +92,8 @@ pub enum Tell {
     Rejected,
     /// An expected file has not come, or one waits too long for what belongs to it.
     Missing,
+    /// A file cannot go on: it cannot be fetched or put away, or its report cannot be written.
+    Stuck,
     /// A source cannot be listed.
     Source,
     /// A platform is out.

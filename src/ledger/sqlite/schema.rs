@@ -218,6 +218,22 @@ const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
 ",
     r"
+    -- A run that somebody settles rows of is reported again; it ended before, and whoever had to know of it does.
+    DROP TRIGGER run_ends;
+    CREATE TRIGGER run_ends AFTER UPDATE OF state ON run
+    WHEN NEW.state <> OLD.state AND NEW.state IN ('done', 'done-in-doubt', 'failed', 'stopped')
+        AND json_extract(OLD.detail, '$.told.end') IS NULL BEGIN
+        INSERT INTO ending(run, state) VALUES (NEW.id, NEW.state);
+        DELETE FROM ending WHERE number <= (SELECT max(number) FROM ending) - 10000;
+    END;
+
+    -- When ways out were first known: what ended before is no news there.
+    CREATE TABLE met(
+        way   TEXT PRIMARY KEY,
+        since TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    r"
     -- A later run took the row up, corrected or tried again: what is left to do of it stands there.
     ALTER TABLE row ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
     UPDATE row SET taken = 1

@@ -64,6 +64,13 @@ fn save(work: &Connection, letter: &Letter) -> Result<()> {
     Ok(())
 }
 
+/// Ways out, each with an instant.
+fn ways(connection: &Connection, select: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
+    let mut statement = connection.prepare_cached(select).map_err(storage)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, instant(row, 1)?))).map_err(storage)?;
+    rows.collect::<rusqlite::Result<_>>().map_err(storage)
+}
+
 fn note(work: &Connection, noting: &Noting) -> Result<()> {
     for (way, key) in &noting.fell {
         work.execute("DELETE FROM standing WHERE way = ?1 AND key = ?2", params![way, key]).map_err(storage)?;
@@ -81,6 +88,12 @@ fn note(work: &Connection, noting: &Noting) -> Result<()> {
     for (way, until) in &noting.digested {
         work.execute("INSERT OR REPLACE INTO digested(way, until) VALUES (?1, ?2)", params![way, text(*until)]).map_err(storage)?;
     }
+    for (way, since) in &noting.met {
+        work.execute("INSERT OR REPLACE INTO met(way, since) VALUES (?1, ?2)", params![way, text(*since)]).map_err(storage)?;
+    }
+    for way in &noting.left {
+        work.execute("DELETE FROM met WHERE way = ?1", [way]).map_err(storage)?;
+    }
     if let Some(number) = noting.endings_to {
         work.execute("DELETE FROM ending WHERE number <= ?1", [number as i64]).map_err(storage)?;
     }
@@ -88,15 +101,6 @@ fn note(work: &Connection, noting: &Noting) -> Result<()> {
 }
 
 impl Telling for Sqlite {
-    fn ids_in(&self, states: &[State]) -> Result<Vec<String>> {
-        let states = serde_json::to_string(&states.iter().map(|state| state.as_str()).collect::<Vec<_>>()).unwrap_or_default();
-        let reader = self.reader()?;
-        let mut statement =
-            reader.prepare_cached("SELECT id FROM run WHERE state IN (SELECT value FROM json_each(?1)) ORDER BY seq").map_err(storage)?;
-        let rows = statement.query_map([states], |row| row.get(0)).map_err(storage)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(storage)
-    }
-
     fn endings(&self) -> Result<Vec<Ending>> {
         let reader = self.reader()?;
         let mut statement = reader.prepare_cached("SELECT number, run, state FROM ending ORDER BY number").map_err(storage)?;
@@ -127,10 +131,11 @@ impl Telling for Sqlite {
     }
 
     fn digested(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
-        let reader = self.reader()?;
-        let mut statement = reader.prepare_cached("SELECT way, until FROM digested").map_err(storage)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, instant(row, 1)?))).map_err(storage)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(storage)
+        ways(&*self.reader()?, "SELECT way, until FROM digested")
+    }
+
+    fn met(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
+        ways(&*self.reader()?, "SELECT way, since FROM met")
     }
 
     fn note_alerts(&self, fence: Fence, noting: &Noting) -> Result<()> {

@@ -274,11 +274,16 @@ fn an_end_is_noted_with_the_run_and_a_message_with_what_it_tells() {
         digested: vec![("ops".into(), at)],
         endings_to: Some(endings[0].number),
         fell: vec![],
+        met: vec![("ops".into(), at)],
+        left: vec![],
     };
     assert!(matches!(ledger.note_alerts(Fence(fence.0 + 1), &noting), Err(LedgerError::Fenced)));
     assert_eq!(ledger.endings().unwrap().len(), 1, "all of it or nothing");
     ledger.note_alerts(fence, &noting).unwrap();
     assert_eq!((ledger.endings().unwrap(), ledger.standing().unwrap()), (vec![], vec![standing]));
+    assert_eq!(ledger.met().unwrap(), [("ops".to_owned(), at)]);
+    ledger.note_alerts(fence, &Noting { left: vec!["ops".into()], ..Noting::default() }).unwrap();
+    assert_eq!(ledger.met().unwrap(), []);
     assert_eq!(ledger.letters_waiting(Some("ops")).unwrap(), std::slice::from_ref(&letter));
     let summary = Letter { id: "msg_2".into(), ..letter.clone() };
     ledger.fold_letters(fence, &["msg_1".into()], &summary).unwrap();

@@ -20,6 +20,7 @@ struct ApplyWatch<'a> {
     done: std::sync::atomic::AtomicU64,
     total: u64,
     stop: &'a Stop,
+    dispatch: &'a ForRun<'a>,
 }
 
 /// An outage shorter than this is not worth a state of its own.
@@ -40,6 +41,8 @@ impl Watch for ApplyWatch<'_> {
         let (state, cause) = match health {
             Health::Out { reason, since } if *since >= OUTAGE_SHOWN_AFTER => (State::Paused, Some(reason.clone())),
             Health::Out { .. } => return,
+            // The outage that an earlier process saw may last.
+            Health::Up if run.state == State::Paused && !self.dispatch.was_answered() => return,
             Health::Up => (State::Applying, None),
         };
         // The reason may be another than the one that stands there from before the program was started again.
@@ -85,10 +88,14 @@ impl Road {
             retried: &self.retried(run)?,
             watch_unresolved: run.kind == RunKind::File && run.detail.approval.is_none(),
         };
-        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop };
+        let watcher = ApplyWatch { road: self, run: Mutex::new(run.clone()), done, total, stop, dispatch };
         let applied = apply::apply(&work, &watcher);
         let told = watcher.run.into_inner().unwrap_or_else(PoisonError::into_inner);
         (run.state, run.detail.cause) = (told.state, told.detail.cause);
+        // Stopped before an outage was worth a state: it is what the rest waits for.
+        if let (Ok(Applied::Stopped), Health::Out { reason, .. }) = (&applied, dispatch.health()) {
+            (run.state, run.detail.cause) = (State::Paused, Some(reason));
+        }
         if run.state == State::Paused && !matches!(applied, Ok(Applied::Stopped)) {
             run.state = State::Applying;
             run.detail.cause = None;

@@ -15,6 +15,7 @@ use crate::pipeline::apply::Applied;
 use crate::pipeline::hand::FileInHand;
 use crate::pipeline::{
     ATTEMPTS_MAX, FEED_PAUSED, Rest, Road, add_time, answered, asked_to_end, fail, later, lost_copy, next, told, told_died, waits_for,
+    waits_for_platform,
 };
 use crate::source::SourceError;
 use crate::stop::Stop;
@@ -46,6 +47,9 @@ pub(in crate::pipeline) fn apply_it(road: &Road, run: &mut Run, stop: &Stop) -> 
         return Ok(Some(Rest::Later));
     }
     run.detail.window_shut = false;
+    if run.state == State::Paused && waits_for_platform(run).is_none() {
+        (run.state, run.detail.cause) = (State::Applying, None);
+    }
     if run.kind != RunKind::Retry && !road.spool.data(&run.id).exists() {
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
         return fetch_again(road, run);

@@ -62,7 +62,7 @@ pub(in crate::pipeline) fn report_it(road: &Road, run: &mut Run) -> anyhow::Resu
         return match error.downcast::<SourceError>() {
             Ok(error) => {
                 warn!("the report cannot be written to its place: {error}");
-                run.detail.waits = Some(format!("its report cannot be written: {error}"));
+                run.detail.wait_for(format!("its report cannot be written: {error}"));
                 road.save(run)?;
                 Ok(Some(Rest::Later))
             }
@@ -72,6 +72,8 @@ pub(in crate::pipeline) fn report_it(road: &Road, run: &mut Run) -> anyhow::Resu
     // Only now is the end known to everybody: until the report is up, the run is still reporting.
     let end = ended.state;
     ended.state = State::Reporting;
+    // What keeps its input from being put away still does, for all that is known.
+    ended.detail.waits.clone_from(&run.detail.waits);
     road.save(&ended)?;
     *run = ended;
     run.state = end;
@@ -84,7 +86,7 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
         if run.detail.archive_attempts >= ATTEMPTS_MAX && still_there(road, run)? {
             let words = format!("{}: move or remove it yourself", told_died("put away"));
             warn!("{words}");
-            run.detail.waits = Some(words);
+            run.detail.wait_for(words);
             road.save_as(run, State::Reporting)?;
             return Ok(Some(Rest::Later));
         }
@@ -113,7 +115,7 @@ pub(in crate::pipeline) fn archive_it(road: &Road, run: &mut Run) -> anyhow::Res
         }
         if let Err(error) = archived {
             warn!("the input cannot be put away: {error}");
-            run.detail.waits = Some(format!("its input cannot be put away: {error}"));
+            run.detail.wait_for(format!("its input cannot be put away: {error}"));
             if matches!(error, SourceError::Exists(_)) {
                 // Somebody took the name meanwhile: the next try chooses another.
                 run.detail.archived = None;
@@ -154,10 +156,15 @@ pub(in crate::pipeline) fn report_held(road: &Road, run: &mut Run) -> anyhow::Re
     held.detail.tally = held.detail.counted.clone();
     held.detail.tally.merge(&road.ledger.tally(&run.id)?);
     held.detail.reports.clear();
+    // Rows that ended on the way, and labels as the file has them: the check knew neither.
+    road.count_delivery_problems(&mut held)?;
     if let Err(error) = road.publish(&mut held, &feed, true) {
         warn!("the report of the held file cannot be written: {error:#}");
     }
     run.detail.tally = held.detail.tally;
+    run.detail.problems = held.detail.problems;
+    run.detail.problems_by_column = held.detail.problems_by_column;
+    run.detail.operations = held.detail.operations;
     // The final report chooses its own names.
     run.detail.reports.clear();
     road.save(run)?;

@@ -96,7 +96,7 @@ pub(in crate::pipeline) fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> 
         }
         Ok(Fetch::Changed) => {
             warn!("the file changed since it was complete; it is looked at anew");
-            run.detail.waits = Some("the file changed since it was complete".into());
+            run.detail.wait_for("the file changed since it was complete".into());
             road.spool.remove(&run.id)?;
             road.ledger.drop_run(road.fence, &run.id)?;
             Ok(Some(Rest::Later))

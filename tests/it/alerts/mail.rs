@@ -72,3 +72,24 @@ fn a_mail_server_is_believed_with_its_certificate_and_takes_the_right_password_a
     assert!(!harbour.said().contains("planted-wrong") && !harbour.said().contains(PASSWORD));
     check_promises(&harbour);
 }
+
+/// A server that is asked too often with a wrong password locks the account.
+#[test]
+fn a_wrong_password_is_one_login_a_try_however_many_are_told() {
+    let server = MailServer::start();
+    let more = format!("port = {}\nto = [\"ann@example.com\", \"bob@example.com\", \"eve@example.com\"]", server.port);
+    let harbour = start(telling(&section(&server, &more)));
+    let password = harbour.home.path().join("mail");
+    write_private(&password, "planted-wrong-password-7Gh1");
+    harbour.run(&["alert", "--test", "office"]).exits(69).says("535");
+    let once = server.logins();
+    assert!(once > 0);
+    harbour.deliver("bad.csv", BAD);
+    harbour.once().exits(65).says("535");
+    assert_eq!(server.logins(), 2 * once, "as many for three readers as for a test");
+    write_private(&password, PASSWORD);
+    harbour.once().exits(0);
+    let told: Vec<usize> = server.taken().iter().map(|mail| mail["to"].as_array().unwrap().len()).collect();
+    assert_eq!(told, [3], "{}", harbour.said());
+    check_promises(&harbour);
+}

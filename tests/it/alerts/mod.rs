@@ -4,6 +4,7 @@ mod digest;
 mod mail;
 mod news;
 mod passage;
+mod stuck;
 
 use std::path::Path;
 

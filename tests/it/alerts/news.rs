@@ -5,11 +5,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use passferry::ledger::State;
+use passferry::sandbox::apple::Fate;
 use passferry::sandbox::{Faults, Outage, Rule, Trouble};
 use passferry::watcher::in_use;
 
 use super::{nothing_is_given_away, start, telling, webhook};
 use crate::faults::adds::{earnings, movements};
+use crate::platforms::apple;
+use crate::rig::apple::{PASS_TYPE, apns, token};
 use crate::rig::harbour::wait_until;
 use crate::rig::promises::check_promises;
 use crate::rig::receiver::Receiver;
@@ -127,4 +130,28 @@ fn a_refused_configuration_and_a_full_disk_are_told_and_that_they_are_repaired()
     assert_eq!(about, ["configuration back", "configuration raised", "disk back", "disk raised"]);
     assert_eq!(daemon.terminate(), 0);
     check_promises(&harbour);
+}
+
+/// Apple refuses pushes, and a certificate is about to end.
+#[test]
+fn a_certificate_that_ends_soon_is_told_and_so_are_pushes_that_are_refused() {
+    let (receiver, apns) = (Receiver::start(), apns());
+    let plan = apple::plan(&apns.base_url()).more(&webhook(&receiver.url(), "tell = [\"push\"]"));
+    let harbour = start(plan);
+    harbour.deliver("0.csv", "id,points,tier\nC-1,0,Gold\n");
+    harbour.once().exits(0);
+    assert!(receiver.calls().is_empty());
+    apple::holds(&harbour, "one", "aa11", ["C-1"]);
+    apns.know(&token("aa11"), &[PASS_TYPE]);
+    apns.script(&token("aa11"), Fate::Refuse { status: 403, reason: "BadCertificate".into() });
+    harbour.deliver("1.csv", "id,points,tier\nC-1,1,Gold\n");
+    harbour.once().exits(75);
+    assert_eq!(receiver.about(), ["push raised"], "{}", harbour.said());
+    assert!(receiver.taken()[0].body.contains("Apple refuses our pushes (403 BadCertificate)"), "{}", receiver.taken()[0].body);
+    apns.script(&token("aa11"), Fate::Healthy);
+    harbour.change_config(|text| text.replace("pass.pem", "soon.pem").replace("pass.key", "soon.key"));
+    harbour.once().exits(0);
+    assert_eq!(receiver.about(), ["push raised", "push raised", "push back"], "{}", harbour.said());
+    assert!(receiver.taken()[1].body.contains("renew it"), "{}", receiver.taken()[1].body);
+    apple::check(&harbour);
 }

@@ -116,6 +116,21 @@ fn what_is_too_much_for_an_hour_is_one_message_that_counts_it() {
     check_promises(&harbour);
 }
 
+/// What was refused is tried again for a day. The others are counted all the same.
+#[test]
+fn a_message_that_was_refused_keeps_no_others_from_being_one() {
+    let receiver = Receiver::start();
+    receiver.then(&[Next::Answer(422)]);
+    let harbour = start(telling(&webhook(&receiver.url(), "per_hour = 2")));
+    for number in 0..6 {
+        harbour.deliver(format!("bad-{number}.csv"), format!("{BAD}{number}"));
+    }
+    harbour.once().exits(65);
+    assert_eq!(receiver.about(), ["failed raised", "summary report"], "{}", harbour.said());
+    assert_eq!(receiver.taken()[1].json()["data"]["counts"]["messages"], 4);
+    check_promises(&harbour);
+}
+
 #[test]
 fn a_message_that_nobody_takes_is_given_up_and_status_says_so() {
     let nobody = free_port();

@@ -228,8 +228,9 @@ fn a_file_behind_a_gap_waits_until_the_missing_one_has_come() {
     harbour.deliver("p_4.csv", snapshot(1..=9, 400));
     harbour.once().exits(75).says("number 2 has not come");
     assert_eq!((harbour.state_of("p_3.csv"), harbour.points("C-1")), (None, 101.0));
-    let trouble = harbour.ledger().source_notes().unwrap().into_iter().find_map(|note| note.trouble).unwrap();
-    assert!(trouble.contains("number 2 has not come"), "{trouble}");
+    let waiting = harbour.ledger().waiting(None).unwrap();
+    assert!(waiting[0].words.contains("number 2 has not come"), "{waiting:?}");
+    assert!(harbour.ledger().source_notes().unwrap().iter().all(|note| note.trouble.is_none()), "its source is well");
     harbour.deliver("p_2.csv", snapshot(1..=9, 200));
     harbour.once().exits(0);
     let order: Vec<String> = harbour.runs().iter().map(passferry::ledger::Run::shown_name).collect();

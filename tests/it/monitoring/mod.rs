@@ -6,6 +6,7 @@ mod samples;
 mod sweeps;
 #[cfg(feature = "otlp")]
 mod traces;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

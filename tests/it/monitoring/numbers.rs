@@ -6,6 +6,7 @@ use std::process::Command;
 
 use passferry::ledger::{KeyState, State};
 use passferry::sandbox::{Faults, Latency, Outage, Rule, Trouble};
+use passferry::watcher::in_use;
 
 use super::{LISTEN, Scraped, get, listener, promtool, scrape};
 use crate::faults::adds::{keys, movements};
@@ -195,6 +196,35 @@ fn a_settled_row_is_counted_as_what_it_became() {
     check_promises(&harbour);
 }
 
+/// All of a changed configuration or nothing: who watches must not lose sight by it.
+#[test]
+fn a_listener_that_cannot_have_its_new_address_keeps_its_old_one_and_the_configuration() {
+    let harbour = harbour().folder().more(LISTEN).start();
+    let daemon = harbour.start(&["run"]);
+    let address = listener(&harbour);
+    let hang_up = || assert!(Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status().unwrap().success());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = taken.local_addr().unwrap().to_string();
+    harbour.change_config(|text| text.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"{other}\"")));
+    hang_up();
+    wait_until("it is refused", || in_use(&harbour.state()).is_some_and(|in_use| in_use.refused.is_some()));
+    assert!(in_use(&harbour.state()).unwrap().refused.unwrap().why.contains("metrics.listen: cannot listen at"));
+    assert_eq!(get(&address, "/healthz").0, 200);
+    drop(taken);
+    harbour.change_config(|text| text + "[traces]\nendpoint = \"http://127.0.0.1:9\"\n");
+    hang_up();
+    wait_until("it is taken up", || in_use(&harbour.state()).is_some_and(|in_use| in_use.refused.is_none()));
+    assert_eq!(get(&other, "/healthz").0, 200);
+    assert!(std::net::TcpStream::connect(&address).is_err());
+    assert!(harbour.said().contains("[traces] changed, which is taken up at the next start"));
+    harbour.change_config(|text| text.replace("stale_after = \"600ms\"", "stale_after = \"1m\""));
+    hang_up();
+    wait_until("it is taken up at the same address", || harbour.said().matches("configuration read again").count() == 2);
+    assert_eq!(get(&other, "/readyz").0, 200);
+    assert_eq!(daemon.terminate(), 0);
+    check_promises(&harbour);
+}
+
 #[test]
 fn the_listener_follows_the_configuration_and_is_for_this_machine_alone() {
     let harbour = harbour().folder().start();
@@ -207,6 +237,7 @@ fn the_listener_follows_the_configuration_and_is_for_this_machine_alone() {
     let (scraped, _) = scrape(&address);
     assert_eq!(scraped.count("passferry_rows_total", &["outcome=\"applied\""]), 3, "counted before anybody could ask");
     assert_eq!(scraped.count("passferry_config_last_reload_successful", &[]), 1);
+    assert!(scraped.has("passferry_file_faults_total"), "there from the start, so that the first one is an increase");
     assert_eq!(get(&address, "/nothing").0, 404);
 
     harbour.change_config(|text| text.replace("127.0.0.1:0", "0.0.0.0:9187"));

@@ -44,6 +44,28 @@ fn counters_go_on_from_sweep_to_sweep() {
     check_promises(&harbour);
 }
 
+/// A sweep that cannot even begin must not look like the one of yesterday.
+#[test]
+fn a_sweep_that_fails_early_says_so_and_nothing_of_a_daemon() {
+    let harbour = harbour().folder().points_only().start();
+    harbour.deliver("a.csv", "id,points\nC-1,1\n");
+    let read = || Scraped::of(&fs::read_to_string(harbour.home.path().join("passferry.prom")).unwrap());
+    harbour.run(&["once", "--metrics-file", "passferry.prom"]).exits(0);
+    let well = read();
+    assert!(well.has("passferry_ledger_readable") && !well.has("passferry_config_last_reload_successful"));
+    let ledger = rusqlite::Connection::open(harbour.state().join("ledger.sqlite")).unwrap();
+    let format: i64 = ledger.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    ledger.execute_batch("PRAGMA user_version = 4711").unwrap();
+    let ran = harbour.run(&["once", "--metrics-file", "passferry.prom"]).says("4711");
+    let failed = read();
+    assert!(ran.exit > 1 && failed.sum("passferry_once_last_exit_code", &[]) == f64::from(ran.exit), "{:?}", failed.0);
+    let ended = |scraped: &Scraped| scraped.sum("passferry_once_last_end_timestamp_seconds", &[]);
+    assert!(ended(&failed) > ended(&well));
+    assert_eq!(failed.count("passferry_rows_total", &["outcome=\"applied\""]), 1, "counters go on");
+    ledger.execute_batch(&format!("PRAGMA user_version = {format}")).unwrap();
+    check_promises(&harbour);
+}
+
 #[test]
 fn a_file_that_no_collector_would_read_or_nobody_can_write_is_refused_before_anything_is_done() {
     let harbour = harbour().folder().start();

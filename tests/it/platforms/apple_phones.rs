@@ -221,7 +221,7 @@ fn the_service_follows_the_configuration() {
     let id = served.daemon.as_ref().unwrap().id().to_string();
     assert!(std::process::Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
     wait_until("phones are served at the new address", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    assert!(std::net::TcpStream::connect(("127.0.0.1", served.port)).is_err(), "and not at the old one");
+    wait_until("and not at the old one", || std::net::TcpStream::connect(("127.0.0.1", served.port)).is_err());
     assert_eq!(package(&served.harbour, "C-1").field("points"), &Value::from(1));
     served.end();
 }

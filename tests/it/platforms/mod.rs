@@ -6,7 +6,7 @@
 #![allow(clippy::redundant_closure_for_method_calls)]
 
 mod airship;
-mod apple;
+pub mod apple;
 mod apple_phones;
 mod apple_push;
 mod apple_wallet;

@@ -55,6 +55,11 @@ impl MailServer {
         self.folder.path().join("cert.pem")
     }
 
+    /// Times that somebody tried to log in.
+    pub fn logins(&self) -> u64 {
+        fs::metadata(self.folder.path().join("logins")).map_or(0, |meta| meta.len())
+    }
+
     /// The next message is put off.
     pub fn be_busy(&self) {
         fs::write(self.folder.path().join("busy"), "").unwrap();

@@ -38,6 +38,8 @@ class Handler:
 
 
 def login(server, session, envelope, mechanism, data):
+    with open(os.path.join(folder, "logins"), "a") as file:
+        file.write("x")
     fits = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == (user, password)
     return AuthResult(success=fits, handled=fits, auth_data=data)
 
