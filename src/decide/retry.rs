@@ -38,7 +38,7 @@ pub fn retry(config: &Config, ledger: &dyn Ledger, parent: &Run, choice: &Choice
     let picked = pick(ledger, parent, choice)?;
     let proof = format!("{} of run {}, by {by}", counted(picked.len() as u64, "row"), parent.id);
     match ledger.request_retry(parent.again(picked.into_iter().collect(), proof))? {
-        Requested::Made(run) => Ok(Retried { rows: run.detail.picked.len() as u64, run }),
+        Requested::Made(run) => Ok(Retried { rows: run.detail.picked.len() as u64, run: *run }),
         Requested::UnderWay(other) => {
             Err(Refusal::new(Why::NotNow, format!("run {other} tries rows of {} again already", parent.id)).into())
         }

@@ -165,7 +165,7 @@ pub struct Known {
 /// What became of a retry that somebody asked for.
 #[derive(Clone, Debug)]
 pub enum Requested {
-    Made(Run),
+    Made(Box<Run>),
     /// This run tries rows of the same run again already.
     UnderWay(String),
     /// A later run has taken all of its records up.

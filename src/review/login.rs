@@ -91,13 +91,11 @@ pub async fn come_in(State(desk): State<Arc<Desk>>, ConnectInfo(peer): ConnectIn
         tracing::info!(user = found.name, role = role.as_str(), %peer, "came in");
         Ok(Some(desk.cookie(&id)?))
     });
-    match came.await? {
-        Some(cookie) => Ok((StatusCode::SEE_OTHER, [(LOCATION, back)], [(SET_COOKIE, cookie)]).into_response()),
-        None => {
-            let page = LoginPage { frame: Frame::bare("Log in"), back: &back, wrong: true, by_password: true };
-            Ok((StatusCode::UNAUTHORIZED, Html(page.render()?)).into_response())
-        }
+    if let Some(cookie) = came.await? {
+        return Ok((StatusCode::SEE_OTHER, [(LOCATION, back)], [(SET_COOKIE, cookie)]).into_response());
     }
+    let page = LoginPage { frame: Frame::bare("Log in"), back: &back, wrong: true, by_password: true };
+    Ok((StatusCode::UNAUTHORIZED, Html(page.render()?)).into_response())
 }
 
 pub async fn leave(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Fault> {

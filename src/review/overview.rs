@@ -74,11 +74,11 @@ pub async fn page(At(desk): At<Arc<Desk>>, visitor: Visitor) -> Answer {
 
 impl<'a> Overview<'a> {
     fn of(config: &Config, status: &Status, visitor: &'a Visitor) -> Overview<'a> {
-        let group = |title, tone, states: &[State], runs: &[RunLine]| {
-            let states: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+        let group = |title, tone, of: &[State], runs: &[RunLine]| {
+            let names: Vec<&str> = of.iter().map(|state| state.as_str()).collect();
             let mut runs: Vec<RunRow> = runs.iter().map(|run| RunRow::of(run, config)).collect();
             let more = runs.split_off(runs.len().min(SHOWN));
-            Group { title, tone, runs, more, all: (!states.is_empty()).then(|| format!("/runs?state={}", states.join(","))) }
+            Group { title, tone, runs, more, all: (!names.is_empty()).then(|| format!("/runs?state={}", names.join(","))) }
         };
         let groups = [
             group("Held: approve or discard", Tone::Warn, &[State::Held], &status.held),

@@ -1,5 +1,6 @@
 //! The history of one pass: every row that touched it, and what is known of its fields.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::{RowLine, Rows};
 use crate::config::meant::Config;
-use crate::ledger::{Ledger, Touch};
+use crate::ledger::{Ledger, Row, Touch};
 use crate::row::Target;
 
 #[derive(Serialize, JsonSchema)]
@@ -61,11 +62,17 @@ pub fn explain(
         }
     }
     baseline.sort_by(|a, b| a.field.cmp(&b.field));
-    let mut rows = Vec::new();
+    let mut touched: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     for key in keys {
         for Touch { run, row } in ledger.touches(platform, key, limit)? {
-            let Some(run) = ledger.run(&run)? else { continue };
-            let told = Rows::of(config, ledger, &run, show_personal)?;
+            touched.entry(run).or_default().push(row);
+        }
+    }
+    let mut rows = Vec::new();
+    for (run, of_run) in touched {
+        let Some(run) = ledger.run(&run)? else { continue };
+        let told = Rows::of(config, ledger, &run, show_personal)?;
+        for row in of_run {
             rows.push(Touched {
                 file: run.shown_name(),
                 feed: run.feed.clone(),

@@ -23,7 +23,7 @@ pub fn request(work: &Connection, mut run: Run) -> Result<Requested> {
     let taken = select.query_map([seq], |row| row.get::<_, i64>(0)).map_err(storage)?;
     let taken: std::collections::HashSet<i64> = taken.collect::<rusqlite::Result<_>>().map_err(storage)?;
     run.detail.picked.retain(|record| !taken.contains(&(*record as i64)));
-    if run.detail.picked.is_empty() { Ok(Requested::NothingLeft) } else { runs::open(work, run).map(Requested::Made) }
+    if run.detail.picked.is_empty() { Ok(Requested::NothingLeft) } else { runs::open(work, run).map(|run| Requested::Made(Box::new(run))) }
 }
 
 /// Rows of a record that ended in one way, along the index of those that need a person.

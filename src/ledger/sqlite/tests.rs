@@ -310,17 +310,17 @@ fn rows_are_taken_up_once_and_a_retry_is_made_once() {
     let again = |records: &[u64]| ledger.request_retry(parent.again(records.to_vec(), String::new())).unwrap();
     let Requested::Made(first) = again(&[1, 2]) else { panic!("nothing is on its way") };
     assert!(matches!(again(&[1, 2]), Requested::UnderWay(id) if id == first.id));
-    ledger.save_run(fence, &Run { state: State::Done, ..first.clone() }).unwrap();
+    ledger.save_run(fence, &Run { state: State::Done, ..(*first).clone() }).unwrap();
     for _ in 0..2 {
         ledger.take_up(fence, &parent.id, &first.id, &[1, 3, 4], &[Code::PlanOnly]).unwrap();
     }
     ledger.take_up(fence, &parent.id, "other", &[1], &[]).unwrap();
     let known = ledger.run(&parent.id).unwrap().unwrap().detail;
     assert_eq!((known.taken_up, known.taken_rows.total(), known.taken_rows.get(Outcome::Refused)), (1, 2, 1));
-    assert_eq!(known.continued_by, [first.id, "other".to_owned()]);
+    assert_eq!(known.continued_by, [first.id.clone(), "other".to_owned()]);
     let Requested::Made(second) = again(&[1, 2]) else { panic!("one record is left") };
     assert_eq!(second.detail.picked, [2]);
-    ledger.save_run(fence, &Run { state: State::Done, ..second }).unwrap();
+    ledger.save_run(fence, &Run { state: State::Done, ..*second }).unwrap();
     assert!(matches!(again(&[1]), Requested::NothingLeft));
 }
 

@@ -192,7 +192,7 @@ impl Visitor {
         let mut stream = self.connect();
         let head = format!("Host: {host}\r\nOrigin: http://{host}\r\nContent-Type: application/x-www-form-urlencoded");
         write!(stream, "POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(100));
     }
 
     /// As a form, with these headers.
