@@ -112,7 +112,8 @@ fn a_file_that_is_held_again_is_told_again() {
     harbour.once().exits(1);
     let held_at = harbour.run_of("points.csv").detail.held_at.unwrap();
     assert_eq!(receiver.taken()[0].json()["data"]["since"].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap(), held_at);
-    harbour.change_config(|text| text.replace("fields.points = \"points\"", "fields.points = \"points\"\nfields.\"metaData.tier\" = \"id\""));
+    harbour
+        .change_config(|text| text.replace("fields.points = \"points\"", "fields.points = \"points\"\nfields.\"metaData.tier\" = \"id\""));
     harbour.run(&["approve", "points.csv"]).exits(0);
     harbour.once().exits(1).says("the approval does not count");
     assert_eq!(receiver.about(), ["held raised", "held raised"], "{}", harbour.said());
@@ -162,7 +163,7 @@ fn a_way_out_that_cannot_be_opened_is_tried_again_and_status_says_why() {
 #[test]
 fn a_run_waits_for_its_platform_over_a_restart_until_that_has_answered() {
     let receiver = Receiver::start();
-    let plan = telling(&webhook(&receiver.url(), "unreachable_after = \"1s\"")).platform("timeout", "\"3s\"");
+    let plan = telling(&webhook(&receiver.url(), "unreachable_after = \"1s\"")).platform("timeout", "\"4s\"");
     let harbour = start(plan);
     harbour.sandbox.faults().set(Faults { outage: Some(Outage::Unavailable), ..Faults::default() });
     harbour.deliver("points.csv", "id,points\nC-1,5\n");
@@ -172,7 +173,8 @@ fn a_run_waits_for_its_platform_over_a_restart_until_that_has_answered() {
     harbour.sandbox.faults().set(Faults { latency: Latency::Fixed { ms: 60_000 }, ..Faults::default() });
     let daemon = harbour.start(&["run"]);
     wait_until("the outage is told", || !receiver.taken().is_empty());
-    std::thread::sleep(Duration::from_millis(700));
+    // Longer than a run under way takes to see how its platform is, and shorter than a request may take.
+    std::thread::sleep(Duration::from_millis(2000));
     assert_eq!(harbour.state_of("points.csv"), Some(State::Paused), "nothing has answered yet");
     harbour.sandbox.faults().clear();
     wait_until("it is told that nothing waits", || receiver.taken().len() == 2);
