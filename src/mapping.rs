@@ -11,16 +11,18 @@ use crate::outcome::{Code, Problem};
 use crate::platform::{Account, FieldRule};
 use crate::row::{Change, FieldChange, PassKey, Target, Update, Verb, Wanted};
 use crate::schema::value::Value;
-use crate::schema::{Columns, Empty, Schema, looks_like_spreadsheet_damage};
+use crate::schema::{Columns, Empty, Missing, Schema, looks_like_spreadsheet_damage};
 use crate::zone::LocalTimes;
 use adds::{AddRules, Consenting};
 use template::{TEMPLATE_CELL_MAX, environment, template_source};
 
 mod adds;
 mod coerce;
+mod compare;
 mod stamp;
 mod template;
 mod times;
+mod tokens;
 
 pub use adds::Place;
 pub use coerce::coerce;
@@ -31,7 +33,7 @@ pub const FIELDS_MAX: usize = 64;
 
 pub struct Mapping {
     platform: Account,
-    pass: usize,
+    pass: Identifier,
     by_external_id: bool,
     operation: Operation,
     fields: Vec<MappedField>,
@@ -51,6 +53,24 @@ pub struct Alerting {
     /// Mapped fields whose change alerts, one bit each.
     pub fields: u64,
     pub notification: bool,
+}
+
+/// The schema field that names something, and its words for "no value": they name nothing.
+struct Identifier {
+    field: usize,
+    missing: Missing,
+}
+
+impl Identifier {
+    fn of(schema: &Schema, field: usize) -> Identifier {
+        Identifier { field, missing: schema.fields()[field].missing.clone() }
+    }
+
+    /// The cell's own text, if it names anything. A word for "no value" names nothing even in quotes.
+    fn text<'c>(&self, columns: &Columns, cells: &'c [Cow<'_, str>]) -> Option<&'c str> {
+        let text = columns.column_of_field[self.field].and_then(|column| cells.get(column)).map(|cell| &**cell)?;
+        (!text.is_empty() && !self.missing.includes(text)).then_some(text)
+    }
 }
 
 enum Operation {
@@ -172,7 +192,7 @@ impl Mapping {
             (Some(pass), Some(operation)) if faults.is_empty() => Ok(Mapping {
                 alerting: alerting(feed, &platform, &fields),
                 platform,
-                pass,
+                pass: Identifier::of(schema, pass),
                 by_external_id: matches!(feed.pass, PassColumn::ExternalId(_)),
                 operation,
                 fields,
@@ -196,15 +216,12 @@ impl Mapping {
 
     /// The schema field that names the pass.
     pub fn pass_field(&self) -> usize {
-        self.pass
+        self.pass.field
     }
 
     /// The identifier in a record's own text: never a number's canonical form, so that leading zeros stay.
     pub fn target(&self, columns: &Columns, cells: &[Cow<'_, str>]) -> Option<Target> {
-        let text = columns.column_of_field[self.pass].and_then(|column| cells.get(column)).map(|cell| &**cell)?;
-        if text.is_empty() {
-            return None;
-        }
+        let text = self.pass.text(columns, cells)?;
         Some(if self.by_external_id { Target::External(text.to_owned()) } else { Target::Pass(text.to_owned()) })
     }
 
@@ -221,14 +238,14 @@ impl Mapping {
         let column_of = |field: usize| columns.column_of_field[field];
         let target = self.target(columns, cells);
         match &target {
-            None => problems.push(Problem::new(Code::MappingError, column_of(self.pass), "the cell that names the pass is empty")),
+            None => problems.push(Problem::new(Code::MappingError, column_of(self.pass.field), "the cell that names the pass is empty")),
             Some(target) if looks_like_spreadsheet_damage(target.text()) => problems.push(
-                Problem::new(Code::SpreadsheetDamage, column_of(self.pass), "the identifier is a number in exponent form")
+                Problem::new(Code::SpreadsheetDamage, column_of(self.pass.field), "the identifier is a number in exponent form")
                     .suggest("format the column as text before saving"),
             ),
             Some(target) => {
                 if let Err(fault) = self.platform.check_target(target) {
-                    problems.push(Problem::new(fault.code, column_of(self.pass), fault.message));
+                    problems.push(Problem::new(fault.code, column_of(self.pass.field), fault.message));
                 }
             }
         }

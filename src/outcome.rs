@@ -162,6 +162,11 @@ impl Tally {
         self.0.values().sum()
     }
 
+    /// Rows that reached their passes.
+    pub fn sent(&self) -> u64 {
+        self.get(Outcome::Applied) + self.get(Outcome::Created)
+    }
+
     /// Rows that need a person.
     pub fn needing_person(&self) -> u64 {
         self.0.iter().filter(|(outcome, _)| outcome.needs_person()).map(|(_, count)| count).sum()

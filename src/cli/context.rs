@@ -157,6 +157,12 @@ impl Reading {
     }
 }
 
+impl Reading {
+    pub fn shared(&self) -> Arc<dyn Ledger> {
+        Arc::clone(&self.ledger)
+    }
+}
+
 impl std::ops::Deref for Reading {
     type Target = dyn Ledger;
 

@@ -51,7 +51,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let mut out = out::stdout();
     let mut known = false;
     for platform in config.platforms.keys().filter(|name| args.platform.as_ref().is_none_or(|wanted| wanted == *name)) {
-        let explained = explain(&config, &*ledger, platform, &id, args.limit, args.show_personal)?;
+        let explained = explain(&config, &ledger.shared(), platform, &id, args.limit, args.show_personal)?;
         known |= !explained.rows.is_empty() || !explained.baseline.is_empty();
         if args.json {
             out::json(&mut out, &explained)?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use chrono::Utc;
 use owo_colors::OwoColorize;
@@ -35,6 +34,7 @@ use crate::platform;
 use crate::row::Verb;
 use crate::schema::Columns;
 use crate::told::by_outcome;
+use crate::told::shown::Pace;
 
 /// Show what a file would change, sending nothing
 ///
@@ -81,9 +81,8 @@ struct Plan {
     /// How the passes of its rows are found, where that takes requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     finding: Option<Finding>,
-    requests_per_second: f64,
-    /// At least, if nothing else uses the account.
-    seconds: u64,
+    #[serde(flatten)]
+    pace: Pace,
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<ChangeLine>,
@@ -196,7 +195,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     })?;
     let guards = guards(feed, &hand, &validated, &diffed, &*ledger)?;
     let rows = counts(&diffed, validated.rejected);
-    let per_second = feed.platform.allowance.unwrap_or(account.limits().per_second);
     let finding = finding(&*account, diffed.moves.finds);
     let text = std::fs::File::open(&text_path)?;
     let changes = first.in_order().into_iter().map(|row| {
@@ -216,8 +214,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         problems: validated.problems,
         held,
         guards,
-        requests_per_second: per_second,
-        seconds: (diffed.moves.requests as f64 / per_second).ceil() as u64,
+        pace: Pace::of(&feed.platform, diffed.moves.requests),
         finding,
         moves: diffed.moves,
         warnings: warnings([hand.notes(), notes].concat(), &columns, &validated.facts),
@@ -376,8 +373,7 @@ fn write_plan(out: &mut impl Write, plan: &Plan) -> anyhow::Result<()> {
         )?;
     }
     if plan.moves.requests > 0 {
-        let time = humantime::format_duration(Duration::from_secs(plan.seconds));
-        writeln!(out, "at {} requests a second: {time} or more", plan.requests_per_second)?;
+        writeln!(out, "{}", plan.pace.words())?;
     }
     if !plan.guards.is_empty() {
         out::heading(out, "guards")?;

@@ -1,6 +1,8 @@
 //! `review`: the review page alone, and what its file of people needs.
 
 use std::io::{IsTerminal, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -8,10 +10,12 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use super::{Exit, Failure, Global, context, out};
 use crate::review::Server;
 use crate::review::people::{Role, token_entry, user_entry};
+use crate::watcher::in_use;
 
 /// Serve the review page: what came, what happened to it, what waits for whom
 ///
 /// Needs a section [review]. Works beside a running daemon, which serves the page itself where that section is there, and without one.
+/// SIGHUP reads the configuration again; what a daemon beside it took up is read again as well.
 /// With --add-user or --add-token it serves nothing and prints what to put into the file that `users` names.
 ///
 /// Example: passferry review --add-user anna --role approver >> users.toml
@@ -40,17 +44,44 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
         out::progress(&format!("the token, which is shown this once: {token}"));
         return tell(&entry);
     }
-    let config = context::config(global)?;
+    let (path, asked) = (context::config_path(global)?, context::reload_on_hangup()?);
+    let mut config = context::config(global)?;
     let stop = context::stop_on_signals()?;
-    let Some(server) = Server::start(&config)? else {
+    let mut server = Server::start(&config)?;
+    let Some(page) = &server else {
         let words = "there is no section [review] in the configuration; passferry config sample shows one";
         return Err(Failure::new(Exit::Config, words).into());
     };
-    out::progress(&format!("the review page is at http://{}/", server.address));
-    while !stop.wait(Duration::from_hours(1)) {}
+    out::progress(&format!("the review page is at http://{}/", page.address));
+    // Of the daemon beside: what it took up is taken up here, once.
+    let mut seen = in_use(&config.state).map(|in_use| in_use.hash);
+    while !stop.wait(LOOK) {
+        let taken = in_use(&config.state).map(|in_use| in_use.hash);
+        let changed = taken != seen && taken.as_ref().is_some_and(|hash| *hash != config.hash);
+        seen = taken;
+        if asked.swap(false, Ordering::AcqRel) || changed {
+            let followed = crate::config::load(&path).map_err(anyhow::Error::from).map(Arc::new).and_then(|newest| {
+                Server::follow(&mut server, &newest)?;
+                Ok(newest)
+            });
+            match followed {
+                Ok(newest) => {
+                    config = newest;
+                    tracing::info!(config = path.display().to_string(), "configuration read again");
+                }
+                Err(fault) => tracing::error!(config = path.display().to_string(), "the changed configuration is not served: {fault:#}"),
+            }
+            if server.is_none() {
+                return Err(Failure::new(Exit::Config, "the review page cannot be served under the changed configuration").into());
+            }
+        }
+    }
     drop(server);
     Ok(Exit::Ok)
 }
+
+/// How often it is looked whether the configuration is to be read again.
+const LOOK: Duration = Duration::from_secs(1);
 
 fn tell(entry: &str) -> anyhow::Result<Exit> {
     let mut out = out::stdout();

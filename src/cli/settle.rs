@@ -2,10 +2,8 @@
 
 use std::io::Write;
 
-use serde::Serialize;
-
 use super::{Exit, Global, context, out};
-use crate::decide;
+use crate::decide::{self, Settled};
 use crate::ledger::key::Decision;
 
 /// Decide about an add in doubt
@@ -31,17 +29,6 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct Answer {
-    run: String,
-    line: u64,
-    key: String,
-    decision: Decision,
-    by: String,
-    /// Is somebody there to carry it out now?
-    running: bool,
-}
-
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let ledger = context::ledger(&config)?;
@@ -50,7 +37,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let running = context::somebody_leads(&config.state);
     let mut out = out::stdout();
     if args.json {
-        out::json(&mut out, &Answer { run: note.run, line: note.line, key: note.key.to_string(), decision: args.decision, by, running })?;
+        out::json(&mut out, &Settled::of(&note, args.decision, by, running))?;
     } else {
         writeln!(out, "{}: {}", decide::add_words(&note), args.decision.as_str())?;
         let who = if running { "the running passferry carries it out" } else { "the next passferry once or run carries it out" };

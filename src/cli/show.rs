@@ -5,14 +5,13 @@ use std::io::Write;
 use owo_colors::OwoColorize;
 
 use super::{Exit, Global, context, out};
-use crate::dialect::Charset;
+use crate::dialect::{Charset, Form};
 use crate::ledger::Run;
 use crate::ledger::keeping::Removed;
-use crate::ledger::run::Wish;
 use crate::outcome::Outcome;
 use crate::pipeline::report::Report;
 use crate::told::shown::Shown;
-use crate::told::{Cells, RowLine, by_outcome};
+use crate::told::{RowLine, Rows, by_outcome};
 
 /// Show all that is known of a run: counts, guards, moves, reports, what to do next
 ///
@@ -49,16 +48,17 @@ fn outcome(text: &str) -> Result<Outcome, String> {
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
     let config = context::config(global)?;
     let ledger = context::Reading::open(&config)?;
-    let shown = Shown::of(context::find_run(&*ledger, &args.wanted)?, &*ledger)?;
+    let shown = Shown::of(&config, context::find_run(&*ledger, &args.wanted)?, &*ledger)?;
     let mut out = out::stdout();
     if args.json {
         out::json(&mut out, &shown)?;
     } else {
-        write_run(&mut out, &shown.of, &shown.report, shown.wish.as_ref())?;
+        write_run(&mut out, &shown)?;
     }
     let run = shown.of;
     if args.rows || !args.outcome.is_empty() || !args.line.is_empty() {
-        let cells = Cells::of(&config, &*ledger, &run, args.show_personal);
+        let rows = Rows::of(&config, &ledger.shared(), &run, args.show_personal)?;
+        let needing = args.outcome.is_empty() && args.line.is_empty();
         if !args.json {
             out::heading(&mut out, "rows")?;
         }
@@ -67,11 +67,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<Exit> {
             (chosen, _) => chosen.to_vec(),
         };
         ledger.rows(&run.id, &outcomes, &mut |row| {
-            if !args.line.is_empty() && !args.line.contains(&row.line) {
+            if (!args.line.is_empty() && !args.line.contains(&row.line)) || (needing && row.taken) {
                 return Ok(());
             }
-            let keys = ledger.keys_of_line(&run.id, row.line)?;
-            write_row(&mut out, &RowLine::of(&run.id, row, cells.as_ref(), keys).of_set(&run), args.json)
+            write_row(&mut out, &rows.line(row)?, args.json)
         })?;
     }
     out.flush()?;
@@ -100,7 +99,8 @@ fn parts(run: &Run) -> String {
     }
 }
 
-fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wish>) -> anyhow::Result<()> {
+fn write_run(out: &mut impl Write, shown: &Shown) -> anyhow::Result<()> {
+    let (run, report, wish) = (&shown.of, &shown.report, shown.wish.as_ref());
     let detail = &run.detail;
     writeln!(out, "{}  {}  {}", run.id.bold(), run.state.bold(), run.shown_name())?;
     let mut facts = out::table(&[]);
@@ -129,7 +129,7 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     fact("moved to", detail.archived.as_ref().map(crate::ledger::run::show_name).unwrap_or_default());
     fact("file", detail.removed.as_ref().map(Removed::told).unwrap_or_default());
     if let Some(dialect) = &detail.dialect {
-        let delimiter = if dialect.delimiter == "\t" { "tab" } else { &dialect.delimiter };
+        let delimiter = Form::named(&dialect.delimiter);
         fact("delimiter", format!("{delimiter} ({})", if dialect.pinned { "set" } else { &dialect.evidence }));
         if dialect.encoding != Charset::UTF_8.name() {
             fact("encoding", format!("{} ({})", dialect.encoding, dialect.encoding_evidence));
@@ -167,6 +167,9 @@ fn write_run(out: &mut impl Write, run: &Run, report: &Report, wish: Option<&Wis
     out::write_table(out, counts)?;
     write_problems(out, report)?;
     write_guards(out, report)?;
+    if let Some(pace) = &shown.pace {
+        writeln!(out, "{}", pace.words())?;
+    }
     if !detail.reports.is_empty() {
         out::heading(out, "reports")?;
         for file in &detail.reports {
@@ -229,9 +232,6 @@ pub fn write_moves(out: &mut impl Write, moves: &crate::ledger::run::Moves) -> a
         return Ok(());
     }
     out::heading(out, &format!("changes of {}", passes(moves.passes)))?;
-    for (kind, count) in &moves.adds {
-        writeln!(out, "{:>10}  rows {kind}", out::count(*count))?;
-    }
     for (count, what) in moves.told() {
         writeln!(out, "{:>10}  {what}", out::count(count))?;
     }

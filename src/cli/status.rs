@@ -96,7 +96,10 @@ fn write_status(out: &mut impl Write, config: &Config, status: &Status) -> anyho
     let mut feeds = out::table(&["feed", "from", "to", "mode", "last file", "", "next"]);
     for feed in &status.feeds {
         let mode = match (&feed.paused_by, feed.paused_at) {
-            (Some(by), Some(at)) => format!("{}, paused by {by} {}", feed.mode, out::ago(at)),
+            (Some(by), Some(at)) => {
+                let reason = feed.paused_reason.as_deref().map(|reason| format!(": {}", reason.escape_debug())).unwrap_or_default();
+                format!("{}, paused by {by} {}{reason}", feed.mode, out::ago(at))
+            }
             _ => feed.mode.to_owned(),
         };
         let (last, how) = feed.last.as_ref().map_or_else(

@@ -400,6 +400,8 @@ pub struct ReportPlace {
     pub folder: BString,
     /// Is a page for people among them?
     pub html: bool,
+    /// Is a workbook of the errors among them, whatever the file came as?
+    pub xlsx: bool,
 }
 
 /// In which order complete files of one feed run.

@@ -12,7 +12,7 @@ use crate::ledger::run::{Wish, WishKind};
 use crate::ledger::{Ledger, Run, State};
 
 pub use retry::{Choice, Retried, retry};
-pub use settle::{add_words, settle};
+pub use settle::{Settled, add_words, settle};
 
 /// Why something that a person asked for is not done.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,10 @@ pub fn may(run: &Run, what: WishKind) -> Result<(), Refusal> {
             (Why::NothingThere, format!("it was not held, or is approved already; passferry stop {id} ends it"))
         }
         (WishKind::Approve | WishKind::Discard, _) => (Why::NotNow, "it is still being checked; look again in a moment".to_owned()),
-        (WishKind::Stop, State::Held) => (Why::NothingThere, format!("nothing of it was sent; passferry discard {id} puts it away")),
+        (WishKind::Stop, State::Held) => {
+            let sent = if run.detail.may_have_sent() { "nothing more of it is sent" } else { "nothing of it was sent" };
+            (Why::NothingThere, format!("{sent}; passferry discard {id} puts it away"))
+        }
         (WishKind::Stop, State::Reporting) => (Why::NothingThere, "its rows are done; only the report is left".to_owned()),
         (WishKind::Stop, _) => (Why::NotNow, format!("nothing of it was sent yet; passferry pause {} keeps it from being sent", run.feed)),
     };
@@ -110,8 +113,8 @@ pub enum Paused {
     WasNot,
 }
 
-/// Pauses a feed, or lets it go on.
-pub fn pause(config: &Config, ledger: &dyn Ledger, feed: &str, pause: bool, by: &str) -> anyhow::Result<Paused> {
+/// Pauses a feed, or lets it go on. The reason is kept with it.
+pub fn pause(config: &Config, ledger: &dyn Ledger, feed: &str, pause: bool, by: &str, reason: Option<&str>) -> anyhow::Result<Paused> {
     let paused = ledger.paused()?;
     let known = paused.into_iter().find(|(name, ..)| name == feed);
     // A feed that left the configuration while it was paused can still be resumed.
@@ -122,11 +125,11 @@ pub fn pause(config: &Config, ledger: &dyn Ledger, feed: &str, pause: bool, by: 
         (true, Some((_, by, at))) => Paused::Already(by, at),
         (false, None) => Paused::WasNot,
         (true, None) => {
-            ledger.set_paused(feed, Some(by))?;
+            ledger.set_paused(feed, true, by, reason)?;
             Paused::Now
         }
         (false, Some(_)) => {
-            ledger.set_paused(feed, None)?;
+            ledger.set_paused(feed, false, by, reason)?;
             Paused::GoesOn
         }
     })

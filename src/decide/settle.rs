@@ -1,6 +1,8 @@
 //! A person's decision on an add in doubt.
 
 use chrono::Utc;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{Refusal, Why, find_run};
 use crate::ledger::key::{Decision, Settlement};
@@ -9,6 +11,8 @@ use crate::pipeline::settle::row_of;
 use crate::row::{AddKey, AddKind, RowKey};
 
 /// Notes a decision on one add in doubt: by its key, or by `RUN:LINE`. Every decision needs a reason.
+///
+/// Refused while an earlier decision about it waits: what it was would be lost without a word.
 pub fn settle(ledger: &dyn Ledger, wanted: &str, decision: Decision, by: &str, reason: &str) -> anyhow::Result<KeyNote> {
     let reason = reason.trim();
     if reason.is_empty() {
@@ -17,8 +21,36 @@ pub fn settle(ledger: &dyn Ledger, wanted: &str, decision: Decision, by: &str, r
     let note = the_one_in_doubt(ledger, wanted)?;
     has_ended(ledger, &note)?;
     let settlement = Settlement { decision, by: by.to_owned(), reason: reason.to_owned(), at: Utc::now() };
-    ledger.ask_to_settle(&note.run, note.line, note.key, &settlement)?;
-    Ok(note)
+    match ledger.ask_to_settle(&note.run, note.line, note.key, &settlement)? {
+        None => Ok(note),
+        Some(waiting) => {
+            let Settlement { decision, by, .. } = waiting.settlement;
+            let words = format!(
+                "{} was settled {} by {by} already: that waits for a passferry that works with this ledger, and is carried out first",
+                add_words(&note),
+                decision.as_str()
+            );
+            Err(Refusal::new(Why::NotNow, words).into())
+        }
+    }
+}
+
+/// A decision that was noted, for programs.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Settled {
+    pub run: String,
+    pub line: u64,
+    pub key: String,
+    pub decision: Decision,
+    pub by: String,
+    /// Is somebody there to carry it out now?
+    pub running: bool,
+}
+
+impl Settled {
+    pub fn of(note: &KeyNote, decision: Decision, by: String, running: bool) -> Settled {
+        Settled { run: note.run.clone(), line: note.line, key: note.key.to_string(), decision, by, running }
+    }
 }
 
 /// The add meant. Each is decided alone: of two adds of a row one may have arrived and the other not.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 pub use charset::{BadSequence, Charset, Decoder};
 pub use footer::{Footer, Found as FooterFound};
-pub use write::{Cell, write_record};
+pub use write::{Cell, runs_on, write_record};
 
 /// The sheet of a report of ours, by which it is known whatever the sheet is called that it is about.
 pub const REPORT_SHEET: &str = "passferry errors";
@@ -82,6 +82,17 @@ impl Form {
             return Some("the escape is the quote: leave it out, quotes are doubled then".to_owned());
         }
         None
+    }
+
+    /// How a delimiter is called in a sentence, where nobody has to write it.
+    pub fn named(delimiter: &str) -> Cow<'_, str> {
+        match delimiter {
+            "," => Cow::Borrowed("comma"),
+            ";" => Cow::Borrowed("semicolon"),
+            "|" => Cow::Borrowed("pipe"),
+            " " => Cow::Borrowed("space"),
+            sign => Form::shown(sign),
+        }
     }
 
     /// How a sign is called in what people read.

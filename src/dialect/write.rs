@@ -88,6 +88,11 @@ fn runs_into(text: &str, delimiter: &str) -> bool {
     rest.into_iter().any(|start| text.ends_with(start) && format!("{start}{delimiter}").starts_with(delimiter))
 }
 
+/// Would a delimiter behind this record be found elsewhere, or mean nothing? Written anew by [`write_record`], it would stand where it is.
+pub fn runs_on(record: &str, form: &Form) -> bool {
+    form.escape.is_some_and(|escape| record.as_bytes().last() == Some(&escape)) || runs_into(record, &form.delimiter)
+}
+
 /// An unquoted cell. An escape that stands for itself stays alone, so that a word like `\N` stays what it is.
 fn write_escaped(cell: Cell<'_>, form: &Form, escape: u8, into: &mut String) {
     let bytes = cell.text.as_bytes();

@@ -159,3 +159,9 @@ pub struct Settling {
     pub key: Option<AddKey>,
     pub settlement: Settlement,
 }
+
+impl Settling {
+    pub fn is_about(&self, run: &str, line: u64, key: AddKey) -> bool {
+        self.key.map_or_else(|| self.run == run && self.line == line, |known| known == key)
+    }
+}

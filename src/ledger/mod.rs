@@ -74,6 +74,8 @@ pub struct Row {
     /// None while it is to be done.
     pub outcome: Option<Outcome>,
     pub detail: RowDetail,
+    /// A later run took it up, corrected or tried again: what is left to do of it stands there.
+    pub taken: bool,
 }
 
 /// Why a row ended as it did. Empty for a plain success.
@@ -160,6 +162,27 @@ pub struct Known {
     pub fields: Vec<FieldState>,
 }
 
+/// What became of a retry that somebody asked for.
+#[derive(Clone, Debug)]
+pub enum Requested {
+    Made(Run),
+    /// This run tries rows of the same run again already.
+    UnderWay(String),
+    /// A later run has taken all of its records up.
+    NothingLeft,
+}
+
+/// Somebody paused a feed, or let it go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Pausing {
+    pub feed: String,
+    pub paused: bool,
+    pub by: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub at: DateTime<Utc>,
+}
+
 /// Which runs a listing wants.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
@@ -220,14 +243,26 @@ pub trait Ledger: Keeping + Paged + Telling + Send + Sync {
     /// Registers a run under a new id. `run.id` is ignored and given back filled in.
     fn open_run(&self, fence: Fence, run: Run) -> Result<Run>;
 
-    /// Registers a run that somebody asked for (`retry`), for whoever leads to carry out. Written by commands, without a fence.
+    /// Registers a run that follows from what somebody decided, for whoever leads to carry out.
     fn request_run(&self, run: Run) -> Result<Run>;
+
+    /// Registers a retry that somebody asked for, unless another of the same run is on its way. Records that a later run has taken up
+    /// meanwhile are left out. Written by commands, without a fence.
+    fn request_retry(&self, run: Run) -> Result<Requested>;
+
+    /// Notes that a later run took these records of a run up: its rows are marked, and counted with it unless they were kept back on
+    /// purpose, by one of these codes. Said again of the same later run, it changes nothing.
+    fn take_up(&self, fence: Fence, run: &str, by: &str, records: &[u64], kept_back: &[Code]) -> Result<()>;
 
     /// Takes a run back that turned out to be none, with its rows. Refused where something of it was sent.
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()>;
 
     /// Replaces what is known of a run. The wish is left as it is.
     fn save_run(&self, fence: Fence, run: &Run) -> Result<()>;
+
+    /// Replaces what is known of a run and takes the request that this follows from. False, and nothing is done, where that is not the
+    /// request any more.
+    fn save_answered(&self, fence: Fence, run: &Run, wish: &Wish) -> Result<bool>;
 
     fn run(&self, id: &str) -> Result<Option<Run>>;
 
@@ -245,14 +280,17 @@ pub trait Ledger: Keeping + Paged + Telling + Send + Sync {
     /// Looks at the request, if any, and leaves it.
     fn peek_wish(&self, run: &str) -> Result<Option<Wish>>;
 
-    /// Takes the request, if any.
+    /// Takes the request, if any, where nothing follows from it.
     fn take_wish(&self, fence: Fence, run: &str) -> Result<Option<Wish>>;
 
-    /// Pauses or resumes a feed. Written by commands.
-    fn set_paused(&self, feed: &str, by: Option<&str>) -> Result<()>;
+    /// Pauses a feed or lets it go on, and notes who wanted that and why. Written by commands.
+    fn set_paused(&self, feed: &str, paused: bool, by: &str, reason: Option<&str>) -> Result<()>;
 
     /// Paused feeds, who paused them and when.
     fn paused(&self) -> Result<Vec<(String, String, DateTime<Utc>)>>;
+
+    /// Of each feed that was ever paused, the last time that somebody paused it or let it go on.
+    fn pausings(&self) -> Result<Vec<Pausing>>;
 
     /// Notes a look at a source: when it was last listed, or what is wrong with it.
     fn note_source(&self, source: &str, trouble: Option<&str>) -> Result<()>;
@@ -313,8 +351,9 @@ pub trait Ledger: Keeping + Paged + Telling + Send + Sync {
     /// Runs with rows that have an add in doubt, whatever became of the run, and how many rows; oldest run first.
     fn in_doubt_by_run(&self) -> Result<Vec<(String, u64)>>;
 
-    /// Leaves a decision about an add in doubt for whoever leads. Written by commands, without a fence.
-    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()>;
+    /// Leaves a decision about an add in doubt for whoever leads, unless one waits already: that one is given. Written by commands, without
+    /// a fence.
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<Option<Settling>>;
 
     /// Decisions that wait, oldest first.
     fn to_settle(&self) -> Result<Vec<Settling>>;

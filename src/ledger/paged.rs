@@ -23,13 +23,15 @@ pub struct RunSearch {
 /// Which rows of a run are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Those that need a person, by outcome and then record.
+    /// Those that need a person and that no later run took up, by outcome and then record.
     NeedPerson,
     /// All that are kept one by one, in the order of writing.
     All,
     /// Those that are still to be done.
     ToSend,
     Ended(Outcome),
+    /// The same of those that no later run took up.
+    Open(Outcome),
 }
 
 /// Where a page of rows begins: behind this row.

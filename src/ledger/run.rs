@@ -1,5 +1,6 @@
 //! A run: the processing of one delivered file, or of one correction, or of rows tried again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -189,6 +190,9 @@ pub struct Detail {
     pub dialect: Option<DialectFacts>,
     /// The header's labels, without our reserved columns.
     pub labels: Vec<String>,
+    /// The line on which they stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header_line: Option<u64>,
     pub facts: Option<FileFacts>,
     pub fault: Option<Fault>,
     /// Rows that are not kept one by one (unchanged).
@@ -240,10 +244,15 @@ pub struct Detail {
     /// Corrections and retries that took rows of this run up, and how many rows they took.
     pub continued_by: Vec<String>,
     pub taken_up: u64,
+    /// The same by how those rows had ended, kept back or not.
+    pub taken_rows: Tally,
     /// Runs of the account with rows left when this one was checked: where the two meet, this one comes after.
     pub behind: Vec<String>,
     /// Rows that `retry` picked, by record; all when empty.
     pub picked: Vec<u64>,
+    /// Of a correction: records of the corrected run whose rows it has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corrects: Vec<u64>,
     /// Equal to the latest cleanly finished run: answered at once.
     pub nothing_new: bool,
     /// What of it the counters were told when it was last over.
@@ -456,7 +465,7 @@ impl Run {
 
 impl Moves {
     /// What moves, as far as anything does: how many, and what.
-    pub fn told(&self) -> Vec<(u64, &'static str)> {
+    pub fn told(&self) -> Vec<(u64, Cow<'static, str>)> {
         let all = [
             (self.balances, "balances move"),
             (self.zeroed, "balances go to nothing"),
@@ -466,7 +475,8 @@ impl Moves {
             (self.over_alerts, "passes get more alerts than the platform shows in a day"),
             (self.requests, "requests, at most"),
         ];
-        all.into_iter().filter(|(count, _)| *count > 0).collect()
+        let adds = self.adds.iter().map(|(kind, count)| (*count, Cow::Owned(format!("rows {kind}"))));
+        adds.chain(all.map(|(count, what)| (count, Cow::Borrowed(what)))).filter(|(count, _)| *count > 0).collect()
     }
 }
 

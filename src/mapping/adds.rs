@@ -7,7 +7,7 @@ use minijinja::Environment;
 use rust_decimal::Decimal;
 
 use super::template::template_source;
-use super::{FieldSource, MappedField, Mapping};
+use super::{FieldSource, Identifier, MappedField, Mapping};
 use crate::config::meant::{Feed, FieldMapping, Identity, NotifyKind};
 use crate::outcome::{Code, Problem};
 use crate::platform::{Account, FieldKind};
@@ -23,7 +23,7 @@ const MESSAGE: &str = "notify.message";
 pub(super) struct AddRules {
     scope: String,
     /// The schema field with the transaction's identifier; without one the file and the record are the identity.
-    transaction: Option<usize>,
+    transaction: Option<Identifier>,
     notify: Option<Notifying>,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn rules(
     let adds = feed.adds.as_ref().map(|adds| AddRules {
         scope: adds.scope.clone(),
         transaction: match &adds.identity {
-            Identity::Transaction(column) => field_named("add.transaction_id", column),
+            Identity::Transaction(column) => field_named("add.transaction_id", column).map(|field| Identifier::of(schema, field)),
             Identity::File => None,
         },
         notify,
@@ -138,15 +138,15 @@ impl Mapping {
             None | Some("") => None,
             Some(text) => Some(RowKey::parse(text).ok_or_else(|| unknown("_key is not one of ours"))?),
         };
-        let Some(field) = adds.transaction else {
+        let Some(transaction) = &adds.transaction else {
             return match (place.key, given) {
                 (None, _) => Ok(Some(RowKey::of(&[b"file", adds.scope.as_bytes(), place.file.as_bytes(), &place.record.to_le_bytes()]))),
                 (Some(_), Some(given)) => Ok(Some(given)),
                 (Some(_), None) => Err(unknown("_key is empty, and without it the row would be applied as a new one")),
             };
         };
-        let column = columns.column_of_field[field];
-        let text = column.and_then(|column| cells.get(column)).map_or("", |cell| cell.trim());
+        let column = columns.column_of_field[transaction.field];
+        let text = transaction.text(columns, cells).map_or("", str::trim);
         let own = (!text.is_empty()).then(|| RowKey::of(&[b"transaction", adds.scope.as_bytes(), text.as_bytes()]));
         match (given, own) {
             (Some(given), Some(own)) if given != own => Err(Problem::new(
@@ -197,7 +197,7 @@ impl Mapping {
         match self.row_key(columns, cells, place) {
             Ok(Some(row)) => loads.into_iter().map(|(kind, load)| Add { key: AddKey { row, kind }, load }).collect(),
             Ok(None) => {
-                let column = rules.transaction.and_then(|field| columns.column_of_field[field]);
+                let column = rules.transaction.as_ref().and_then(|transaction| columns.column_of_field[transaction.field]);
                 let message = "the row adds and its transaction has no identifier, so that it could not be known again";
                 problems.push(Problem::new(Code::MappingError, column, message));
                 Vec::new()

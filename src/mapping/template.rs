@@ -1,12 +1,14 @@
 //! Templates over columns: what they may use, and how much text they may make.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
 
-use minijinja::value::{Rest, ValueOrKwargs};
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::value::{Kwargs, Rest, ValueOrKwargs};
+use minijinja::{Environment, State, UndefinedBehavior, filters};
 use rust_decimal::Decimal;
 
-use super::{FieldSource, times};
+use super::{FieldSource, compare, times};
 use crate::schema::value::Value;
 use crate::schema::{FieldType, Schema};
 
@@ -34,8 +36,11 @@ pub(super) fn template_source(
     match used_columns(templates, name, text) {
         Ok(columns) => {
             let indexes: Vec<_> = columns.iter().filter_map(|column| field_named(key, column)).collect();
-            let is_number = |name: &str| schema.field_index(name).is_some_and(|index| schema.fields()[index].kind == FieldType::Integer);
+            let kind = |name: &str| schema.field_index(name).map(|index| schema.fields()[index].kind);
+            let is_number = |name: &str| kind(name) == Some(FieldType::Integer);
             let multiplies = times::multiplies(text, is_number).map_err(|fault| faults.push(format!("{key}: {fault}")));
+            let guarded = compare::guarded(text, kind).and_then(|text| load(templates, name, &text));
+            guarded.unwrap_or_else(|fault| faults.push(format!("{key}: {fault}")));
             (indexes.len() == columns.len()).then(|| FieldSource::Template {
                 name: name.to_owned(),
                 fields: indexes,
@@ -58,6 +63,21 @@ pub(super) fn environment() -> Environment<'static> {
     for filter in ["indent", "tojson", "pprint", "batch", "slice"] {
         templates.remove_filter(filter);
     }
+    // They compare without a look at what.
+    for test in compare::TESTS {
+        templates.remove_test(test);
+    }
+    templates.add_filter(compare::AS_NUMBER, |value: &minijinja::Value| compare::as_number(value));
+    templates.add_filter(compare::AS_GIVEN, |value: &minijinja::Value| compare::as_given(value));
+    templates.add_filter("min", |state: &State<'_, '_>, list: &minijinja::Value, how: Kwargs| {
+        filters::min(state, compare::comparable(list)?, how)
+    });
+    templates.add_filter("max", |state: &State<'_, '_>, list: &minijinja::Value, how: Kwargs| {
+        filters::max(state, compare::comparable(list)?, how)
+    });
+    templates.add_filter("sort", |state: &State<'_, '_>, list: &minijinja::Value, how: Kwargs| {
+        filters::sort(state, compare::comparable(list)?, how)
+    });
     templates.add_filter("format", format);
     templates.add_filter("ceil", |value: &minijinja::Value| whole(value, Decimal::ceil));
     templates.add_filter("floor", |value: &minijinja::Value| whole(value, Decimal::floor));
@@ -70,13 +90,23 @@ pub(super) fn environment() -> Environment<'static> {
 /// A number made whole: "one point for each euro or part of it". Decimals reach a template as text and are never binary fractions, so
 /// that 19.00 is 19 and not a trace more.
 fn whole(value: &minijinja::Value, how: impl Fn(&Decimal) -> Decimal) -> Result<minijinja::Value, minijinja::Error> {
-    let wrong = || minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "ceil and floor want a number");
+    let wrong = || said("ceil and floor want a number");
     let text = value.to_string();
     if text.is_empty() {
         return Ok(minijinja::Value::from(""));
     }
     let number = Decimal::from_str_exact(&text).map_err(|_| wrong())?;
     i64::try_from(how(&number)).map(minijinja::Value::from).map_err(|_| wrong())
+}
+
+/// What a filter of ours says of a cell, which it never repeats.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(Cow<'static, str>);
+
+pub(super) fn said(words: impl Into<Cow<'static, str>>) -> minijinja::Error {
+    let words = words.into();
+    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, words.clone()).with_source(Said(words))
 }
 
 /// The engine's own, but for widths and precisions that are large or come from a cell.
@@ -87,9 +117,9 @@ fn format(
 ) -> Result<minijinja::Value, minijinja::Error> {
     let text = form.as_str().unwrap_or_default();
     if text.contains('*') || text.as_bytes().windows(4).any(|four| four.iter().all(u8::is_ascii_digit)) {
-        return Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, "a width of format is a number below 1000"));
+        return Err(said("a width of format is a number below 1000"));
     }
-    minijinja::filters::format(state, form, values)
+    filters::format(state, form, values)
 }
 
 /// The engine's own, but shorter.
@@ -98,8 +128,7 @@ fn range(lower: isize, upper: Option<isize>, step: Option<isize>) -> Result<mini
     if range.len().is_some_and(|length| length <= TEMPLATE_RANGE_MAX) {
         Ok(range)
     } else {
-        let message = format!("a range has at most {TEMPLATE_RANGE_MAX} numbers");
-        Err(minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message))
+        Err(said(format!("a range has at most {TEMPLATE_RANGE_MAX} numbers")))
     }
 }
 
@@ -113,12 +142,16 @@ fn used_columns(templates: &mut Environment<'static>, name: &str, text: &str) ->
     if text.contains("{%") && text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "recursive") {
         return Err("a template may not call itself; leave out `recursive`".into());
     }
+    load(templates, name, text)?;
+    let template = templates.get_template(name).map_err(|error| error.to_string())?;
+    Ok(columns_of(templates, &template))
+}
+
+fn load(templates: &mut Environment<'static>, name: &str, text: &str) -> Result<(), String> {
     templates.add_template_owned(name.to_owned(), text.to_owned()).map_err(|error| {
         let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         format!("is not a template: {detail}; write such as \"{{{{ COLUMN }}}} points\"")
-    })?;
-    let template = templates.get_template(name).map_err(|error| error.to_string())?;
-    Ok(columns_of(templates, &template))
+    })
 }
 
 /// Names that nothing in the template gives a value to, but for the engine's own functions.
@@ -149,7 +182,10 @@ pub(super) fn render<'v>(
             // What the engine says of an operation repeats its operands, which may be personal; names are the template's own.
             let of_name = matches!(error.kind(), UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest);
             let detail = error.detail().filter(|_| of_name).map(|detail| format!(": {detail}")).unwrap_or_default();
-            Err(format!("the template cannot be filled: {}{detail}", error.kind()))
+            Err(match error.source().and_then(|source| source.downcast_ref::<Said>()) {
+                Some(said) => format!("the template cannot be filled: {said}"),
+                None => format!("the template cannot be filled: {}{detail}", error.kind()),
+            })
         }
     }
 }
@@ -171,7 +207,8 @@ impl std::io::Write for Bounded {
     }
 }
 
-/// Whole numbers can be reckoned with; decimals are text, since templates know only binary floats. Empty cells are empty text.
+/// Whole numbers can be reckoned with; decimals are text, since templates know only binary floats. Empty cells are empty text. Where either is
+/// compared, [`compare`] sees to it.
 fn template_value(value: Option<&Value<'_>>) -> minijinja::Value {
     match value {
         None => minijinja::Value::from(""),

@@ -1,18 +1,9 @@
 //! What a template multiplies. Text times a number from a cell would make as much text as the cell says, so both sides must be numbers.
 
+use super::tokens::{Expression, NUMBERS, Token, expressions};
+
 /// Text of a template may be repeated this often by a number that stands in the template.
 const REPEATS_MAX: f64 = 1000.0;
-
-/// Filters whose result is a number, whatever goes in.
-const NUMBERS: [&str; 8] = ["int", "float", "abs", "round", "ceil", "floor", "length", "count"];
-
-#[derive(Debug, PartialEq)]
-enum Token<'t> {
-    Number(f64),
-    Text,
-    Name(&'t str),
-    Sign(&'t str),
-}
 
 /// What stands on one side of a `*`.
 #[derive(Clone, Copy, PartialEq)]
@@ -28,7 +19,7 @@ enum Side {
 /// Does the template multiply? The error says what is wrong with that. `is_number` tells which names are columns of whole numbers.
 pub(super) fn multiplies(template: &str, is_number: impl Fn(&str) -> bool) -> Result<bool, String> {
     let mut any = false;
-    for tokens in expressions(template) {
+    for Expression { tokens, .. } in expressions(template) {
         for (index, _) in tokens.iter().enumerate().filter(|(_, token)| **token == Token::Sign("*")) {
             any = true;
             let (left, rest) = before(&tokens[..index], &is_number);
@@ -48,69 +39,6 @@ pub(super) fn multiplies(template: &str, is_number: impl Fn(&str) -> bool) -> Re
     Ok(any)
 }
 
-/// The insides of `{{ }}` and `{% %}`.
-fn expressions(template: &str) -> Vec<Vec<Token<'_>>> {
-    let mut all = Vec::new();
-    let mut rest = template;
-    while let Some(start) = rest.find('{') {
-        rest = &rest[start + 1..];
-        let (end, skip) = match rest.as_bytes().first() {
-            Some(b'{') => ("}}", false),
-            Some(b'%') => ("%}", false),
-            Some(b'#') => ("#}", true),
-            _ => continue,
-        };
-        rest = &rest[1..];
-        if skip {
-            rest = rest.split_once(end).map_or("", |(_, rest)| rest);
-            continue;
-        }
-        let (tokens, left) = tokens(rest, end);
-        all.push(tokens);
-        rest = left;
-    }
-    all
-}
-
-fn tokens<'t>(mut text: &'t str, end: &str) -> (Vec<Token<'t>>, &'t str) {
-    let mut tokens = Vec::new();
-    loop {
-        text = text.trim_start();
-        let Some(first) = text.chars().next() else { return (tokens, text) };
-        if let Some(rest) = text.strip_prefix(end) {
-            return (tokens, rest);
-        }
-        let length = match first {
-            '"' | '\'' => {
-                let mut escaped = false;
-                let close = text[1..].find(|c| {
-                    let closes = c == first && !escaped;
-                    escaped = c == '\\' && !escaped;
-                    closes
-                });
-                tokens.push(Token::Text);
-                close.map_or(text.len(), |close| close + 2)
-            }
-            '0'..='9' => {
-                let length = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '_').unwrap_or(text.len());
-                tokens.push(Token::Number(text[..length].replace('_', "").parse().unwrap_or(f64::INFINITY)));
-                length
-            }
-            c if c.is_alphanumeric() || c == '_' => {
-                let length = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-                tokens.push(Token::Name(&text[..length]));
-                length
-            }
-            _ => {
-                let length = if text.starts_with("**") || text.starts_with("//") { 2 } else { first.len_utf8() };
-                tokens.push(Token::Sign(&text[..length]));
-                length
-            }
-        };
-        text = &text[length..];
-    }
-}
-
 fn of_filter(name: &str) -> Side {
     if NUMBERS.contains(&name) { Side::Number } else { Side::Unknown }
 }
@@ -122,7 +50,7 @@ fn before<'s, 't>(tokens: &'s [Token<'t>], is_number: &impl Fn(&str) -> bool) ->
         [rest @ .., Token::Sign("."), Token::Name(_)] => (Side::Unknown, rest),
         [rest @ .., Token::Name(name)] => (if is_number(name) { Side::Number } else { Side::Unknown }, rest),
         [rest @ .., Token::Number(number)] => (Side::Constant(*number), rest),
-        [rest @ .., Token::Text] => (Side::Text, rest),
+        [rest @ .., Token::Text(_)] => (Side::Text, rest),
         [.., Token::Sign(")")] => {
             let mut depth = 0;
             let open = tokens.iter().rposition(|token| {
@@ -146,7 +74,7 @@ fn after<'s, 't>(tokens: &'s [Token<'t>], is_number: &impl Fn(&str) -> bool) -> 
         [Token::Sign("-" | "+"), rest @ ..] => return after(rest, is_number),
         [Token::Name(name), rest @ ..] => (if is_number(name) { Side::Number } else { Side::Unknown }, rest),
         [Token::Number(number), rest @ ..] => (Side::Constant(*number), rest),
-        [Token::Text, rest @ ..] => (Side::Text, rest),
+        [Token::Text(_), rest @ ..] => (Side::Text, rest),
         [Token::Sign("("), ..] => {
             let close = closing(tokens);
             (group(&tokens[1..close], is_number), tokens.get(close + 1..).unwrap_or_default())
@@ -179,7 +107,7 @@ fn closing(tokens: &[Token<'_>]) -> usize {
 /// What stands in brackets is a number when nothing else is in it.
 fn group(tokens: &[Token<'_>], is_number: &impl Fn(&str) -> bool) -> Side {
     if let [.., Token::Sign("|"), Token::Name(filter)] = tokens
-        && !tokens.contains(&Token::Text)
+        && !tokens.iter().any(|token| matches!(token, Token::Text(_)))
     {
         let plain = tokens.iter().all(|token| matches!(token, Token::Name(_) | Token::Number(_) | Token::Sign("|")));
         return if plain { of_filter(filter) } else { Side::Unknown };
@@ -187,7 +115,7 @@ fn group(tokens: &[Token<'_>], is_number: &impl Fn(&str) -> bool) -> Side {
     let number = |token: &Token<'_>| match token {
         Token::Number(_) | Token::Sign("+" | "-" | "*" | "/" | "//" | "%" | "**" | "(" | ")") => true,
         Token::Name(name) => is_number(name),
-        Token::Text | Token::Sign(_) => false,
+        Token::Text(_) | Token::Sign(_) => false,
     };
     if !tokens.is_empty() && tokens.iter().all(number) { Side::Number } else { Side::Unknown }
 }

@@ -118,8 +118,8 @@ const STEP: f64 = 20.0;
 const HEIGHT: f64 = 56.0;
 
 impl Columns {
-    /// `what` is what is counted: "Rows". Of more than eleven points the newest are drawn.
-    pub fn of(what: &str, points: &[Point]) -> Columns {
+    /// `what` is what is counted: "Rows". Of more than eleven points the newest are drawn. `median` is that of the others, with its words.
+    pub fn of(what: &str, points: &[Point], median: Option<(f64, &str)>) -> Columns {
         let points = &points[points.len().saturating_sub(PLACES)..];
         let most = points.iter().map(|point| point.value).fold(0.0, f64::max);
         let tall = |value: f64| if most > 0.0 && value > 0.0 { (value / most * HEIGHT).max(1.5) } else { 0.0 };
@@ -138,15 +138,15 @@ impl Columns {
             [] => None,
             [one] => Some(format!("the one before it {}", one.shown)),
             [least, .., most] => {
-                let number = others.len();
-                Some(format!("the {number} before it from {} to {}, median {}", least.shown, most.shown, others[number / 2].shown))
+                let middle = median.map(|(_, words)| format!(", median {words}")).unwrap_or_default();
+                Some(format!("the {} before it from {} to {}{middle}", others.len(), least.shown, most.shown))
             }
         };
         let told: Vec<String> = current.into_iter().chain(range).collect();
         Columns {
             words: format!("{what}: {}", told.join("; ")),
             bars: columns.collect(),
-            middle: others.get(others.len() / 2).map(|point| format!("{:.1}", HEIGHT - tall(point.value))),
+            middle: median.map(|(value, _)| format!("{:.1}", HEIGHT - tall(value))),
         }
     }
 }
@@ -172,14 +172,14 @@ mod tests {
     #[test]
     fn columns_stand_on_the_right_and_say_what_they_show() {
         let point = |label: &str, value: f64, current| Point { label: label.into(), value, shown: value.to_string(), current };
-        let chart = Columns::of("Rows", &[point("a<b>", 4.0, false), point("b", 0.0, false), point("c", 8.0, true)]);
+        let chart = Columns::of("Rows", &[point("a<b>", 4.0, false), point("b", 0.0, false), point("c", 8.0, true)], Some((2.0, "2")));
         let told = chart.to_string();
-        assert!(told.contains("aria-label=\"Rows: this file 8; the 2 before it from 0 to 4, median 4\""), "{told}");
+        assert!(told.contains("aria-label=\"Rows: this file 8; the 2 before it from 0 to 4, median 2\""), "{told}");
         assert!(!told.contains("<b>"), "{told}");
         assert_eq!(
             chart.bars.iter().map(|column| (&*column.x, &*column.height)).collect::<Vec<_>>(),
             [("163", "28.0"), ("183", "0.0"), ("203", "56.0")]
         );
-        assert!(Columns::of("Rows", &[]).to_string().contains("Rows: "));
+        assert!(Columns::of("Rows", &[], None).to_string().contains("Rows: "));
     }
 }

@@ -48,9 +48,13 @@ pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 || part == 0 {
         return "0 %".to_owned();
     }
-    let share = part as f64 / whole as f64 * 100.0;
+    if part == whole { "100 %".to_owned() } else { share(part as f64 / whole as f64) }
+}
+
+/// A share that is neither nothing nor all.
+pub fn share(share: f64) -> String {
+    let share = share * 100.0;
     match share {
-        _ if part == whole => "100 %".to_owned(),
         _ if share < 0.1 => "under 0.1 %".to_owned(),
         _ if share > 99.9 => "over 99.9 %".to_owned(),
         _ if !(10.0..=90.0).contains(&share) => format!("{share:.1} %"),

@@ -66,6 +66,7 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     };
     run.detail.dialect = Some(reader.dialect().facts());
     run.detail.labels = reader.header().map(|header| header.labels.clone()).unwrap_or_default();
+    run.detail.header_line = reader.header().map(|header| header.line);
     let notes = reader.notes().to_vec();
     if run.parts().is_empty()
         && let Some(fault) = recognise_correction(road, run, &owner, &feed)?
@@ -126,6 +127,7 @@ pub fn check(road: &Road, run: &mut Run, sent: &Sent) -> anyhow::Result<Checked>
     if !validated.facts.last_line_ended && validated.facts.records > 0 {
         run.detail.warnings.push("the last line has no line end: the file may have been cut short".into());
     }
+    run.detail.corrects = if run.kind == RunKind::Correction { validated.corrects.clone() } else { Vec::new() };
     run.detail.problems.clone_from(&validated.problems);
     run.detail.problems_by_column.clone_from(&validated.problems_by_column);
     compare(road, run, &feed, &hand.prepared, &validated, &duplicated, sent)

@@ -454,6 +454,7 @@ fn ended_row(entry: &Entry, outcome: Outcome, problems: Vec<Problem>) -> Row {
         mask: 0,
         adds: 0,
         deferred: false,
+        taken: false,
         stamp: None,
         outcome: Some(outcome),
         detail: RowDetail { problems, operations: Vec::new() },

@@ -11,7 +11,7 @@ use super::road::Prepared;
 use crate::ledger::{Known, Ledger, Mark, Row, Run};
 use crate::mapping::Place;
 use crate::outcome::{Outcome, Problem};
-use crate::row::{Verb, Wanted};
+use crate::row::{Add, AddKind, Load, Verb, Wanted};
 
 /// Outcomes that other cells may mend. What is in doubt is settled, and what was not attempted needs no other cells.
 pub const FIXABLE: [Outcome; 3] = [Outcome::Rejected, Outcome::Unresolved, Outcome::Refused];
@@ -40,8 +40,30 @@ pub struct Change {
     pub pass_personal: bool,
     pub verb: Verb,
     pub fields: Vec<FieldChange>,
-    /// Kinds of its adds.
-    pub adds: Vec<String>,
+    pub adds: Vec<AddChange>,
+}
+
+/// An add of a row: its kind, and what it adds to which balances.
+pub struct AddChange {
+    pub kind: AddKind,
+    /// Balance, amount, and whether it is personal.
+    pub amounts: Vec<(String, String, bool)>,
+}
+
+impl AddChange {
+    fn of(add: &Add, prepared: &Prepared) -> AddChange {
+        let amounts = match &add.load {
+            Load::Amounts(amounts) => amounts
+                .iter()
+                .filter_map(|(field, amount)| {
+                    let mapped = prepared.mapping.fields().get(*field as usize)?;
+                    Some((mapped.name.to_string(), amount.normalize().to_string(), mapped.personal))
+                })
+                .collect(),
+            Load::Text(_) => Vec::new(),
+        };
+        AddChange { kind: add.key.kind, amounts }
+    }
 }
 
 /// How one field of a pass would change.
@@ -79,16 +101,25 @@ impl FileInHand {
     }
 
     /// A row's cells as they came, without our own columns and without protection.
-    pub fn open_row(&self, row: Row) -> anyhow::Result<Open> {
+    pub fn as_came(&self, row: &Row) -> anyhow::Result<Vec<String>> {
         let raw = read_record(&self.text, row.offset, row.length)?;
-        let (mut cells, mut literal): (Vec<Cow<'_, str>>, Vec<usize>) = (Vec::new(), Vec::new());
+        let mut cells: Vec<Cow<'_, str>> = Vec::new();
         split_cells(&raw, &self.dialect, &mut cells);
-        literal_cells(&raw, &self.dialect, &mut literal);
         if let Some(correction) = self.known.correction.as_ref() {
             let _ = correction.take(&mut cells);
+        }
+        Ok(cells.into_iter().map(Cow::into_owned).collect())
+    }
+
+    /// The same to be changed: one cell for each column of the header.
+    pub fn open_row(&self, row: Row) -> anyhow::Result<Open> {
+        let raw = read_record(&self.text, row.offset, row.length)?;
+        let mut literal = Vec::new();
+        literal_cells(&raw, &self.dialect, &mut literal);
+        if let Some(correction) = self.known.correction.as_ref() {
             correction.take_indexes(&mut literal);
         }
-        let mut cells: Vec<String> = cells.into_iter().map(Cow::into_owned).collect();
+        let mut cells = self.as_came(&row)?;
         cells.resize(self.known.labels.len(), String::new());
         literal.retain(|&column| column < cells.len());
         Ok(Open { row, cells, literal })
@@ -117,7 +148,7 @@ impl FileInHand {
             pass_personal: prepared.schema.fields()[prepared.mapping.pass_field()].personal,
             verb: update.verb,
             fields: fields.collect(),
-            adds: update.adds.iter().map(|add| add.key.kind.to_string()).collect(),
+            adds: update.adds.iter().map(|add| AddChange::of(add, prepared)).collect(),
         };
         Ok(Judged { problems, change: Some(change) })
     }

@@ -72,7 +72,7 @@ fn row_count(guard: &Guard, records: u64, history: &[u64]) -> Option<Verdict> {
     if history.len() < HISTORY_MIN {
         return None;
     }
-    let median = median(history);
+    let median = median(history.iter().map(|&records| records as f64))?;
     let share = if median == 0.0 { f64::INFINITY } else { records as f64 / median };
     let outside = if median == 0.0 { records > 0 } else { share < least || share > most };
     let difference = (records as f64 - median).abs();
@@ -134,11 +134,13 @@ fn clean_history(feed: &Feed, ledger: &dyn Ledger) -> anyhow::Result<Vec<u64>> {
     Ok(runs.iter().filter(|run| clean(run)).take(HISTORY_MAX).map(|run| run.detail.tally.total()).collect())
 }
 
-fn median(values: &[u64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable();
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] as f64 } else { (sorted[middle - 1] + sorted[middle]) as f64 / 2.0 }
+/// The value in the middle, or between the two that are; none where there are no values.
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    let lower = sorted[(sorted.len() - 1) / 2];
+    Some(f64::midpoint(lower, upper))
 }
 
 /// A share as people write it.

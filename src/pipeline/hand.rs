@@ -32,10 +32,10 @@ impl Known {
     pub(super) fn of(kept: &dyn Kept, run: &Run) -> anyhow::Result<Result<Known, Fault>> {
         let (feed, prepared) = match kept.prepared(run)? {
             Ok(both) => both,
-            Err(faults) => return Ok(Err(header_fault(&faults))),
+            Err(faults) => return Ok(Err(header_fault(run, &faults))),
         };
         let all = &run.detail.labels;
-        let correction = match run.kind {
+        let mut correction = match run.kind {
             RunKind::Correction => Correction::new(all, run.parent.clone().unwrap_or_default()),
             // The rows of a retry stand in its parent's file, which may be a correction.
             RunKind::Retry => match kept.ledger().run(&kept.spool_owner(run))? {
@@ -44,7 +44,6 @@ impl Known {
             },
             RunKind::File => None,
         };
-        let mut correction = correction;
         let added = match &mut correction {
             Some(correction) => kept.ledger().run(&correction.parent)?.map(|parent| correction.leave_out_added(all, &parent.detail.labels)),
             None => None,
@@ -56,7 +55,7 @@ impl Known {
                 columns.warnings.extend(added.flatten());
                 columns
             }
-            Err(faults) => return Ok(Err(header_fault(&faults))),
+            Err(faults) => return Ok(Err(header_fault(run, &faults))),
         };
         let labels = if header { labels } else { prepared.schema.fields().iter().map(|field| field.name.clone()).collect() };
         let owner = kept.spool_owner(run);
@@ -65,11 +64,11 @@ impl Known {
     }
 }
 
-fn header_fault(faults: &[HeaderFault]) -> Fault {
+fn header_fault(run: &Run, faults: &[HeaderFault]) -> Fault {
     let first = faults.first();
     Fault {
         code: first.map_or(Code::UnmatchedHeader, |fault| fault.code),
-        line: Some(1),
+        line: run.detail.header_line,
         column: None,
         offset: None,
         message: faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>().join("; "),

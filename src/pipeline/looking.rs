@@ -86,7 +86,7 @@ impl Kept for Looking {
 }
 
 /// Whose copy in the spool a run reads: a retry has its parent's.
-pub(super) fn spool_owner(ledger: &dyn Ledger, run: &Run) -> String {
+pub fn spool_owner(ledger: &dyn Ledger, run: &Run) -> String {
     match (run.kind, &run.parent) {
         (RunKind::Retry, Some(parent)) => {
             ledger.run(parent).ok().flatten().map_or_else(|| parent.clone(), |parent| spool_owner(ledger, &parent))

@@ -42,11 +42,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use chrono::Utc;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::config::meant::Mode;
 use crate::ledger::keeping::Removed;
-use crate::ledger::run::{Fault, Wish};
+use crate::ledger::run::{Fault, Wish, WishKind};
 use crate::ledger::{Run, RunKind, State};
 use crate::metrics::count;
 use crate::outcome::{Code, Outcome};
@@ -188,6 +188,28 @@ fn next(road: &Road, run: &mut Run, state: State) -> anyhow::Result<Option<Rest>
     (run.detail.waits, run.detail.queued) = (None, false);
     road.save(run)?;
     Ok(None)
+}
+
+/// As [`next`], of what a person asked for: their word is taken with what follows from it, or else a stop in between would lose it. Where
+/// they asked for something else meanwhile, nothing follows from the earlier word.
+fn answered(road: &Road, run: &mut Run, decided: Run, wish: &Wish, state: State) -> anyhow::Result<Option<Rest>> {
+    let mut decided = Run { state, ..decided };
+    decided.detail.waits = None;
+    if road.ledger.save_answered(road.fence, &decided, wish)? {
+        info!(by = wish.by, "{}", wish.what.done());
+        *run = decided;
+    }
+    Ok(None)
+}
+
+/// What somebody asked for that ends the run. An approval is of a hold that is over.
+fn asked_to_end(road: &Road, run: &Run) -> anyhow::Result<Option<Wish>> {
+    let wish = road.ledger.peek_wish(&run.id)?;
+    if wish.as_ref().is_some_and(|wish| wish.what == WishKind::Approve) {
+        road.ledger.take_wish(road.fence, &run.id)?;
+        return Ok(None);
+    }
+    Ok(wish)
 }
 
 fn time(run: &mut Run, station: &str, started: Instant) {

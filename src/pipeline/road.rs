@@ -346,18 +346,12 @@ impl Road {
 
     /// Tells the run that a correction or retry continues that its rows were taken up: what is left of them is in the newer report.
     pub fn note_continued(&self, run: &Run) -> anyhow::Result<()> {
-        if run.kind == RunKind::File || run.state != State::Done {
+        if run.kind == RunKind::File || !matches!(run.state, State::Done | State::DoneInDoubt) {
             return Ok(());
         }
-        let Some(mut parent) = run.parent.as_ref().and_then(|parent| self.ledger.run(parent).transpose()).transpose()? else {
-            return Ok(());
-        };
-        if !parent.detail.continued_by.contains(&run.id) {
-            parent.detail.continued_by.push(run.id.clone());
-            parent.detail.taken_up += run.detail.tally.total();
-            self.save(&parent)?;
-        }
-        Ok(())
+        let Some(parent) = run.parent.as_ref().map(|parent| self.ledger.run(parent)).transpose()?.flatten() else { return Ok(()) };
+        let records = if run.kind == RunKind::Retry { &run.detail.picked } else { &run.detail.corrects };
+        Ok(self.ledger.take_up(self.fence, &parent.id, &run.id, records, &report::json::KEPT_BACK)?)
     }
 
     /// Lets go of what a run that is over needs no more. The spooled file stays for `retry` until the next clean-up.

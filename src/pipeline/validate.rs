@@ -70,6 +70,7 @@ impl Rejected {
             mask: 0,
             adds: 0,
             deferred: false,
+            taken: false,
             stamp: None,
             outcome: Some(Outcome::Rejected),
             detail: RowDetail { problems: self.problems, operations: Vec::new() },
@@ -178,12 +179,16 @@ pub struct Validated {
     pub ragged: u64,
     pub problems: BTreeMap<String, u64>,
     pub problems_by_column: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Of a correction: records of the corrected run, in the order of its own.
+    pub corrects: Vec<u64>,
 }
 
 /// One chunk, looked at.
+#[derive(Default)]
 struct Seen {
     valid: u64,
     rejected: Vec<Rejected>,
+    corrects: Vec<u64>,
 }
 
 /// Reads and checks every record. Rejected ones go to `reject`, in file order; valid ones into the spill.
@@ -204,7 +209,7 @@ pub fn validate<C: Chunks>(
     let key_spill = if keys.is_empty() { None } else { Some(Spill::new(spool.scratch()?, writers)) };
     let counts = Mutex::new(Counts::default());
     let mut reader = Some(reader);
-    let mut total = Seen { valid: 0, rejected: Vec::new() };
+    let mut total = Seen::default();
     let mut rejected = 0;
     let (results, seen) = unbounded::<(usize, io::Result<Seen>)>();
     let (tickets, redeem) = bounded::<()>(AHEAD);
@@ -214,6 +219,7 @@ pub fn validate<C: Chunks>(
             while let Some(chunk) = waiting.remove(next) {
                 *next += 1;
                 total.valid += chunk.valid;
+                total.corrects.extend(chunk.corrects);
                 rejected += chunk.rejected.len() as u64;
                 for bad in chunk.rejected {
                     reject(bad).map_err(ValidateError::Sink)?;
@@ -263,6 +269,7 @@ pub fn validate<C: Chunks>(
         ragged: counts.ragged,
         problems: counts.by_code,
         problems_by_column: counts.by_column,
+        corrects: total.corrects,
     };
     let duplicated = match key_spill {
         Some(spill) => reject_duplicates(&spill, &keys, rules, pool, &mut validated, reject)?,
@@ -326,7 +333,7 @@ fn check_chunk(
     key_spill: Option<&Spill>,
     counts: &Mutex<Counts>,
 ) -> io::Result<Seen> {
-    let mut seen = Seen { valid: 0, rejected: Vec::new() };
+    let mut seen = Seen::default();
     let mut local = Counts::default();
     let mut problems = Vec::new();
     let mut cells: Vec<Cow<'_, str>> = Vec::new();
@@ -351,7 +358,10 @@ fn check_chunk(
             let taken = correction.take(&mut cells);
             rules.schema.strip(rules.columns, &mut cells);
             match taken {
-                Ok(original) => problems.extend(lost_zeros(rules, correction, original, &cells)),
+                Ok(original) => {
+                    seen.corrects.extend(original);
+                    problems.extend(lost_zeros(rules, correction, original, &cells));
+                }
                 Err(problem) => problems.push(problem),
             }
         } else {

@@ -12,14 +12,17 @@ use serde::Deserialize;
 use super::Desk;
 use super::answer::{Answer, Fault, go_to, page as show, work};
 use super::parts::{Choice, Frame, Here, LETTERS_MAX};
+use super::run::moves;
 use super::visitor::Visitor;
 use crate::decide::{self, Paused};
-use crate::ledger::key::Decision;
+use crate::ledger::key::{Decision, Settlement};
 use crate::ledger::run::WishKind;
 use crate::ledger::{KeyNote, KeyState, Run};
 use crate::outcome::Code;
 use crate::page::words::{count, visible};
 use crate::row::AddKey;
+use crate::told::Rows;
+use crate::told::shown::Pace;
 
 /// Letters of a reason.
 const REASON_MAX: usize = 2000;
@@ -76,8 +79,8 @@ struct Asked<'a> {
     about: String,
     follows: &'a str,
     evidence: Vec<String>,
-    /// What is chosen among: name of the field, and the choices.
-    choices: Option<(&'static str, Vec<Choice>)>,
+    /// What is chosen among: name of the field, the choices, and whether one must be made.
+    choices: Option<(&'static str, Vec<Choice>, bool)>,
     reason: bool,
     danger: bool,
     seen: String,
@@ -127,13 +130,17 @@ fn about(run: &Run) -> String {
 pub async fn ask(At(desk): At<Arc<Desk>>, visitor: Visitor, Path((id, decision)): Path<(String, String)>) -> Answer {
     let what = What::parse(&decision)?;
     visitor.must_decide()?;
-    let run = work(move || desk.run(&id)).await?;
+    let shown = work(move || desk.shown(&id)).await?;
+    let run = &shown.of;
     if let What::Word(word) = what {
-        decide::may(&run, word).map_err(anyhow::Error::from)?;
+        decide::may(run, word).map_err(anyhow::Error::from)?;
     }
     let evidence = run.detail.verdicts.iter().filter(|verdict| verdict.held);
     let evidence = evidence.map(|verdict| format!("{}: {}", verdict.guard, visible(&verdict.evidence, LETTERS_MAX)));
     let tally = run.detail.tally.0.iter().map(|(outcome, number)| format!("{} {outcome}", count(*number)));
+    // What it would do is known of what is still to be done.
+    let moves = moves(&shown).into_iter().filter(|_| !run.state.is_over()).map(|(number, words)| format!("{number} {words}"));
+    let moves = moves.chain(shown.pace.as_ref().map(Pace::words));
     let codes = || {
         let codes = run.detail.problems.iter().map(|(code, number)| Choice::new(code, format!("{code} ({})", count(*number)), ""));
         std::iter::once(Choice::new("", "those that may succeed unchanged", "")).chain(codes).collect()
@@ -142,13 +149,13 @@ pub async fn ask(At(desk): At<Arc<Desk>>, visitor: Visitor, Path((id, decision))
         frame: Frame::new(what.title(), &visitor, Here::Runs),
         action: format!("/runs/{}/{decision}", run.id),
         back: format!("/runs/{}", run.id),
-        about: about(&run),
+        about: about(run),
         follows: what.follows(),
-        evidence: evidence.chain(tally).collect(),
-        choices: (what == What::Retry).then(|| ("Rows with the code", codes())),
+        evidence: evidence.chain(tally).chain(moves).collect(),
+        choices: (what == What::Retry).then(|| ("Rows with the code", codes(), false)),
         reason: true,
         danger: !matches!(what, What::Word(WishKind::Approve) | What::Retry),
-        seen: seen(&run),
+        seen: seen(run),
         button: what.title(),
     })
 }
@@ -211,18 +218,34 @@ impl Desk {
 
     pub fn pause(&self, visitor: &Visitor, feed: &str, pause: bool, reason: &str) -> Result<Paused, Fault> {
         visitor.must_decide()?;
-        let paused = decide::pause(&self.config(), &*self.ledger, feed, pause, &visitor.by())?;
+        let paused = decide::pause(&self.config(), &*self.ledger, feed, pause, &visitor.by(), Some(reason))?;
         self.counts.forget();
         tracing::info!(by = visitor.by(), feed, reason, "{}", if pause { "paused" } else { "goes on" });
         Ok(paused)
     }
 
-    /// An add that is in doubt, by its key.
+    /// The pass that a row is about, where the copy of its file still says so.
+    fn pass_of(&self, visitor: &Visitor, run: &Run, line: u64) -> Result<Option<String>, Fault> {
+        let Some(row) = crate::pipeline::settle::row_of(&*self.ledger, &run.id, line)? else { return Ok(None) };
+        let rows = Rows::of(&self.config(), &self.ledger, run, visitor.is_approver())?;
+        Ok(super::rows::card(self, visitor, run, &rows, &row).map(|card| card.pass))
+    }
+
+    /// An add that is in doubt and that nobody has settled, by its key.
     fn doubt(&self, key: &str) -> Result<KeyNote, Fault> {
         let key = AddKey::parse(key).ok_or(Fault::NotFound)?;
         let note = self.ledger.keys(&[key])?.into_iter().flatten().next().ok_or(Fault::NotFound)?;
         if note.state != KeyState::InDoubt {
             return Err(Fault::Refused(StatusCode::CONFLICT, format!("This add is {}: there is nothing to settle.", note.state.as_str())));
+        }
+        let waiting = self.ledger.to_settle()?.into_iter().find(|settling| settling.is_about(&note.run, note.line, note.key));
+        if let Some(Settlement { decision, by, reason, .. }) = waiting.map(|settling| settling.settlement) {
+            let words = format!(
+                "This add was settled {} by {by} ({}): that is not yet carried out, and is first.",
+                decision.as_str(),
+                visible(&reason, LETTERS_MAX)
+            );
+            return Err(Fault::Refused(StatusCode::CONFLICT, words));
         }
         Ok(note)
     }
@@ -230,12 +253,14 @@ impl Desk {
 
 pub async fn ask_to_settle(At(desk): At<Arc<Desk>>, visitor: Visitor, Path(key): Path<String>) -> Answer {
     visitor.must_decide()?;
-    let (note, run) = work(move || {
+    let (note, run, pass, visitor) = work(move || {
         let note = desk.doubt(&key)?;
         let run = desk.run(&note.run)?;
-        Ok((note, run))
+        let pass = desk.pass_of(&visitor, &run, note.line)?;
+        Ok((note, run, pass, visitor))
     })
     .await?;
+    let pass = pass.map(|pass| format!("pass {pass}"));
     let choices = [
         (Decision::Applied, "The platform has its effect"),
         (Decision::NotApplied, "The platform does not have it, and it shall not be sent"),
@@ -247,8 +272,14 @@ pub async fn ask_to_settle(At(desk): At<Arc<Desk>>, visitor: Visitor, Path(key):
         back: format!("/runs/{}/rows?outcome=in-doubt", run.id),
         about: format!("{}, line {} of {}", visible(&decide::add_words(&note), LETTERS_MAX), note.line, about(&run)),
         follows: "Look at the pass first. Later adds of the pass, which waited, are taken up.",
-        evidence: Some(visible(&note.evidence, LETTERS_MAX)).filter(|words| !words.is_empty()).into_iter().collect(),
-        choices: Some(("What is so", choices.map(|(decision, words)| Choice::new(decision.as_str(), words, "")).into())),
+        evidence: pass.into_iter().chain(Some(visible(&note.evidence, LETTERS_MAX)).filter(|words| !words.is_empty())).collect(),
+        choices: Some((
+            "What is so",
+            std::iter::once(Choice::new("", "Choose what you saw", ""))
+                .chain(choices.map(|(decision, words)| Choice::new(decision.as_str(), words, "none")))
+                .collect(),
+            true,
+        )),
         reason: true,
         danger: false,
         seen: String::new(),

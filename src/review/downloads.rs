@@ -14,6 +14,7 @@ use super::Desk;
 use super::answer::{Answer, Fault, work};
 use super::visitor::Visitor;
 use crate::ledger::{Run, State};
+use crate::pipeline::decode::Dialect;
 use crate::pipeline::hand::FileInHand;
 use crate::pipeline::looking::Looking;
 use crate::pipeline::report;
@@ -38,9 +39,22 @@ const KINDS: [(&str, &str, &str, bool); 5] = [
 
 /// Reports that this visitor may have of a run.
 pub fn kinds(run: &Run, visitor: &Visitor) -> Vec<Kind> {
-    let there = |ending: &str| run.detail.reports.iter().any(|report| report.name.trim_end_matches(".pgp").ends_with(ending));
+    let written = |ending: &str| run.detail.reports.iter().any(|report| report.name.trim_end_matches(".pgp").ends_with(ending));
+    // Of a held run the names are not kept: its last report has names of its own.
+    let built = |ending: &str| match ending {
+        "report.html" | "report.json" => true,
+        "errors.xlsx" => is_readable(run) && run.detail.dialect.as_ref().is_some_and(|dialect| Dialect::of(dialect).is_sheet()),
+        _ => is_readable(run),
+    };
+    let there = |ending: &str| if run.state == State::Held { built(ending) } else { written(ending) };
     let fitting = KINDS.iter().filter(|(ending, _, _, rows)| there(ending) && (!rows || visitor.is_approver()));
     fitting.map(|(ending, words, ..)| Kind { ending, words }).collect()
+}
+
+/// Has the run rows that a report can show?
+fn is_readable(run: &Run) -> bool {
+    let detail = &run.detail;
+    detail.fault.is_none() && detail.facts.is_some() && !detail.nothing_new && run.sha256.is_some()
 }
 
 /// Bytes of a report that are read at a time.
@@ -54,12 +68,13 @@ pub async fn report(At(desk): At<Arc<Desk>>, visitor: Visitor, Path((id, kind)):
     }
     let one_at_a_time = Arc::clone(&desk.building).acquire_owned().await.map_err(|error| Fault::Broken(error.into()))?;
     let (file, name, id) = work(move || {
+        // Held until it is built, even where nobody waits for it any more.
+        let _one_at_a_time = one_at_a_time;
         let run = desk.run(&id)?;
         let (built, ending) = build(&desk, &run, ending)?.ok_or(Fault::NotFound)?;
         Ok((built, download_name(&run, &ending), run.id))
     })
     .await?;
-    drop(one_at_a_time);
     tracing::info!(by = visitor.by(), run = id, report = ending, "a report is downloaded");
     let pieces = futures_util::stream::unfold(Some(tokio::fs::File::from_std(file)), |file| async move {
         let mut file = file?;
@@ -91,9 +106,7 @@ fn build(desk: &Desk, run: &Run, ending: &str) -> Result<Option<(std::fs::File, 
         Fault::Refused(axum::http::StatusCode::CONFLICT, words)
     })?;
     let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger))?;
-    let detail = &run.detail;
-    let readable = detail.fault.is_none() && detail.facts.is_some() && !detail.nothing_new && run.sha256.is_some();
-    let hand = if readable && ending != "report.json" {
+    let hand = if is_readable(run) && ending != "report.json" {
         match FileInHand::open(&looking, run) {
             Ok(Ok(hand)) => Some(hand),
             Ok(Err(fault)) => return Err(Fault::Refused(axum::http::StatusCode::CONFLICT, fault.message)),

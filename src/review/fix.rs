@@ -19,22 +19,27 @@ use super::card::Card;
 use super::parts::{Choice, Frame, Here, LETTERS_MAX};
 use super::rows::{read_behind, write_behind};
 use super::visitor::Visitor;
+use crate::config::meant::Config;
 use crate::ledger::paged::{RowSearch, Which};
 use crate::ledger::{Paged, RunKind, State};
 use crate::ledger::{Row, Run};
-use crate::outcome::{Outcome, Problem};
+use crate::outcome::{Outcome, Problem, Tally};
 use crate::page::words::{count, visible};
 use crate::pipeline::fix::{FIXABLE, Open};
 use crate::pipeline::hand::FileInHand;
 use crate::pipeline::looking::Looking;
 use crate::pipeline::road::connector;
 use crate::source::join;
+use crate::source::link::Link;
+use crate::source::refusals::Record;
 use crate::told::names;
 
 /// Rows on a page.
 const ROWS: usize = 25;
 /// Bytes of one cell: more is no correction made by hand.
 const CELL_MAX: usize = 64 << 10;
+/// What stands for a character that cannot be shown.
+const UNREADABLE: &str = "\u{fffd}";
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -104,7 +109,35 @@ impl RowView {
 
 fn words(problem: &Problem) -> String {
     let suggestion = problem.suggestion.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
-    visible(&format!("{} {}{suggestion}", problem.code, problem.message), LETTERS_MAX)
+    visible(&format!("{}{suggestion} ({})", problem.message, problem.code), LETTERS_MAX)
+}
+
+/// May rows of this run be corrected here? If not, why.
+pub fn may_fix(config: &Config, run: &Run) -> Result<(), String> {
+    if !run.state.is_over() || run.detail.fault.is_some() {
+        return Err(format!("Run {} is {}: rows can be corrected once it is over.", run.id, run.state));
+    }
+    let Some(feed) = config.feeds.get(&run.feed) else { return Err(format!("Feed {} is no longer in the configuration.", run.feed)) };
+    if feed.dialect.pgp.as_ref().is_some_and(|pgp| pgp.required) {
+        let words =
+            "This feed takes signed files alone, and nothing here can sign. Correct the rows in errors.csv, sign it and deliver it.";
+        return Err(words.to_owned());
+    }
+    if feed.seals_reports() {
+        let words = "The reports of this feed are encrypted, and a correction made here would lie in the inbox in plain text. Correct the \
+                     rows in errors.csv.pgp, encrypt it and deliver it.";
+        return Err(words.to_owned());
+    }
+    Ok(())
+}
+
+/// Rows that other cells may mend and that no later run took up.
+pub fn left_to_fix(run: &Run) -> Tally {
+    let mut left = Tally::default();
+    for outcome in FIXABLE {
+        left.add(outcome, run.detail.tally.get(outcome).saturating_sub(run.detail.taken_rows.get(outcome)));
+    }
+    left
 }
 
 /// A run's file, open for those who may correct it.
@@ -118,20 +151,8 @@ impl Bench {
         visitor.must_decide()?;
         let run = desk.run(id)?;
         let conflict = |words: String| Fault::Refused(axum::http::StatusCode::CONFLICT, words);
-        if !run.state.is_over() || run.detail.fault.is_some() {
-            return Err(conflict(format!("Run {} is {}: rows can be corrected once it is over.", run.id, run.state)));
-        }
         let config = desk.config();
-        if config.feeds.get(&run.feed).is_some_and(|feed| feed.dialect.pgp.as_ref().is_some_and(|pgp| pgp.required)) {
-            let words =
-                "This feed takes signed files alone, and nothing here can sign. Correct the rows in errors.csv, sign it and deliver it.";
-            return Err(conflict(words.to_owned()));
-        }
-        if config.feeds.get(&run.feed).is_some_and(|feed| feed.seals_reports()) {
-            let words = "The reports of this feed are encrypted, and a correction made here would lie in the inbox in plain text. Correct the \
-                         rows in errors.csv.pgp, encrypt it and deliver it.";
-            return Err(conflict(words.to_owned()));
-        }
+        may_fix(&config, &run).map_err(conflict)?;
         let looking = Looking::new(config, Arc::clone(&desk.ledger))?;
         match FileInHand::open(&looking, &run) {
             Ok(Ok(hand)) => Ok(Bench { run, hand }),
@@ -156,7 +177,7 @@ impl Bench {
 }
 
 fn is_fixable(row: &Row) -> bool {
-    row.outcome.is_some_and(|outcome| FIXABLE.contains(&outcome))
+    row.outcome.is_some_and(|outcome| FIXABLE.contains(&outcome)) && !row.taken
 }
 
 pub async fn page(At(desk): At<Arc<Desk>>, visitor: Visitor, Path(id): Path<String>, Query(wanted): Query<Wanted>) -> Answer {
@@ -174,8 +195,8 @@ fn shown(
     refused: Option<String>,
 ) -> Result<axum::response::Html<String>, Fault> {
     let bench = Bench::open(desk, visitor, id)?;
-    let tally = &bench.run.detail.tally;
-    let first = FIXABLE.into_iter().find(|outcome| tally.get(*outcome) > 0).unwrap_or(Outcome::Rejected);
+    let left = left_to_fix(&bench.run);
+    let first = FIXABLE.into_iter().find(|outcome| left.get(*outcome) > 0).unwrap_or(Outcome::Rejected);
     let outcome = match wanted.outcome.as_str() {
         "" => first,
         name => FIXABLE
@@ -185,7 +206,7 @@ fn shown(
     };
     let behind = Some(wanted.after.as_str()).filter(|after| !after.is_empty());
     let behind = behind.map(|after| read_behind(after).ok_or_else(|| Fault::bad("That is no place in the list of rows."))).transpose()?;
-    let page = Paged::search_rows(&*desk.ledger, id, &RowSearch { which: Which::Ended(outcome), code: None, behind, limit: ROWS })?;
+    let page = Paged::search_rows(&*desk.ledger, id, &RowSearch { which: Which::Open(outcome), code: None, behind, limit: ROWS })?;
     let labels = bench.labels();
     let rows = page.rows.into_iter().map(|row| {
         let open = bench.hand.open_row(row)?;
@@ -203,7 +224,7 @@ fn shown(
         run: id,
         file: visible(&bench.run.shown_name(), LETTERS_MAX),
         outcomes: FIXABLE
-            .map(|known| Choice::new(known.as_str(), format!("{known} ({})", count(tally.get(known))), outcome.as_str()))
+            .map(|known| Choice::new(known.as_str(), format!("{known} ({})", count(left.get(known))), outcome.as_str()))
             .into(),
         labels,
         rows,
@@ -265,8 +286,21 @@ fn fitting(open: &Open, typed: &[String]) -> Result<Vec<String>, Fault> {
         return Err(Fault::bad(format!("A cell is longer than {} KiB.", CELL_MAX >> 10)));
     }
     let plain = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
-    let cell = |(was, is): (&String, &String)| if plain(was) == plain(is) { was.clone() } else { plain(is) };
-    Ok(open.cells.iter().zip(typed).map(cell).collect())
+    // In HTML, U+0000 becomes U+FFFD.
+    let shown = |text: &str| plain(text).replace('\0', UNREADABLE);
+    let cell = |(was, is): (&String, &String)| {
+        if shown(was) == shown(is) {
+            return Ok(was.clone());
+        }
+        if is.contains('\0') || is.contains(UNREADABLE) {
+            return Err(Fault::bad(format!(
+                "A cell of line {} holds a character that cannot be read (shown as {UNREADABLE}): write the whole cell anew.",
+                open.row.line
+            )));
+        }
+        Ok(plain(is))
+    };
+    open.cells.iter().zip(typed).map(cell).collect()
 }
 
 /// Cells of a form by row, in the order of columns: fields named `cell.NUMBER.COLUMN`.
@@ -355,7 +389,9 @@ impl Desk {
                 continue;
             }
             let judged = bench.hand.judge(&*self.ledger, &bench.run.account, &open, &cells)?;
-            if judged.problems.is_empty() {
+            // No dialect has a way to write this character: such a row would be rejected again.
+            let whole = !cells.iter().any(|cell| cell.contains('\0'));
+            if judged.problems.is_empty() && whole {
                 rows.push((open, cells));
             } else {
                 wrong.push(open.row.line.to_string());
@@ -396,14 +432,15 @@ impl Desk {
             let words = format!("The correction cannot be put into the inbox at source {}: {error}. Nothing was sent.", feed.source.name);
             Fault::Refused(axum::http::StatusCode::BAD_GATEWAY, words)
         };
-        let mut source = connector(&feed.source.kind).connect().map_err(unreachable)?;
         let inbox = feed.inbox.as_bstr();
         let (temporary, place) = (join(inbox, temporary.as_bstr()), join(inbox, name.as_bstr()));
-        source.create(temporary.as_bstr(), &mut file, feed.report_mode).map_err(unreachable)?;
-        if let Err(error) = source.rename(temporary.as_bstr(), place.as_bstr()) {
-            let _ = source.remove(temporary.as_bstr());
-            return Err(unreachable(error));
-        }
+        // As the daemon does: a server that refuses us is not asked again and again, or it shuts everybody here out.
+        let link = Link::new(connector(&feed.source.kind)).remembering(Record::of(&config.state, &feed.source.name));
+        let delivered = link.with(|source| {
+            source.create(temporary.as_bstr(), &mut file, feed.report_mode)?;
+            source.rename(temporary.as_bstr(), place.as_bstr()).inspect_err(|_| drop(source.remove(temporary.as_bstr())))
+        });
+        delivered.map_err(unreachable)?;
         Ok(name)
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY,
-    SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN,
+    REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
@@ -35,16 +35,24 @@ const CSRF: &str = "x-csrf";
 const BY_ITSELF: &str = "x-by-itself";
 
 /// Everything passes here.
-pub async fn gate(State(desk): State<Arc<Desk>>, ConnectInfo(Peer(peer)): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+pub async fn gate(State(desk): State<Arc<Desk>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    let _in_hand = peer.begin();
     let api = request.uri().path().starts_with("/api/");
-    let passed = tokio::time::timeout(ANSWER, pass(&desk, peer.ip(), request, next));
+    let passed = tokio::time::timeout(ANSWER, pass(&desk, peer.address.ip(), request, next));
     let mut response = match passed.await {
         Ok(Ok(response)) => response,
         Ok(Err(fault)) if api => super::answer::told(&fault),
         Ok(Err(fault)) => fault.into_response(),
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(_) => {
+            let words = "This takes too long and was given up. What was asked for may be done all the same: look first.".to_owned();
+            let fault = Fault::Refused(StatusCode::SERVICE_UNAVAILABLE, words);
+            if api { super::answer::told(&fault) } else { fault.into_response() }
+        }
     };
     let headers = response.headers_mut();
+    if peer.is_old() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
     set(CONTENT_SECURITY_POLICY, POLICY);
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -220,9 +228,11 @@ impl Desk {
         if self.settings.behind_proxy { "__Host-passferry" } else { "passferry" }
     }
 
+    /// Lax: whoever follows a link in a message is still in. Nothing is changed by following one, and what is posted is looked at for where
+    /// it comes from.
     pub fn cookie(&self, id: &str) -> anyhow::Result<HeaderValue> {
         let secure = if self.settings.behind_proxy { "; Secure" } else { "" };
-        Ok(HeaderValue::try_from(format!("{}={id}; Path=/; HttpOnly; SameSite=Strict{secure}", self.cookie_name()))?)
+        Ok(HeaderValue::try_from(format!("{}={id}; Path=/; HttpOnly; SameSite=Lax{secure}", self.cookie_name()))?)
     }
 }
 

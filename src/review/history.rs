@@ -25,7 +25,7 @@ pub const RUNS: u64 = 50;
 #[serde(default)]
 pub struct Wanted {
     pub feed: String,
-    /// A state, such as `held`.
+    /// A state, such as `held`; several divided by commas.
     pub state: String,
     /// In the name of the file, or a run's id.
     pub text: String,
@@ -40,7 +40,8 @@ impl Wanted {
     pub fn search(&self, config: &Config) -> Result<RunSearch, Fault> {
         let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let state = some(&self.state);
-        let states = state.as_deref().map(|name| State::parse(name).ok_or_else(|| Fault::bad(format!("There is no state {name:?}."))));
+        let names = state.iter().flat_map(|names| names.split(','));
+        let states = names.map(|name| State::parse(name.trim()).ok_or_else(|| Fault::bad(format!("There is no state {name:?}."))));
         let zone = zone(config, &self.feed);
         let day = |text: &str, later: u64| -> Result<Option<DateTime<Utc>>, Fault> {
             let Some(text) = some(text) else { return Ok(None) };
@@ -50,7 +51,7 @@ impl Wanted {
         };
         Ok(RunSearch {
             feed: some(&self.feed),
-            states: states.transpose()?.into_iter().collect(),
+            states: states.collect::<Result<_, _>>()?,
             text: some(&self.text),
             from: day(&self.from, 0)?,
             until: day(&self.until, 1)?,
@@ -95,11 +96,12 @@ pub async fn page(At(desk): At<Arc<Desk>>, visitor: Visitor, Query(wanted): Quer
     let (lines, next) = work(move || found(&*desk.ledger, &search)).await?;
     let all = |words: &str, chosen: &str| Choice::new("", words, chosen);
     let feeds = config.feeds.keys().map(|name| Choice::new(name, name.as_str(), &wanted.feed));
+    let several = wanted.state.contains(',').then(|| Choice::new(&wanted.state, wanted.state.replace(',', ", "), &wanted.state));
     let states = State::ALL.into_iter().map(|state| Choice::new(state.as_str(), state_words(state), &wanted.state));
     show(&History {
         frame: Frame::new("Runs", &visitor, Here::Runs),
         feeds: std::iter::once(all("all feeds", &wanted.feed)).chain(feeds).collect(),
-        states: std::iter::once(all("all states", &wanted.state)).chain(states).collect(),
+        states: std::iter::once(all("all states", &wanted.state)).chain(several).chain(states).collect(),
         runs: lines.iter().map(|line| RunRow::of(line, &config)).collect(),
         next: next.map(|before| wanted.query(before)),
         wanted: &wanted,

@@ -57,7 +57,7 @@ fn within(back: &str) -> &str {
     if here && !back.contains(|letter: char| letter.is_control() || letter == '\\') { back } else { "/" }
 }
 
-pub async fn come_in(State(desk): State<Arc<Desk>>, ConnectInfo(Peer(peer)): ConnectInfo<Peer>, Form(given): Form<Given>) -> Answer {
+pub async fn come_in(State(desk): State<Arc<Desk>>, ConnectInfo(peer): ConnectInfo<Peer>, Form(given): Form<Given>) -> Answer {
     if desk.people.is_none() {
         return Err(Fault::NotFound);
     }
@@ -65,31 +65,39 @@ pub async fn come_in(State(desk): State<Arc<Desk>>, ConnectInfo(Peer(peer)): Con
         return Err(Fault::bad("The password is too long."));
     }
     // Behind a proxy everybody has its address.
-    let address = (!desk.settings.behind_proxy).then(|| peer.ip());
+    let peer = peer.address.ip();
+    let address = (!desk.settings.behind_proxy).then_some(peer);
     let wait = |desk: &Desk, name: &str| match desk.attempts.wait(name, address, Instant::now()) {
         Some(wait) => Err(Fault::TooOften(wait.as_secs() + 1)),
         None => Ok(()),
     };
     wait(&desk, &given.name)?;
-    let _proving = desk.proving.acquire().await.map_err(|error| Fault::Broken(error.into()))?;
+    let proving = Arc::clone(&desk.proving).acquire_owned().await.map_err(|error| Fault::Broken(error.into()))?;
     // Those who waited in line count as well.
     wait(&desk, &given.name)?;
-    let (at, name, password) = (Arc::clone(&desk), given.name.clone(), given.password);
-    let role = work(move || {
-        let people = at.people.as_ref().map(PeopleFile::now).transpose()?;
-        Ok(people.and_then(|people| Some((people.prove(&name, &password)?, people.proof(&name)))))
+    let back = within(&given.back).to_owned();
+    // Whoever hangs up meanwhile has tried all the same, and takes the place of another until it is done.
+    let came = work(move || {
+        let _proving = proving;
+        let people = desk.people.as_ref().map(PeopleFile::now).transpose()?;
+        let proved = people.and_then(|people| Some((people.prove(&given.name, &given.password)?, people.proof(&given.name))));
+        let Some((role, proof)) = proved else {
+            desk.attempts.failed(&given.name, address, Instant::now());
+            tracing::warn!(%peer, "a login to the review page failed");
+            return Ok(None);
+        };
+        desk.attempts.succeeded(&given.name);
+        let (id, found) = desk.sessions.begin(&given.name, Way::Password, &proof, desk.ends(), Instant::now())?;
+        tracing::info!(user = found.name, role = role.as_str(), %peer, "came in");
+        Ok(Some(desk.cookie(&id)?))
     });
-    let Some((role, proof)) = role.await? else {
-        desk.attempts.failed(&given.name, address, Instant::now());
-        tracing::warn!(peer = %peer.ip(), "a login to the review page failed");
-        let page = LoginPage { frame: Frame::bare("Log in"), back: within(&given.back), wrong: true, by_password: true };
-        return Ok((StatusCode::UNAUTHORIZED, Html(page.render()?)).into_response());
-    };
-    desk.attempts.succeeded(&given.name);
-    let (id, found) = desk.sessions.begin(&given.name, Way::Password, &proof, desk.ends(), Instant::now())?;
-    tracing::info!(user = found.name, role = role.as_str(), peer = %peer.ip(), "came in");
-    let to = within(&given.back).to_owned();
-    Ok((StatusCode::SEE_OTHER, [(LOCATION, to)], [(SET_COOKIE, desk.cookie(&id)?)]).into_response())
+    match came.await? {
+        Some(cookie) => Ok((StatusCode::SEE_OTHER, [(LOCATION, back)], [(SET_COOKIE, cookie)]).into_response()),
+        None => {
+            let page = LoginPage { frame: Frame::bare("Log in"), back: &back, wrong: true, by_password: true };
+            Ok((StatusCode::UNAUTHORIZED, Html(page.render()?)).into_response())
+        }
+    }
 }
 
 pub async fn leave(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Response, Fault> {
@@ -98,7 +106,7 @@ pub async fn leave(State(desk): State<Arc<Desk>>, visitor: Visitor) -> Result<Re
         tracing::info!(user = visitor.name, "left");
     }
     let secure = if desk.settings.behind_proxy { "; Secure" } else { "" };
-    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}", desk.cookie_name());
+    let cookie = format!("{}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{secure}", desk.cookie_name());
     Ok((StatusCode::SEE_OTHER, [(LOCATION, "/login".to_owned()), (SET_COOKIE, cookie)]).into_response())
 }
 

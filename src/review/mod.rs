@@ -51,7 +51,7 @@ pub struct Desk {
     sessions: Sessions,
     attempts: Attempts,
     /// Passwords that are looked at at the same time: each takes memory and a core.
-    proving: tokio::sync::Semaphore,
+    proving: Arc<tokio::sync::Semaphore>,
     counts: run::LiveCounts,
     /// Reports are built one at a time: each may take a disk's attention.
     building: Arc<tokio::sync::Semaphore>,
@@ -76,7 +76,7 @@ impl Desk {
             settings,
             sessions: Sessions::new(),
             attempts: Attempts::default(),
-            proving: tokio::sync::Semaphore::new(PROVING),
+            proving: Arc::new(tokio::sync::Semaphore::new(PROVING)),
             counts: run::LiveCounts::default(),
             building: Arc::new(tokio::sync::Semaphore::new(1)),
             port,

@@ -15,6 +15,8 @@ pub struct Call {
     summary: &'static str,
     /// Approvers alone may.
     decides: bool,
+    /// Statuses of its own, beside those that every call may have.
+    faults: &'static [&'static str],
     query: Option<Make>,
     body: Option<Make>,
     answer: Option<Make>,
@@ -22,7 +24,7 @@ pub struct Call {
 
 impl Call {
     pub fn get(path: &'static str, summary: &'static str) -> Call {
-        Call { method: "get", path, summary, decides: false, query: None, body: None, answer: None }
+        Call { method: "get", path, summary, decides: false, faults: &[], query: None, body: None, answer: None }
     }
 
     pub fn post(path: &'static str, summary: &'static str) -> Call {
@@ -32,6 +34,20 @@ impl Call {
     /// It only looks, although it is posted.
     pub fn for_viewers(self) -> Call {
         Call { decides: false, ..self }
+    }
+
+    pub fn faults(self, faults: &'static [&'static str]) -> Call {
+        Call { faults, ..self }
+    }
+
+    fn may_answer(&self, status: &str) -> bool {
+        match status {
+            "400" | "401" | "421" | "500" | "503" => true,
+            "403" | "409" if self.decides => true,
+            "404" => self.path.contains('{'),
+            "413" => self.body.is_some(),
+            other => self.faults.contains(&other),
+        }
     }
 
     pub fn query<T: JsonSchema>(self) -> Call {
@@ -53,13 +69,18 @@ pub struct Document {
 }
 
 /// Statuses other than success, and when they come.
-const FAULTS: [(&str, &str); 6] = [
+const FAULTS: [(&str, &str); 11] = [
     ("400", "What was sent is not what the call takes"),
     ("401", "No token, or none that is known"),
     ("403", "The token may look and not decide"),
     ("404", "No such run, row, feed or report"),
-    ("409", "Not in a state for it"),
+    ("409", "Not in a state for it, or no longer what was seen"),
+    ("413", "The body is too long"),
+    ("421", "The host is none of this page"),
+    ("422", "A row is still wrong, or none was changed; nothing was sent"),
     ("500", "A defect, or storage; the log tells what"),
+    ("502", "The source cannot be reached; nothing was sent"),
+    ("503", "It took too long and was given up; what was asked for may be done all the same"),
 ];
 
 impl Document {
@@ -96,7 +117,7 @@ impl Document {
         };
         answers.insert("200".into(), good);
         for (status, when) in FAULTS {
-            if status != "403" || call.decides {
+            if call.may_answer(status) {
                 let fault = json!({ "$ref": "#/components/schemas/Fault" });
                 answers.insert(status.into(), json!({ "description": when, "content": { "application/json": { "schema": fault } } }));
             }

@@ -9,7 +9,9 @@ for (const place of document.querySelectorAll("[data-live]")) {
     let pause = 2000;
     try {
       const answer = await fetch(place.dataset.live, { headers: { "x-by-itself": "1" }, redirect: "error" });
-      if (!answer.ok) return;
+      // Nothing to see any more, or not for us.
+      if (answer.status === 403 || answer.status === 404) return;
+      if (!answer.ok) throw new Error(answer.status);
       const live = await answer.json();
       bar.max = Math.max(live.records, 1);
       bar.value = live.done;
@@ -53,7 +55,7 @@ for (const form of document.querySelectorAll("form[data-check]")) {
       return element;
     };
     const pass = part("div", "pass");
-    pass.append(part("strong", "break", card.pass), part("span", "small quiet", [card.operation, ...card.adds].join(", ")));
+    pass.append(part("strong", "break", card.pass), part("span", "small quiet", card.does));
     for (const field of card.fields) {
       const line = part("div", "field");
       const value = part("div", "break");

@@ -42,6 +42,7 @@ struct Touch {
     run: String,
     file: String,
     line: u64,
+    number: u64,
     outcome: &'static str,
     tone: Tone,
     at: Instant,
@@ -60,7 +61,7 @@ pub async fn page(visitor: Visitor) -> Answer {
 /// What is known of a pass at every platform that knows something.
 pub fn everywhere(desk: &Desk, id: &str, show_personal: bool) -> anyhow::Result<Vec<Explained>> {
     let config = desk.config();
-    let all = config.platforms.keys().map(|platform| explain(&config, &*desk.ledger, platform, id, ROWS, show_personal));
+    let all = config.platforms.keys().map(|platform| explain(&config, &desk.ledger, platform, id, ROWS, show_personal));
     let mut all = all.collect::<anyhow::Result<Vec<_>>>()?;
     all.retain(|explained| !explained.rows.is_empty() || !explained.baseline.is_empty());
     Ok(all)
@@ -91,6 +92,7 @@ impl Account {
             run: touched.row.run.clone(),
             file: visible(&touched.file, LETTERS_MAX),
             line: touched.row.line,
+            number: touched.number,
             outcome: touched.row.outcome,
             tone: Outcome::parse(touched.row.outcome).map_or(Tone::Plain, outcome_tone),
             at: Instant::new(touched.at, zone(config, &touched.feed)),

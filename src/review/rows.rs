@@ -12,12 +12,10 @@ use super::card::Card;
 use super::parts::{Choice, Frame, Here, LETTERS_MAX, zone};
 use super::visitor::Visitor;
 use crate::ledger::paged::{Behind, RowPage, RowSearch, Which};
-use crate::ledger::{Paged, Row, Run};
+use crate::ledger::{KeyState, Paged, Row, Run, Settlement};
 use crate::outcome::{Code, Outcome};
 use crate::page::words::{Instant, Tone, outcome_tone, visible};
-use crate::pipeline::hand::FileInHand;
-use crate::pipeline::looking::Looking;
-use crate::told::{AddLine, Cells, RowLine};
+use crate::told::{AddLine, RowLine, Rows};
 
 /// Rows on a page.
 pub const ROWS: usize = 50;
@@ -77,12 +75,8 @@ pub fn found(desk: &Desk, run: &Run, wanted: &Wanted, show_personal: bool) -> Re
         let line = wanted.line.trim().parse().map_err(|_| Fault::bad("A line is a number."))?;
         RowPage { rows: desk.ledger.row_of_line(&run.id, line)?.into_iter().collect(), ..RowPage::default() }
     };
-    let config = desk.config();
-    let cells = Cells::of(&config, &*desk.ledger, run, show_personal);
-    let told = page.rows.into_iter().map(|row| {
-        let keys = desk.ledger.keys_of_line(&run.id, row.line)?;
-        Ok((row.number, RowLine::of(&run.id, row, cells.as_ref(), keys).of_set(run)))
-    });
+    let rows = Rows::of(&desk.config(), &desk.ledger, run, show_personal)?;
+    let told = page.rows.into_iter().map(|row| Ok((row.number, rows.line(row)?)));
     Ok((told.collect::<anyhow::Result<_>>()?, page.next))
 }
 
@@ -203,6 +197,8 @@ struct AddView {
     at: Instant,
     evidence: String,
     settled: Option<String>,
+    /// A decision that waits.
+    asked: Option<String>,
     /// May the visitor settle it?
     settle: bool,
 }
@@ -229,14 +225,11 @@ impl<'a> Story<'a> {
         let (config, ledger) = (desk.config(), &*desk.ledger);
         let run = desk.run(id)?;
         let row = ledger.row(&run.id, number)?.ok_or(Fault::NotFound)?;
-        let cells = Cells::of(&config, ledger, &run, visitor.is_approver());
-        let read = cells.as_ref().and_then(|cells| cells.read(&row));
+        let rows = Rows::of(&config, &desk.ledger, &run, visitor.is_approver())?;
+        let read = rows.cells(&row);
         let bad: Vec<u32> = row.detail.problems.iter().filter_map(|problem| problem.column).collect();
         let view = |(index, cell): (usize, String)| CellView {
-            label: cells
-                .as_ref()
-                .and_then(|cells| cells.labels.get(index))
-                .map_or_else(|| format!("column {}", index + 1), |label| visible(label, 80)),
+            label: rows.label(index).map_or_else(|| format!("column {}", index + 1), |label| visible(label, 80)),
             masked: cell == crate::page::words::MASK,
             cell: visible(&cell, LETTERS_MAX),
             bad: bad.contains(&(index as u32)),
@@ -249,9 +242,8 @@ impl<'a> Story<'a> {
                 others.push(OtherView::of(&other, &touch.row, zone, run.id == touch.run && touch.row.number == number));
             }
         }
-        let card = card(desk, visitor, &run, &row);
-        let keys = ledger.keys_of_line(&run.id, row.line)?;
-        let mut told = RowLine::of(&run.id, row, cells.as_ref(), keys).of_set(&run);
+        let card = card(desk, visitor, &run, &rows, &row);
+        let mut told = rows.line(row)?;
         let adds = std::mem::take(&mut told.adds).into_iter();
         Ok(Story {
             frame: Frame::new(format!("Line {} of {}", told.line, visible(&run.shown_name(), 80)), visitor, Here::Runs),
@@ -270,9 +262,8 @@ impl<'a> Story<'a> {
 }
 
 /// What is kept of the row may be gone, or its feed: then there is no card.
-pub fn card(desk: &Desk, visitor: &Visitor, run: &Run, row: &Row) -> Option<Card> {
-    let looking = Looking::new(desk.config(), Arc::clone(&desk.ledger)).ok()?;
-    let hand = FileInHand::open(&looking, run).ok()?.ok()?;
+pub fn card(desk: &Desk, visitor: &Visitor, run: &Run, rows: &Rows<'_>, row: &Row) -> Option<Card> {
+    let hand = rows.hand()?;
     let open = hand.open_row(row.clone()).ok()?;
     let judged = hand.judge(&*desk.ledger, &run.account, &open, &open.cells).ok()?;
     judged.change.map(|change| Card::of(&change, visitor.is_approver()))
@@ -306,7 +297,7 @@ impl OperationView {
 
 impl AddView {
     fn of(add: AddLine, zone: crate::zone::Zone, visitor: &Visitor) -> AddView {
-        let settled = add.settled.map(|settled| {
+        let told = |settled: &Settlement| {
             let at = Instant::new(settled.at, zone).plain();
             format!(
                 "settled {} by {}, {at}: {}",
@@ -314,15 +305,16 @@ impl AddView {
                 visible(&settled.by, 80),
                 visible(&settled.reason, LETTERS_MAX)
             )
-        });
+        };
         AddView {
-            settle: visitor.is_approver() && add.state == crate::ledger::KeyState::InDoubt,
+            settle: visitor.is_approver() && add.state == KeyState::InDoubt && add.asked.is_none(),
+            settled: add.settled.as_ref().map(told),
+            asked: add.asked.as_ref().map(told),
             key: add.key,
             amount: visible(&add.amount, 80),
             state: add.state.as_str(),
             at: Instant::new(add.at, zone),
             evidence: visible(&add.evidence, LETTERS_MAX),
-            settled,
         }
     }
 }

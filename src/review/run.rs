@@ -13,17 +13,19 @@ use serde::Serialize;
 use super::Desk;
 use super::answer::{Answer, Fault, page as show, work};
 use super::downloads::{Kind, kinds};
+use super::fix::{left_to_fix, may_fix};
 use super::parts::{Frame, Here, LETTERS_MAX, kind, zone};
 use super::visitor::Visitor;
 use crate::config::meant::Config;
 use crate::decide::may;
+use crate::dialect::Form;
 use crate::ledger::run::{DialectFacts, WishKind};
 use crate::ledger::{Ledger, Run, State};
 use crate::outcome::Tally;
 use crate::page::chart::{Bar, Slice, slices};
 use crate::page::words::{self, Instant, Tone, count, milliseconds, visible};
 use crate::told::records;
-use crate::told::shown::{Shown, is_live, live_counts};
+use crate::told::shown::{Pace, Shown, is_live, live_counts};
 use crate::told::status::Status;
 
 /// What takes reading many rows is read once for all who look within this time.
@@ -74,7 +76,7 @@ impl Desk {
     pub fn shown(&self, id: &str) -> Result<Shown, Fault> {
         let run = self.run(id)?;
         let live = if is_live(&run) { Some(self.counts.of(&run, &*self.ledger)?) } else { None };
-        Ok(Shown::with(run, live, &*self.ledger)?)
+        Ok(Shown::with(&self.config(), run, live, &*self.ledger)?)
     }
 }
 
@@ -100,7 +102,9 @@ struct RunPage<'a> {
     may: May,
     problems: Vec<ProblemGroup>,
     guards: Vec<(String, bool, String)>,
-    moves: Vec<(String, &'static str)>,
+    moves: Vec<(String, String)>,
+    /// How long it takes.
+    pace: Option<String>,
     samples: Vec<[String; 4]>,
     facts: Vec<(&'static str, String)>,
     seen: Instant,
@@ -199,7 +203,7 @@ impl<'a> RunPage<'a> {
             slices,
             records: count(report.records),
             need: if run.state == State::Held { 0 } else { shown.needs_person },
-            may: May::of(run, shown.needs_person, visitor),
+            may: May::of(config, run, shown.needs_person, visitor),
             problems: problems(shown),
             guards: report
                 .guards
@@ -207,6 +211,7 @@ impl<'a> RunPage<'a> {
                 .map(|verdict| (verdict.guard.clone(), verdict.held, visible(&verdict.evidence, LETTERS_MAX)))
                 .collect(),
             moves: moves(shown),
+            pace: shown.pace.as_ref().map(Pace::words),
             samples: report
                 .moves
                 .samples
@@ -224,7 +229,7 @@ impl<'a> RunPage<'a> {
 }
 
 impl May {
-    fn of(run: &Run, need: u64, visitor: &Visitor) -> May {
+    fn of(config: &Config, run: &Run, need: u64, visitor: &Visitor) -> May {
         let can = |what| visitor.is_approver() && may(run, what).is_ok();
         let again = visitor.is_approver() && run.state.is_over() && run.detail.fault.is_none() && run.detail.removed.is_none();
         May {
@@ -232,7 +237,7 @@ impl May {
             discard: can(WishKind::Discard),
             stop: can(WishKind::Stop),
             retry: again && need > 0,
-            fix: again && run.detail.tally.needing_person() > 0,
+            fix: again && left_to_fix(run).total() > 0 && may_fix(config, run).is_ok(),
         }
     }
 }
@@ -259,10 +264,11 @@ fn problems(shown: &Shown) -> Vec<ProblemGroup> {
         .collect()
 }
 
-fn moves(shown: &Shown) -> Vec<(String, &'static str)> {
+/// What a run does to passes: how many, and what.
+pub fn moves(shown: &Shown) -> Vec<(String, String)> {
     let moves = &shown.report.moves;
-    let passes = Some((moves.passes, "passes with something to do")).filter(|(passes, _)| *passes > 0);
-    passes.into_iter().chain(moves.told()).map(|(number, words)| (count(number), words)).collect()
+    let passes = Some((moves.passes, "passes with something to do".into())).filter(|(passes, _)| *passes > 0);
+    passes.into_iter().chain(moves.told()).map(|(number, words)| (count(number), words.into_owned())).collect()
 }
 
 fn facts(run: &Run, shown: &Shown) -> Vec<(&'static str, String)> {
@@ -289,7 +295,7 @@ fn facts(run: &Run, shown: &Shown) -> Vec<(&'static str, String)> {
 }
 
 fn dialect(dialect: &DialectFacts) -> String {
-    let delimiter = if dialect.delimiter == "\t" { "tab" } else { &dialect.delimiter };
+    let delimiter = Form::named(&dialect.delimiter);
     let packed = if dialect.containers.is_empty() { String::new() } else { format!(", from {}", dialect.containers.join(", in it ")) };
     format!("cells divided by {delimiter}, {}{packed}", dialect.encoding)
 }

@@ -33,6 +33,7 @@ use std::collections::HashMap;
 
 pub use damage::looks_like_spreadsheet_damage;
 pub use dialect::DialectDescriptor;
+pub(crate) use field::Missing;
 pub use field::{Empty, Field, FieldType};
 pub use header::{Columns, FieldsMatch, HeaderFault};
 pub use temporal::{date_formats, datetime_formats, strict_date, strict_datetime, time_formats};

@@ -1,10 +1,12 @@
 //! The history of one pass: every row that touched it, and what is known of its fields.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Cells, RowLine};
+use super::{RowLine, Rows};
 use crate::config::meant::Config;
 use crate::ledger::{Ledger, Touch};
 use crate::row::Target;
@@ -29,14 +31,16 @@ pub struct Touched {
     pub file: String,
     pub feed: String,
     pub at: DateTime<Utc>,
+    /// The row's number within its run.
+    pub number: u64,
     #[serde(flatten)]
     pub row: RowLine,
 }
 
 /// What is known of the pass with this identifier: external ID, or the platform's own. At most `limit` rows.
 pub fn explain(
-    config: &Config,
-    ledger: &dyn Ledger,
+    config: &Arc<Config>,
+    ledger: &Arc<dyn Ledger>,
     platform: &str,
     id: &str,
     limit: u64,
@@ -61,12 +65,13 @@ pub fn explain(
     for key in keys {
         for Touch { run, row } in ledger.touches(platform, key, limit)? {
             let Some(run) = ledger.run(&run)? else { continue };
-            let cells = Cells::of(config, ledger, &run, show_personal);
+            let told = Rows::of(config, ledger, &run, show_personal)?;
             rows.push(Touched {
                 file: run.shown_name(),
                 feed: run.feed.clone(),
                 at: run.detail.ended_at.unwrap_or(run.detail.seen_at),
-                row: RowLine::of(&run.id, row.clone(), cells.as_ref(), ledger.keys_of_line(&run.id, row.line)?).of_set(&run),
+                number: row.number,
+                row: told.line(row)?,
             });
         }
     }

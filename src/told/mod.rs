@@ -2,28 +2,24 @@
 
 pub mod alerts;
 pub mod explained;
+pub mod rows;
 pub mod shown;
 pub mod status;
 pub mod words;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::config::meant::Config;
-use crate::ledger::{KeyNote, KeyState, Ledger, OperationNote, Row, Run, RunKind, Settlement, State};
-use crate::outcome::{Outcome, Tally};
-use crate::page::words::{MASK, count, without};
-use crate::pipeline::correction::Correction;
-use crate::pipeline::decode::{Dialect, read_record, split_cells};
+use crate::ledger::{Ledger, Run, RunKind, State};
+use crate::outcome::Tally;
+use crate::page::words::count;
 use crate::pipeline::report::Names;
 pub use crate::pipeline::report::json::needing_person;
 use crate::schema::{Columns, Schema};
-use crate::spool::Spool;
+pub use rows::{AddLine, ProblemLine, RowLine, Rows, outcome};
 
 /// One run in a line.
 #[derive(Serialize, JsonSchema)]
@@ -77,7 +73,7 @@ impl RunLine {
             requests: detail.requests,
             cause: cause(run),
             held_by: held_by(run),
-            to_send: if waiting { Some(ledger.count_pending(&run.id)?) } else { None },
+            to_send: waiting.then(|| records(run).saturating_sub(tally.total())),
         })
     }
 
@@ -125,225 +121,6 @@ pub fn names(run: &Run) -> Names {
     let mut all = Names::candidates(run, run.detail.reports.iter().any(|report| !report.encrypted_for.is_empty()));
     let plain = all.next().expect("the plain name is always one");
     if run.detail.reports.is_empty() || written(&plain) { plain } else { all.find(written).unwrap_or(plain) }
-}
-
-/// The run whose copy in the spool a run reads: a retry has its parent's.
-pub fn spool_owner(ledger: &dyn Ledger, run: &Run) -> anyhow::Result<Run> {
-    let mut owner = run.clone();
-    while let (RunKind::Retry, Some(parent)) = (owner.kind, &owner.parent) {
-        match ledger.run(parent)? {
-            Some(parent) => owner = parent,
-            None => break,
-        }
-    }
-    Ok(owner)
-}
-
-/// A row in a line.
-#[derive(Serialize, JsonSchema)]
-pub struct RowLine {
-    pub run: String,
-    pub line: u64,
-    /// Of a set: the part that it stands in, and its line there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub part: Option<String>,
-    pub record: u64,
-    pub operation: &'static str,
-    /// `to-send` while it is to be done.
-    pub outcome: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<ProblemLine>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub operations: Vec<OperationNote>,
-    /// Its adds, as far as they were written down to be sent.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub adds: Vec<AddLine>,
-}
-
-/// An add, and what is known of its effect.
-#[derive(Serialize, JsonSchema)]
-pub struct AddLine {
-    /// What the platform was given as the event's own identifier.
-    pub key: String,
-    pub amount: String,
-    pub state: KeyState,
-    pub at: DateTime<Utc>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub evidence: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub settled: Option<Settlement>,
-}
-
-impl AddLine {
-    fn of(note: KeyNote) -> AddLine {
-        AddLine {
-            key: note.key.to_string(),
-            amount: note.amount,
-            state: note.state,
-            at: note.at,
-            evidence: note.evidence,
-            settled: note.settled,
-        }
-    }
-
-    fn words(&self) -> String {
-        let amount = if self.amount.is_empty() { String::new() } else { format!(" {}", self.amount) };
-        let settled = self.settled.as_ref().map(|settled| {
-            format!(
-                "; settled {} by {} {}: {}",
-                settled.decision.as_str(),
-                settled.by,
-                words::time(settled.at),
-                settled.reason.escape_debug()
-            )
-        });
-        format!("{}{amount} {} {}{}", self.key, self.state.as_str(), words::time(self.at), settled.unwrap_or_default())
-    }
-}
-
-#[derive(Serialize, JsonSchema)]
-pub struct ProblemLine {
-    pub code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub constraint: Option<String>,
-    pub message: String,
-    /// Masked where the column is personal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cell: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
-}
-
-pub fn outcome(row: &Row) -> &'static str {
-    row.outcome.map_or("to-send", Outcome::as_str)
-}
-
-impl RowLine {
-    pub fn of(run: &str, mut row: Row, cells: Option<&Cells>, mut keys: Vec<KeyNote>) -> RowLine {
-        let outcome = outcome(&row);
-        let read = cells.and_then(|cells| cells.read(&row));
-        if let Some(cells) = cells {
-            cells.mask(&mut row, &mut keys);
-        }
-        let problems = row.detail.problems.into_iter().map(|problem| {
-            let column = problem.column.map(|column| column as usize);
-            ProblemLine {
-                code: problem.code.as_str(),
-                column: column.and_then(|column| cells.and_then(|cells| cells.labels.get(column)).cloned()),
-                constraint: problem.constraint,
-                message: problem.message,
-                cell: column.and_then(|column| read.as_ref()?.get(column).cloned()),
-                suggestion: problem.suggestion,
-            }
-        });
-        RowLine {
-            run: run.to_owned(),
-            line: row.line,
-            part: None,
-            record: row.record,
-            operation: row.verb.as_str(),
-            outcome,
-            problems: problems.collect(),
-            operations: row.detail.operations,
-            adds: keys.into_iter().map(AddLine::of).collect(),
-        }
-    }
-
-    /// Says in which part of a set it stands.
-    #[must_use]
-    pub fn of_set(mut self, run: &Run) -> RowLine {
-        self.part = run.place_of_line(self.line);
-        self
-    }
-
-    /// Every problem and failed operation, for people.
-    pub fn words(&self) -> Vec<String> {
-        let problems = self.problems.iter().map(|problem| {
-            let column = problem.column.as_deref().map(|column| format!("{}: ", column.escape_debug())).unwrap_or_default();
-            let cell = problem.cell.as_deref().filter(|cell| !cell.is_empty());
-            let cell = cell.map(|cell| format!(" [{}]", cell.escape_debug())).unwrap_or_default();
-            format!("{column}{} {}{cell}", problem.code, problem.message)
-        });
-        let operations = self.operations.iter().map(|note| {
-            let code = note.code.map(|code| format!(" {code}")).unwrap_or_default();
-            format!("{} {}{code} {}", note.operation, note.outcome, note.message).trim_end().to_owned()
-        });
-        problems.chain(operations).chain(self.adds.iter().map(AddLine::words)).collect()
-    }
-}
-
-/// The cells of a run's rows, as far as its file is still in the spool.
-pub struct Cells {
-    text: File,
-    dialect: Dialect,
-    /// Labels of the data's own columns.
-    pub labels: Vec<String>,
-    correction: Option<Correction>,
-    hidden: Vec<bool>,
-}
-
-impl Cells {
-    /// None when the file is gone, or the feed with its schema.
-    pub fn of(config: &Config, ledger: &dyn Ledger, run: &Run, show_personal: bool) -> Option<Cells> {
-        let owner = spool_owner(ledger, run).ok()?;
-        let spool = Spool::open(&config.state).ok()?;
-        let text = File::open(spool.text(&owner.id)).or_else(|_| File::open(spool.data(&owner.id))).ok()?;
-        let dialect = run.detail.dialect.clone().or_else(|| owner.detail.dialect.clone())?;
-        let all = if run.detail.labels.is_empty() { owner.detail.labels.clone() } else { run.detail.labels.clone() };
-        let correction = match owner.kind {
-            RunKind::Correction => Correction::new(&all, owner.parent.clone().unwrap_or_default()),
-            _ => None,
-        };
-        let labels = correction.as_ref().map_or_else(|| all.clone(), |correction| correction.data_labels(&all));
-        let feed = crate::format::shape(config.feeds.get(&run.feed)?, &labels).ok()?;
-        let schema = Schema::parse(&feed.schema_text).ok()?;
-        let columns: Option<Columns> = schema.columns(dialect.header.then_some(&*labels)).ok();
-        let labels = if dialect.header { labels } else { schema.fields().iter().map(|field| field.name.clone()).collect::<Vec<_>>() };
-        let hide = |column| !show_personal && columns.as_ref().is_none_or(|columns| is_personal(&schema, columns, column));
-        Some(Cells { text, hidden: (0..labels.len()).map(hide).collect(), dialect: Dialect::of(&dialect), labels, correction })
-    }
-
-    /// The row's cells, personal ones masked.
-    pub fn read(&self, row: &Row) -> Option<Vec<String>> {
-        let masked = self.as_came(row)?.into_iter().enumerate().map(|(index, cell)| {
-            let hide = self.is_hidden(index) && !cell.is_empty();
-            if hide { MASK.to_owned() } else { cell }
-        });
-        Some(masked.collect())
-    }
-
-    fn as_came(&self, row: &Row) -> Option<Vec<String>> {
-        let raw = read_record(&self.text, row.offset, row.length).ok()?;
-        let mut cells: Vec<Cow<'_, str>> = Vec::new();
-        split_cells(&raw, &self.dialect, &mut cells);
-        if let Some(correction) = &self.correction {
-            let _ = correction.take(&mut cells);
-        }
-        Some(cells.into_iter().map(Cow::into_owned).collect())
-    }
-
-    fn is_hidden(&self, column: usize) -> bool {
-        self.hidden.get(column).copied().unwrap_or(true)
-    }
-
-    /// Masks in words about a row what its hidden cells hold: a platform may repeat what it was sent.
-    fn mask(&self, row: &mut Row, keys: &mut [KeyNote]) {
-        let Some(cells) = self.as_came(row) else { return };
-        let hidden: Vec<&str> = cells.iter().enumerate().filter(|(index, _)| self.is_hidden(*index)).map(|(_, cell)| cell.trim()).collect();
-        let mask = |words: &mut String| *words = without(words, hidden.iter().copied());
-        for problem in &mut row.detail.problems {
-            mask(&mut problem.message);
-            problem.suggestion.iter_mut().for_each(mask);
-        }
-        for note in &mut row.detail.operations {
-            mask(&mut note.message);
-        }
-        for note in keys {
-            mask(&mut note.evidence);
-        }
-    }
 }
 
 /// Is a column personal? What the schema does not know counts as that.

@@ -1,14 +1,18 @@
 //! All that is known of a run.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{names, needing_person};
+use crate::config::meant::{Config, Platform};
 use crate::ledger::keeping::Removed;
 use crate::ledger::run::{ReportFile, Wish};
 use crate::ledger::{Ledger, Run, State};
 use crate::outcome::Tally;
 use crate::pipeline::report::Report;
+use crate::platform;
 
 #[derive(Serialize, JsonSchema)]
 pub struct Shown {
@@ -31,21 +35,45 @@ pub struct Shown {
     /// Asked for and not yet carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wish: Option<Wish>,
+    /// How long its requests take, while they are still to be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
+}
+
+/// How long requests take at the account's allowance, at least: others may use the account too.
+#[derive(Serialize, JsonSchema)]
+pub struct Pace {
+    pub requests_per_second: f64,
+    pub seconds: u64,
+}
+
+impl Pace {
+    pub fn of(settings: &Platform, requests: u64) -> Pace {
+        let requests_per_second = settings.allowance.unwrap_or_else(|| platform::open(settings).limits().per_second);
+        Pace { requests_per_second, seconds: (requests as f64 / requests_per_second).ceil() as u64 }
+    }
+
+    pub fn words(&self) -> String {
+        let time = humantime::format_duration(Duration::from_secs(self.seconds));
+        format!("at {} requests a second: {time} or more", self.requests_per_second)
+    }
 }
 
 impl Shown {
     /// Counts the rows of a run that is being applied.
-    pub fn of(run: Run, ledger: &dyn Ledger) -> anyhow::Result<Shown> {
+    pub fn of(config: &Config, run: Run, ledger: &dyn Ledger) -> anyhow::Result<Shown> {
         let live = if is_live(&run) { Some(live_counts(&run, ledger)?) } else { None };
-        Shown::with(run, live, ledger)
+        Shown::with(config, run, live, ledger)
     }
 
     /// With counts of a run that is being applied, where they are known.
-    pub fn with(mut run: Run, live: Option<Tally>, ledger: &dyn Ledger) -> anyhow::Result<Shown> {
+    pub fn with(config: &Config, mut run: Run, live: Option<Tally>, ledger: &dyn Ledger) -> anyhow::Result<Shown> {
         if let Some(live) = live {
             run.detail.tally = live;
         }
+        let feed = config.feeds.get(&run.feed).filter(|_| run.detail.moves.requests > 0 && !run.state.is_over());
         Ok(Shown {
+            pace: feed.map(|feed| Pace::of(&feed.platform, run.detail.moves.requests)),
             report: Report::of(&run, &names(&run)),
             needs_person: needing_person(&run),
             cause: run.detail.cause.clone(),

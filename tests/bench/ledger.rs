@@ -92,6 +92,7 @@ fn row(number: u64, pass: PassKey) -> Row {
         mask: 1,
         adds: 0,
         deferred: false,
+        taken: false,
         stamp: None,
         outcome: Some(Outcome::Applied),
         detail: RowDetail::default(),

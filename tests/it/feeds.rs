@@ -64,18 +64,23 @@ fn meta(harbour: &Harbour, id: &str, key: &str) -> Value {
 
 const MEMBERS: [&str; 3] = ["000123", "000124", "000125"];
 
+/// Of an export in two parts.
+const ALL: [&str; 5] = ["000123", "000124", "000125", "000126", "000127"];
+
 #[test]
 fn snowflake_quoted_with_a_header() {
-    let harbour = ferried("snowflake", &MEMBERS);
-    assert_eq!(points(&harbour, &MEMBERS), [1250.0, 0.0, 310.0]);
+    let harbour = ferried("snowflake", &ALL);
+    assert_eq!(points(&harbour, &ALL), [1250.0, 0.0, 310.0, 75.0, 1020.0]);
+    assert_eq!(rows(&harbour), json!({ "applied": 5 }));
     assert_eq!(meta(&harbour, "000123", "tier_label"), json!("gold member"));
     check_promises(&harbour);
 }
 
 #[test]
 fn snowflake_with_its_defaults() {
-    let harbour = ferried("snowflake-defaults", &MEMBERS);
-    assert_eq!(points(&harbour, &MEMBERS), [1250.0, 0.0, 310.0]);
+    let harbour = ferried("snowflake-defaults", &ALL);
+    assert_eq!(points(&harbour, &ALL), [1250.0, 0.0, 310.0, 75.0, 1020.0]);
+    assert_eq!(rows(&harbour), json!({ "applied": 5 }));
     assert_eq!(harbour.sandbox.member("000124").unwrap()["person"]["displayName"], json!("O'Brien, Pat"));
     check_promises(&harbour);
 }

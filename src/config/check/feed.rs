@@ -350,7 +350,8 @@ impl Check<'_> {
             Some(inbox) => format!("{}/{folder}", inbox.trim_end_matches('/')),
             None => return None,
         };
-        Some(ReportPlace { source, folder: BString::from(folder), html: reports.html.unwrap_or(true) })
+        let (html, xlsx) = (reports.html.unwrap_or(true), reports.xlsx.unwrap_or(false));
+        Some(ReportPlace { source, folder: BString::from(folder), html, xlsx })
     }
 
     fn guard(&mut self, key: &Key, feed: &written::Feed) -> Guard {

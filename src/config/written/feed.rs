@@ -231,7 +231,7 @@ pub struct Dialect {
     pub escape: Option<String>,
     /// The first record names the columns. Default true.
     pub header: Option<bool>,
-    /// Lines before the header, or before the first record, that are no records. Default 0.
+    /// Lines before the header, or before the first record, that are no records; blank ones count. Of a workbook, rows. Default 0.
     pub preamble: Option<u32>,
     /// Lines that begin with this are no records.
     pub comment: Option<String>,
@@ -281,6 +281,9 @@ pub struct Reports {
     pub folder: Option<String>,
     /// Write `STEM.report.html` too, a page for people. Default true.
     pub html: Option<bool>,
+    /// Write `STEM.errors.xlsx` beside `STEM.errors.csv`, with each cell as text: spreadsheets eat the zeros of identifiers in CSV files.
+    /// Default false; of a workbook the errors come as a workbook whatever stands here.
+    pub xlsx: Option<bool>,
 }
 
 /// A date or a number in the names of a feed's files, by which they are ordered.

@@ -2,9 +2,11 @@
 
 mod audit;
 mod baseline;
+mod continued;
 mod keeping;
 mod keys;
 mod paged;
+mod pausing;
 mod rows;
 mod runs;
 mod schema;
@@ -26,11 +28,11 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{
-    Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, PendingPass, Result, Row, RowDetail, RowEnd, Run,
-    RunFilter, Settlement, Settling, SourceNote, Touch, Waiting, Wish,
+    Fence, Intended, Intent, KeyEnd, KeyNote, KeyState, Known, Ledger, LedgerError, Pausing, PendingPass, Requested, Result, Row,
+    RowDetail, RowEnd, Run, RunFilter, Settlement, Settling, SourceNote, Touch, Waiting, Wish,
 };
 use crate::metrics::count;
-use crate::outcome::{Outcome, Problem, Tally};
+use crate::outcome::{Code, Outcome, Problem, Tally};
 use crate::row::{AddKey, PassKey};
 use crate::space::{Reserve, Trouble};
 
@@ -214,6 +216,14 @@ impl Ledger for Sqlite {
         self.write_unfenced(|work| runs::open(work, run.clone()))
     }
 
+    fn request_retry(&self, run: Run) -> Result<Requested> {
+        self.write_unfenced(|work| continued::request(work, run.clone()))
+    }
+
+    fn take_up(&self, fence: Fence, run: &str, by: &str, records: &[u64], kept_back: &[Code]) -> Result<()> {
+        self.write(fence, |work| continued::take_up(work, run, by, records, kept_back))
+    }
+
     fn drop_run(&self, fence: Fence, id: &str) -> Result<()> {
         self.write(fence, |work| {
             // What was sent must be told for ever, whatever became of its file.
@@ -235,6 +245,17 @@ impl Ledger for Sqlite {
 
     fn save_run(&self, fence: Fence, run: &Run) -> Result<()> {
         self.write(fence, |work| runs::save(work, run))
+    }
+
+    fn save_answered(&self, fence: Fence, run: &Run, wish: &Wish) -> Result<bool> {
+        self.write(fence, |work| {
+            if runs::peek_wish(work, &run.id)?.as_ref() != Some(wish) {
+                return Ok(false);
+            }
+            runs::wish(work, &run.id, None)?;
+            runs::save(work, run)?;
+            Ok(true)
+        })
     }
 
     fn run(&self, id: &str) -> Result<Option<Run>> {
@@ -273,30 +294,16 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn set_paused(&self, feed: &str, by: Option<&str>) -> Result<()> {
-        self.write_unfenced(|work| {
-            match by {
-                Some(by) => work.execute(
-                    "INSERT INTO paused VALUES (?1, ?2, ?3) ON CONFLICT(feed) DO NOTHING",
-                    params![feed, by, Utc::now().to_rfc3339()],
-                ),
-                None => work.execute("DELETE FROM paused WHERE feed = ?1", [feed]),
-            }
-            .map_err(storage)?;
-            Ok(())
-        })
+    fn set_paused(&self, feed: &str, paused: bool, by: &str, reason: Option<&str>) -> Result<()> {
+        self.write_unfenced(|work| pausing::set(work, feed, paused, by, reason))
     }
 
     fn paused(&self) -> Result<Vec<(String, String, DateTime<Utc>)>> {
-        let reader = self.reader()?;
-        let mut statement = reader.prepare_cached("SELECT feed, by, at FROM paused ORDER BY feed").map_err(storage)?;
-        let rows = statement
-            .query_map([], |row| {
-                let at: String = row.get(2)?;
-                Ok((row.get(0)?, row.get(1)?, at.parse().unwrap_or_default()))
-            })
-            .map_err(storage)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(storage)
+        pausing::paused(&*self.reader()?)
+    }
+
+    fn pausings(&self) -> Result<Vec<Pausing>> {
+        pausing::last(&*self.reader()?)
     }
 
     fn note_source(&self, source: &str, trouble: Option<&str>) -> Result<()> {
@@ -444,8 +451,14 @@ impl Ledger for Sqlite {
         keys::in_doubt_by_run(&*self.reader()?)
     }
 
-    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<()> {
-        self.write_unfenced(|work| keys::ask(work, run, line, key, settlement))
+    fn ask_to_settle(&self, run: &str, line: u64, key: AddKey, settlement: &Settlement) -> Result<Option<Settling>> {
+        self.write_unfenced(|work| {
+            let waiting = keys::asked(work)?.into_iter().find(|settling| settling.is_about(run, line, key));
+            if waiting.is_none() {
+                keys::ask(work, run, line, key, settlement)?;
+            }
+            Ok(waiting)
+        })
     }
 
     fn to_settle(&self) -> Result<Vec<Settling>> {

@@ -1,7 +1,6 @@
 //! Runs and rows a page at a time in SQLite.
 
 use bstr::ByteSlice;
-use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::super::paged::{Behind, LOOKED_MAX, Paged, RowPage, RowSearch, RunSearch, Which};
@@ -15,9 +14,7 @@ pub const NEED_PERSON: &str = "outcome IN ('rejected', 'unresolved', 'refused', 
 
 impl Paged for Sqlite {
     fn search_runs(&self, search: &RunSearch) -> Result<Vec<Run>> {
-        let (rest, values) = clauses(search);
-        let values: Vec<&dyn rusqlite::ToSql> = values.iter().map(|value| value as &dyn rusqlite::ToSql).collect();
-        runs::select(&*self.reader()?, &rest, &values)
+        runs::search(&*self.reader()?, search)
     }
 
     fn search_rows(&self, run: &str, search: &RowSearch) -> Result<RowPage> {
@@ -43,44 +40,12 @@ fn one(connection: &Connection, run: i64, column: &str, wanted: u64) -> Result<O
         .map_err(storage)
 }
 
-/// Only what is asked for, so that the index of feeds is used where one is named.
-fn clauses(search: &RunSearch) -> (String, Vec<Value>) {
-    let (mut clauses, mut values): (Vec<String>, Vec<Value>) = (Vec::new(), Vec::new());
-    let mut add = |clause: &str, value: Value| {
-        values.push(value);
-        clauses.push(clause.replace('?', &format!("?{}", values.len())));
-    };
-    if let Some(feed) = &search.feed {
-        add("feed = ?", feed.clone().into());
-    }
-    if !search.states.is_empty() {
-        let states: Vec<&str> = search.states.iter().map(|state| state.as_str()).collect();
-        add("state IN (SELECT value FROM json_each(?))", serde_json::to_string(&states).unwrap_or_default().into());
-    }
-    if let Some(text) = &search.text {
-        add("(id = ? OR instr(lower(CAST(name AS TEXT)), lower(?)) > 0)", text.clone().into());
-    }
-    // RFC 3339 in UTC, of one form, orders as text does.
-    let seconds = |at: chrono::DateTime<chrono::Utc>| Value::from(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
-    if let Some(from) = search.from {
-        add("julianday(json_extract(detail, '$.seen_at')) >= julianday(?)", seconds(from));
-    }
-    if let Some(until) = search.until {
-        add("julianday(json_extract(detail, '$.seen_at')) < julianday(?)", seconds(until));
-    }
-    if let Some(before) = search.before {
-        add("seq < ?", (before as i64).into());
-    }
-    let all = if clauses.is_empty() { String::new() } else { format!("WHERE {} ", clauses.join(" AND ")) };
-    (format!("{all}ORDER BY seq DESC LIMIT {}", search.limit), values)
-}
-
 /// Reads at most `looked_max` rows.
 fn rows(connection: &Connection, run: i64, search: &RowSearch, looked_max: usize) -> Result<RowPage> {
     let mut page = RowPage::default();
     let need_person: Vec<Outcome> = match search.which {
         Which::NeedPerson => Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person()).collect(),
-        Which::Ended(outcome) if outcome.needs_person() => vec![outcome],
+        Which::Ended(outcome) | Which::Open(outcome) if outcome.needs_person() => vec![outcome],
         _ => {
             let from = search.behind.map_or(-1, |behind| behind.at as i64);
             walk(connection, &by_number(), params![run, from], search, looked_max, None, &mut page)?;
@@ -141,9 +106,11 @@ fn walk(
 fn is_wanted(row: &SqlRow<'_>, search: &RowSearch) -> rusqlite::Result<bool> {
     let outcome = row.get_ref(11)?.as_str_or_null()?;
     let fits = match search.which {
-        Which::NeedPerson | Which::All => true,
+        Which::NeedPerson => !row.get::<_, bool>(13)?,
+        Which::All => true,
         Which::ToSend => outcome.is_none(),
         Which::Ended(wanted) => outcome == Some(wanted.as_str()),
+        Which::Open(wanted) => outcome == Some(wanted.as_str()) && !row.get::<_, bool>(13)?,
     };
     let Some(code) = search.code.filter(|_| fits) else { return Ok(fits) };
     let detail = row.get_ref(12)?.as_str_or_null()?.unwrap_or_default();
@@ -152,49 +119,22 @@ fn is_wanted(row: &SqlRow<'_>, search: &RowSearch) -> rusqlite::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests;
     use super::*;
     use crate::ledger::run::Detail;
-    use crate::ledger::{Ledger, RowDetail, RunKind, State};
+    use crate::ledger::{Ledger, RowDetail, State};
     use crate::outcome::{Code, Problem};
-    use crate::row::{PassKey, Verb};
 
     fn run() -> Run {
-        Run {
-            id: String::new(),
-            feed: "points".into(),
-            account: "loyalty".into(),
-            source: "warehouse".into(),
-            folder: "in".into(),
-            name: "Points_0611.csv".into(),
-            size: 10,
-            mtime: 20,
-            state: State::Done,
-            kind: RunKind::File,
-            parent: None,
-            sha256: None,
-            detail: Detail { seen_at: "2026-06-11T02:00:00Z".parse().unwrap(), ..Detail::default() },
-        }
+        let seen_at = "2026-06-11T02:00:00Z".parse().unwrap();
+        Run { state: State::Done, detail: Detail { seen_at, ..Detail::default() }, ..tests::run("Points_0611.csv") }
     }
 
     fn row(number: u64, outcome: Outcome) -> Row {
         let code = if number.is_multiple_of(2) { Code::TypeError } else { Code::ConstraintError };
         let detail =
             if outcome == Outcome::Rejected { RowDetail::problem(Problem::new(code, Some(0), "bad")) } else { RowDetail::default() };
-        Row {
-            number,
-            record: number + 1,
-            line: number + 2,
-            offset: 0,
-            length: 0,
-            pass: Some(PassKey(u128::from(number))),
-            verb: Verb::Update,
-            mask: 0,
-            adds: 0,
-            deferred: false,
-            stamp: None,
-            outcome: Some(outcome),
-            detail,
-        }
+        Row { outcome: Some(outcome), detail, ..tests::row(number, u128::from(number)) }
     }
 
     fn ledger_with(rows: impl Iterator<Item = Row>) -> (tempfile::TempDir, Sqlite, String) {
@@ -264,10 +204,15 @@ mod tests {
         assert!(numbers.contains("PRIMARY KEY (run=? AND number>?)") && !numbers.contains("TEMP B-TREE"), "{numbers}");
         let outcomes = plan(&by_outcome(), params![1, "refused", 0]);
         assert!(outcomes.contains("row_person (run=? AND outcome=? AND record>?)") && !outcomes.contains("TEMP B-TREE"), "{outcomes}");
-        let (rest, values) = clauses(&RunSearch { feed: Some("points".into()), before: Some(9), limit: 10, ..RunSearch::default() });
+        let (rest, values) = runs::clauses(&RunSearch { feed: Some("points".into()), before: Some(9), limit: 10, ..RunSearch::default() });
         let values: Vec<&dyn rusqlite::ToSql> = values.iter().map(|value| value as &dyn rusqlite::ToSql).collect();
         let feeds = plan(&format!("SELECT id FROM run {rest}"), &values);
         assert!(feeds.contains("run_feed (feed=? AND seq<?)") && !feeds.contains("TEMP B-TREE"), "{feeds}");
+        let (rest, _) = runs::clauses(&RunSearch { states: vec![State::Held, State::Applying], limit: 10, ..RunSearch::default() });
+        let states = plan(&format!("SELECT id FROM run {rest}"), &[]);
+        assert!(states.contains("run_state (state=?)"), "{states}");
+        let records = plan(&super::super::continued::by_record(), params![1, "refused", 2]);
+        assert!(records.contains("row_person (run=? AND outcome=? AND record=?)"), "{records}");
     }
 
     #[test]

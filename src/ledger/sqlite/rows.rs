@@ -7,11 +7,12 @@ use super::{pass_key, signed, storage};
 use crate::outcome::{Outcome, Problem, Tally};
 use crate::row::{PassKey, Verb};
 
-pub(super) const COLUMNS: &str = "number, record, line, offset, length, pass_high, pass_low, verb, mask, adds, deferred, outcome, detail";
+pub(super) const COLUMNS: &str =
+    "number, record, line, offset, length, pass_high, pass_low, verb, mask, adds, deferred, outcome, detail, taken";
 
 pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
     let mut insert = work
-        .prepare_cached(&format!("INSERT OR REPLACE INTO row(run, {COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"))
+        .prepare_cached(&format!("INSERT OR REPLACE INTO row(run, {COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)"))
         .map_err(storage)?;
     for row in rows {
         insert
@@ -29,7 +30,8 @@ pub fn add(work: &Connection, run: i64, rows: &[Row]) -> Result<()> {
                 row.adds,
                 row.deferred,
                 row.outcome.map(Outcome::as_str),
-                detail_text(&row.detail)
+                detail_text(&row.detail),
+                row.taken
             ])
             .map_err(storage)?;
     }
@@ -168,6 +170,7 @@ pub(super) fn read(row: &SqlRow<'_>, first: usize) -> rusqlite::Result<Row> {
         stamp: None,
         outcome: outcome.as_deref().and_then(Outcome::parse),
         detail: read_detail(&row.get::<_, String>(first + 12)?),
+        taken: row.get(first + 13)?,
     })
 }
 
@@ -190,6 +193,6 @@ pub fn detail_text(detail: &RowDetail) -> String {
     if detail.is_empty() { String::new() } else { serde_json::to_string(detail).expect("a row's detail is plain data") }
 }
 
-fn read_detail(text: &str) -> RowDetail {
+pub(super) fn read_detail(text: &str) -> RowDetail {
     serde_json::from_str(text).unwrap_or_default()
 }

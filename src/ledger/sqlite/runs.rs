@@ -2,8 +2,10 @@
 
 use bstr::{BStr, BString, ByteSlice};
 use rand::RngExt;
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::super::paged::RunSearch;
 use super::super::run::{Detail, Run, State};
 use super::super::{LedgerError, Result, RunFilter, Wish};
 use super::storage;
@@ -91,12 +93,49 @@ pub fn each(connection: &Connection) -> Result<Vec<(String, Result<Run>)>> {
 }
 
 pub fn list(connection: &Connection, filter: &RunFilter) -> Result<Vec<Run>> {
-    let states = serde_json::to_string(&filter.states.iter().map(|state| state.as_str()).collect::<Vec<_>>()).unwrap_or_default();
-    select(
-        connection,
-        "WHERE (?1 IS NULL OR feed = ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2))) ORDER BY seq DESC LIMIT ?3",
-        params![filter.feed, states, filter.limit.map_or(-1, |limit| limit as i64)],
-    )
+    // SQLite counts to here.
+    let limit = filter.limit.unwrap_or(i64::MAX as u64);
+    search(connection, &RunSearch { feed: filter.feed.clone(), states: filter.states.clone(), limit, ..RunSearch::default() })
+}
+
+pub fn search(connection: &Connection, search: &RunSearch) -> Result<Vec<Run>> {
+    let (rest, values) = clauses(search);
+    let values: Vec<&dyn rusqlite::ToSql> = values.iter().map(|value| value as &dyn rusqlite::ToSql).collect();
+    select(connection, &rest, &values)
+}
+
+/// Only what is asked for, so that an index is used where there is one for it.
+pub fn clauses(search: &RunSearch) -> (String, Vec<Value>) {
+    // Names of ours: written out, they let the index of states be used.
+    let states: Vec<String> = search.states.iter().map(|state| format!("'{state}'")).collect();
+    let mut clauses: Vec<String> = Vec::new();
+    if !states.is_empty() {
+        clauses.push(format!("state IN ({})", states.join(", ")));
+    }
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |clause: &str, value: Value| {
+        values.push(value);
+        clauses.push(clause.replace('?', &format!("?{}", values.len())));
+    };
+    if let Some(feed) = &search.feed {
+        add("feed = ?", feed.clone().into());
+    }
+    if let Some(text) = &search.text {
+        add("(id = ? OR instr(lower(CAST(name AS TEXT)), lower(?)) > 0)", text.clone().into());
+    }
+    // RFC 3339 in UTC, of one form, orders as text does.
+    let seconds = |at: chrono::DateTime<chrono::Utc>| Value::from(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+    if let Some(from) = search.from {
+        add("julianday(json_extract(detail, '$.seen_at')) >= julianday(?)", seconds(from));
+    }
+    if let Some(until) = search.until {
+        add("julianday(json_extract(detail, '$.seen_at')) < julianday(?)", seconds(until));
+    }
+    if let Some(before) = search.before {
+        add("seq < ?", (before as i64).into());
+    }
+    let all = if clauses.is_empty() { String::new() } else { format!("WHERE {} ", clauses.join(" AND ")) };
+    (format!("{all}ORDER BY seq DESC LIMIT {}", search.limit), values)
 }
 
 pub fn named(connection: &Connection, name: &BStr) -> Result<Vec<Run>> {

@@ -233,6 +233,27 @@ const STEPS: &[&str] = &[
         since TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- A later run took the row up, corrected or tried again: what is left to do of it stands there.
+    ALTER TABLE row ADD COLUMN taken INTEGER NOT NULL DEFAULT 0;
+    UPDATE row SET taken = 1
+    WHERE run IN (SELECT parent.seq FROM run AS child JOIN run AS parent ON parent.id = child.parent
+                  WHERE child.kind = 'retry' AND child.state = 'done')
+      AND outcome IN ('rejected', 'unresolved', 'refused', 'in-doubt', 'not-attempted')
+      AND (run, record) IN (SELECT parent.seq, picked.value FROM run AS child JOIN run AS parent ON parent.id = child.parent,
+                            json_each(child.detail, '$.picked') AS picked WHERE child.kind = 'retry' AND child.state = 'done');
+
+    -- Each time that somebody paused a feed or let it go on, and why.
+    CREATE TABLE pausing(
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        feed   TEXT NOT NULL,
+        paused INTEGER NOT NULL,
+        by     TEXT NOT NULL,
+        reason TEXT,
+        at     TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX pausing_feed ON pausing(feed, number);
+",
 ];
 
 /// Sets the connection up. `synchronous = FULL`: an outcome that was acknowledged survives a power cut. `secure_delete`: what is deleted

@@ -11,7 +11,7 @@ fn ledger() -> (tempfile::TempDir, Sqlite, Fence) {
     (folder, ledger, fence)
 }
 
-fn run(name: &str) -> Run {
+pub(super) fn run(name: &str) -> Run {
     Run {
         id: String::new(),
         feed: "points".into(),
@@ -24,7 +24,7 @@ fn run(name: &str) -> Run {
     }
 }
 
-fn row(number: u64, pass: u128) -> Row {
+pub(super) fn row(number: u64, pass: u128) -> Row {
     Row {
         number,
         record: number + 1,
@@ -36,6 +36,7 @@ fn row(number: u64, pass: u128) -> Row {
         mask: 1 << 63 | 1,
         adds: 0,
         deferred: false,
+        taken: false,
         stamp: None,
         outcome: None,
         detail: RowDetail::default(),
@@ -114,8 +115,17 @@ fn runs_are_found_again_and_wishes_taken_once() {
     let command = Sqlite::open(&folder.path().join("ledger.sqlite")).unwrap();
     let wish = Wish { what: WishKind::Approve, by: "somebody".into(), reason: None, at: Utc::now() };
     command.wish(&first.id, Some(wish.clone())).unwrap();
-    assert_eq!(ledger.take_wish(fence, &first.id).unwrap(), Some(wish));
+    assert_eq!(ledger.take_wish(fence, &first.id).unwrap(), Some(wish.clone()));
     assert_eq!(ledger.take_wish(fence, &first.id).unwrap(), None);
+    // What follows from a wish is written with it, and only while it is that wish.
+    let fetched = Run { state: State::Fetched, ..first.clone() };
+    assert!(!ledger.save_answered(fence, &fetched, &wish).unwrap());
+    command.wish(&first.id, Some(wish.clone())).unwrap();
+    assert!(!ledger.save_answered(fence, &fetched, &Wish { what: WishKind::Discard, ..wish.clone() }).unwrap());
+    assert_eq!(ledger.run(&first.id).unwrap().unwrap().state, State::Applying);
+    assert!(ledger.save_answered(fence, &fetched, &wish).unwrap());
+    assert_eq!(ledger.run(&first.id).unwrap().unwrap().state, State::Fetched);
+    assert_eq!(ledger.peek_wish(&first.id).unwrap(), None);
     assert!(matches!(command.wish("nope", None), Err(LedgerError::NoRun(_))));
 }
 
@@ -282,4 +292,45 @@ fn an_end_is_noted_with_the_run_and_a_message_with_what_it_tells() {
     assert_eq!((ledger.letters_waiting(None).unwrap(), ledger.count_sent("ops", at).unwrap()), (vec![], 1));
     ledger.forget_letters(fence, at + chrono::TimeDelta::seconds(1)).unwrap();
     assert_eq!(ledger.count_sent("ops", at).unwrap(), 0);
+}
+
+#[test]
+fn rows_are_taken_up_once_and_a_retry_is_made_once() {
+    let (_folder, ledger, fence) = ledger();
+    let parent = ledger.open_run(fence, Run { state: State::Done, ..run("a.csv") }).unwrap();
+    let ended = |number, outcome| Row { outcome: Some(outcome), ..row(number, u128::from(number)) };
+    let kept_back = RowDetail::problem(Problem::new(Code::PlanOnly, None, "plan"));
+    let rows = [
+        ended(0, Outcome::Refused),
+        ended(1, Outcome::Rejected),
+        ended(2, Outcome::Applied),
+        Row { detail: kept_back, ..ended(3, Outcome::NotAttempted) },
+    ];
+    ledger.add_rows(fence, &parent.id, &rows).unwrap();
+    let again = |records: &[u64]| ledger.request_retry(parent.again(records.to_vec(), String::new())).unwrap();
+    let Requested::Made(first) = again(&[1, 2]) else { panic!("nothing is on its way") };
+    assert!(matches!(again(&[1, 2]), Requested::UnderWay(id) if id == first.id));
+    ledger.save_run(fence, &Run { state: State::Done, ..first.clone() }).unwrap();
+    for _ in 0..2 {
+        ledger.take_up(fence, &parent.id, &first.id, &[1, 3, 4], &[Code::PlanOnly]).unwrap();
+    }
+    ledger.take_up(fence, &parent.id, "other", &[1], &[]).unwrap();
+    let known = ledger.run(&parent.id).unwrap().unwrap().detail;
+    assert_eq!((known.taken_up, known.taken_rows.total(), known.taken_rows.get(Outcome::Refused)), (1, 2, 1));
+    assert_eq!(known.continued_by, [first.id, "other".to_owned()]);
+    let Requested::Made(second) = again(&[1, 2]) else { panic!("one record is left") };
+    assert_eq!(second.detail.picked, [2]);
+    ledger.save_run(fence, &Run { state: State::Done, ..second }).unwrap();
+    assert!(matches!(again(&[1]), Requested::NothingLeft));
+}
+
+#[test]
+fn a_feed_tells_who_paused_it_and_why() {
+    let (_folder, ledger, _fence) = ledger();
+    for (paused, reason) in [(true, "maintenance"), (true, "again"), (false, "done")] {
+        ledger.set_paused("points", paused, "anna", Some(reason)).unwrap();
+        let last = &ledger.pausings().unwrap()[0];
+        assert_eq!((last.paused, ledger.paused().unwrap().len()), (paused, usize::from(paused)));
+    }
+    assert_eq!(ledger.pausings().unwrap()[0].reason.as_deref(), Some("done"));
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::cells::{Cells, Splitter, split_any, split_plain};
-use crate::dialect::Form;
-use crate::outcome::Problem;
+use crate::dialect::{Cell, Form, runs_on, write_record};
+use crate::outcome::{Code, Problem};
 
 /// Some consecutive records of a file, whole, with their text. Owned, so that any thread may take it.
 #[derive(Debug)]
@@ -75,21 +75,44 @@ impl Chunk {
     }
 
     /// The same records with more cells behind their own, already written in their form. Its text is then only what its records have.
-    pub(super) fn with_cells(self, written: &str, are_special: bool) -> Chunk {
+    pub(super) fn with_cells(mut self, written: &str, are_special: bool) -> Chunk {
         let mut text = String::with_capacity(self.text.len() + self.spans.len() * (written.len() + 1));
         let mut spans = Vec::with_capacity(self.spans.len());
-        for span in &self.spans {
-            let start = text.len() as u32;
-            text.push_str(&self.text[span.start as usize..][..span.length as usize]);
+        let mut unfit = Vec::new();
+        for (index, span) in self.spans.iter().enumerate() {
+            let start = text.len();
+            let raw = &self.text[span.start as usize..][..span.length as usize];
+            let rewritten = runs_on(raw, &self.form);
+            if rewritten {
+                let cells: Vec<_> = Cells::new(raw, &self.form).collect();
+                let cells = cells.iter().map(|cell| Cell { text: &cell.text, literal: cell.literal });
+                if !write_record(cells, &self.form, "", &mut text) {
+                    text.truncate(start);
+                    text.push_str(raw);
+                    unfit.push(index as u32);
+                }
+            } else {
+                text.push_str(raw);
+            }
             // A blank line has no cells at all.
             if span.length > 0 {
                 text.push_str(written);
             }
-            let length = text.len() as u32 - start;
+            let length = (text.len() - start) as u32;
             text.push('\n');
-            spans.push(Span { start, length, special: span.special || are_special, ..*span });
+            spans.push(Span { start: start as u32, length, special: span.special || are_special || rewritten, ..*span });
         }
+        unfit.into_iter().for_each(|record| self.mark(record));
         Chunk { text, spans, offset: 0, ..self }
+    }
+
+    /// Notes of a record that it cannot have more cells. What is wrong with it besides was found before.
+    fn mark(&mut self, record: u32) {
+        let Err(place) = self.faulty.binary_search_by_key(&record, |(faulty, _)| *faulty) else { return };
+        let start = self.faults.len() as u32;
+        let message = "The last cell ends as the delimiter begins, so that the column that the folder names cannot stand behind it.";
+        self.faults.push(Problem::new(Code::ExtraCell, None, message));
+        self.faulty.insert(place, (record, start..start + 1));
     }
 
     /// Bytes of the decoded text up to the end of this chunk.

@@ -30,14 +30,11 @@ fn name_of(line: &str) -> Option<(&'static str, &str)> {
 impl Section {
     /// Takes one line. Whatever is not understood there fails the file: it may say which passes are meant.
     pub(super) fn take(&mut self, line: &str, number: u64) -> Result<(), FileFault> {
-        let fault = |what: String| Err(FileFault::new(Code::SourceError, format!("In the header section: {what}")).line(number));
+        let fault = |what: &str| FileFault::new(Code::SourceError, format!("In the header section: {what}")).line(number);
         let Some((name, value)) = name_of(line) else {
-            return match fault("this line is not one of its lines.".to_owned()) {
-                Err(fault) => Err(fault.suggest(
-                    "It has lines of the form `Fields: uuid,points`, `Delimiter: |` and `Campaign-Token: TOKEN`, and ends with a blank line.",
-                )),
-                ok => ok,
-            };
+            return Err(fault("this line is not one of its lines.").suggest(
+                "It has lines of the form `Fields: uuid,points`, `Delimiter: |` and `Campaign-Token: TOKEN`, and ends with a blank line.",
+            ));
         };
         let (again, list) = match name {
             "Fields" => (self.fields.is_some(), listed(value)),
@@ -45,14 +42,14 @@ impl Section {
             _ => (!self.campaigns.is_empty(), listed(value)),
         };
         if again {
-            return fault(format!("`{name}` stands there twice."));
+            return Err(fault(&format!("`{name}` stands there twice.")));
         }
         match name {
             "Delimiter" => match delimiter(value) {
                 Some(delimiter) => self.delimiter = Some(delimiter),
-                None => return fault("the delimiter is not a single sign.".to_owned()),
+                None => return Err(fault("the delimiter is not a single sign.")),
             },
-            _ if list.iter().any(String::is_empty) => return fault(format!("`{name}` has an empty entry.")),
+            _ if list.iter().any(String::is_empty) => return Err(fault(&format!("`{name}` has an empty entry."))),
             "Fields" => self.fields = Some((list, number)),
             _ => self.campaigns = list,
         }

@@ -220,7 +220,7 @@ impl<'p> Series<'p> {
         }
         let new = reader.notes().iter().filter(|note| !self.notes.contains(note)).cloned().collect::<Vec<_>>();
         self.notes.extend(new);
-        self.write_more();
+        self.write_more()?;
         self.reader = Some(reader);
         Ok(())
     }
@@ -244,14 +244,19 @@ impl<'p> Series<'p> {
     }
 
     /// Writes the columns as they are in the records of the part in hand.
-    fn write_more(&mut self) {
-        let Some(more) = &mut self.more else { return };
+    fn write_more(&mut self) -> Result<(), DecodeError> {
+        let Some(more) = &mut self.more else { return Ok(()) };
         let columns = &self.parts[self.next - 1].columns;
         let cells = more.picked.iter().map(|&index| &columns[index]).map(|column| Cell { text: &column.cell, literal: column.literal });
         let form = &self.dialect.form;
         more.written.clear();
-        behind(cells, form, &mut more.written);
+        if !behind(cells, form, &mut more.written) {
+            let message =
+                "What the part's folder names holds the delimiter, and this file has neither quotes nor escapes to write it with.";
+            return Err(FileFault::new(Code::SourceError, message).suggest("Export it with quotes, or without partitions.").into());
+        }
         more.special = [form.quote, form.escape].into_iter().flatten().any(|sign| more.written.as_bytes().contains(&sign));
+        Ok(())
     }
 
     /// Counts the part in hand, which is read to its end.
@@ -334,13 +339,11 @@ impl Facts {
     }
 }
 
-/// Appends cells to a record, each behind a delimiter.
-fn behind<'c>(cells: impl Iterator<Item = Cell<'c>>, form: &Form, into: &mut String) {
+/// Appends cells to a record, each behind a delimiter. False when the form cannot hold them.
+fn behind<'c>(cells: impl Iterator<Item = Cell<'c>>, form: &Form, into: &mut String) -> bool {
     let mut cells = cells.peekable();
-    if cells.peek().is_some() {
-        let nothing = Cell { text: "", literal: false };
-        write_record(std::iter::once(nothing).chain(cells), form, "", into);
-    }
+    let nothing = Cell { text: "", literal: false };
+    cells.peek().is_none() || write_record(std::iter::once(nothing).chain(cells), form, "", into)
 }
 
 fn shown(labels: &[String]) -> String {
@@ -408,6 +411,43 @@ mod tests {
         let shown: Vec<_> = records.iter().map(|(number, line, raw)| (*number, *line, raw.as_str())).collect();
         assert_eq!(shown, [(1, 2, "a,1,\"E,U\""), (2, 4, "\"b\nb\",2,\"E,U\""), (3, 7, "c,3,"), (4, 9, "d,4,\"NULL\"")]);
         assert_eq!(facts.records, 4);
+    }
+
+    /// Whatever a record ends in, the column behind it is a cell of its own.
+    #[test]
+    fn a_column_behind_a_record_is_written_in_its_form() {
+        let read = |choice: &DialectChoice, content: &str, cell: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, text) = (folder.path().join("a"), folder.path().join("text"));
+            std::fs::write(&path, content).unwrap();
+            let columns = vec![Constant { label: "region".into(), cell: cell.into(), literal: false }];
+            let pieces = vec![Piece { path, range: 0..content.len() as u64, columns }];
+            let (limits, found) = (Limits::default(), RefCell::default());
+            let mut series = Series::open(pieces, true, &text, choice, &limits, &found)?;
+            let chunk = series.next_chunk()?.unwrap();
+            let mut told = Vec::new();
+            for record in chunk.records() {
+                let mut cells = Vec::new();
+                record.cells(&mut cells);
+                told.push((cells.join(";"), record.faults.len()));
+            }
+            Ok::<_, DecodeError>(told)
+        };
+        let form = |delimiter: &str, quote, escape| DialectChoice {
+            delimiter: Some(delimiter.to_owned()),
+            quote,
+            escape,
+            ..DialectChoice::default()
+        };
+        let shown = |cells: &str| (cells.to_owned(), 0);
+        let long = form("||", Some(b'"'), Escape::Doubled);
+        assert_eq!(read(&long, "id||n\na||b|\nc||d\n", "x").unwrap(), [shown("a;b|;x"), shown("c;d;x")]);
+        let behind = form(",", None, Escape::By(b'\\'));
+        assert_eq!(read(&behind, "id,n\na,\\N\nb,b\\", "x,y").unwrap(), [shown("a;\\N;x,y"), shown("b;b\\;x,y")]);
+        let bare = form("||", None, Escape::Doubled);
+        let told = read(&bare, "id||n\na||b|\nc||d\n", "x").unwrap();
+        assert_eq!((told[0].1, &told[1]), (1, &shown("c;d;x")), "what cannot be written is a fault of its record");
+        assert!(read(&bare, "id||n\nc||d\n", "x||y").is_err());
     }
 
     #[test]

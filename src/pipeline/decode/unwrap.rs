@@ -4,6 +4,7 @@ mod lz4;
 mod member;
 mod openpgp;
 mod sheet;
+mod zlib;
 mod zstd;
 
 use std::fs::File;
@@ -18,7 +19,7 @@ use flate2::read::MultiGzDecoder;
 use super::fault::{DecodeError, FileFault};
 use crate::config::meant::{DialectChoice, Limits};
 use crate::outcome::Code;
-pub(super) use sheet::OTHERWISE;
+pub(super) use sheet::{FORMULA_ERRORS, OTHERWISE};
 
 /// Containers in one another. Exporters make two (a zipped file that was encrypted); more is an attack or a mistake.
 const LAYERS: usize = 4;
@@ -80,12 +81,12 @@ enum Kind {
     Bzip2,
     Snappy,
     Lz4,
+    Zlib,
     Zip,
-    OpenPgp,
 }
 
 impl Kind {
-    /// By the first bytes: RFC 1952, RFC 8878, the descriptions of bzip2, snappy and LZ4, PKWARE's application note.
+    /// By the first bytes: RFC 1952, RFC 8878, RFC 1950, the descriptions of bzip2, snappy and LZ4, PKWARE's application note.
     fn of(head: &[u8]) -> Option<Kind> {
         match head {
             [0x1F, 0x8B, ..] => Some(Kind::Gzip),
@@ -95,7 +96,7 @@ impl Kind {
             [0xFF, 0x06, 0x00, 0x00, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Kind::Snappy),
             [0x04, 0x22, 0x4D, 0x18, ..] => Some(Kind::Lz4),
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] => Some(Kind::Zip),
-            head if openpgp::is_message(head) => Some(Kind::OpenPgp),
+            head if zlib::is_stream(head) => Some(Kind::Zlib),
             _ => None,
         }
     }
@@ -107,8 +108,8 @@ impl Kind {
             Kind::Bzip2 => "bzip2",
             Kind::Snappy => "snappy",
             Kind::Lz4 => "lz4",
+            Kind::Zlib => "zlib",
             Kind::Zip => "zip",
-            Kind::OpenPgp => "openpgp",
         }
     }
 }
@@ -152,7 +153,9 @@ pub(super) fn unwrap(
     loop {
         let head;
         (head, bytes) = peek(bytes).map_err(|error| gauge.judge(error))?;
-        let Some(kind) = Kind::of(&head) else {
+        let kind = Kind::of(&head);
+        let is_message = kind.is_none() && openpgp::is_message(&head);
+        if kind.is_none() && !is_message {
             if needs_signature {
                 return Err(openpgp::unsigned().into());
             }
@@ -162,21 +165,21 @@ pub(super) fn unwrap(
                 return Err(FileFault::new(Code::NotText, format!("{the} file is {what}, not text.")).suggest(instead).into());
             }
             return Ok(Unwrapped { bytes, head, containers, gauge, sheet: false, notes });
-        };
+        }
         if containers.len() == LAYERS {
             return Err(FileFault::new(Code::CompressionError, format!("The file is packed more than {LAYERS} times over."))
                 .suggest("Pack it once.")
                 .into());
         }
         let watch = Watch { given: 0, gauge: Arc::clone(&gauge), expansion: limits.expansion, most: limits.file };
-        if kind == Kind::OpenPgp {
+        let Some(kind) = kind else {
             let opened = openpgp::open(bytes, pgp, scratch, watch)?;
             containers.push(opened.named);
             notes.extend(opened.note);
             needs_signature = false;
             bytes = Box::new(Counted { file: opened.text.take(u64::MAX), gauge: Arc::clone(&gauge), delivered: false });
             continue;
-        }
+        };
         let ended = Arc::new(AtomicBool::new(false));
         let inner: Box<dyn Read + Send> = Box::new(Ended { bytes, ended: Arc::clone(&ended) });
         let mut named = kind.name().to_owned();
@@ -185,6 +188,7 @@ pub(super) fn unwrap(
             Kind::Bzip2 => Box::new(MultiBzDecoder::new(BufReader::with_capacity(64 << 10, inner))),
             Kind::Snappy => Box::new(snap::read::FrameDecoder::new(inner)),
             Kind::Lz4 => Box::new(lz4::Frames::new(BufReader::with_capacity(64 << 10, inner))),
+            Kind::Zlib => Box::new(zlib::Streams::new(BufReader::with_capacity(64 << 10, inner))),
             Kind::Zstd => Box::new(zstd::Frames::new(BufReader::with_capacity(64 << 10, inner))),
             Kind::Zip => {
                 let delivered = whole.take().filter(|_| containers.is_empty());
@@ -214,7 +218,6 @@ pub(super) fn unwrap(
                 named = format!("zip ({})", name.escape_debug());
                 bytes
             }
-            Kind::OpenPgp => inner,
         };
         containers.push(named);
         bytes = Box::new(Layer { kind, decoder, ended, watch });

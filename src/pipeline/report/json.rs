@@ -238,8 +238,13 @@ pub fn next_steps(run: &Run, names: &super::Names) -> Vec<String> {
     let mut steps = Vec::new();
     if run.state == State::Held {
         let guards: Vec<&str> = detail.verdicts.iter().filter(|verdict| verdict.held).map(|verdict| verdict.guard.as_str()).collect();
+        let sent = match detail.tally.sent() {
+            _ if !detail.may_have_sent() => "Nothing was sent".to_owned(),
+            0 => "It was held while it was being sent, and no row reached its pass".to_owned(),
+            sent => format!("It was held while it was being sent, and {sent} of its rows reached their passes before"),
+        };
         steps.push(format!(
-            "Nothing was sent ({}). Look at what the guards say and at what would change, then: passferry approve {id}, or passferry discard {id}.",
+            "{sent} ({}). Look at what the guards say and at what would change, then: passferry approve {id}, or passferry discard {id}.",
             guards.join(", "),
             id = run.id
         ));

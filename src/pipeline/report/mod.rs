@@ -109,9 +109,13 @@ pub fn build(
     if let Some(source) = rows {
         let errors = outlet.create("errors.csv")?;
         let problems = outlet.create("problems.csv")?;
-        told.warnings.extend(rows::write(run, ledger, source, &errors, &problems, &mut examples)?);
-        if source.dialect.is_sheet() {
-            match workbook::write(&errors, run.detail.seen_at, spool.folder(), || outlet.create("errors.xlsx"))? {
+        let plain = if feed.reports.xlsx && !source.dialect.is_sheet() { Some(spool.scratch()?) } else { None };
+        let files = rows::Files { errors: &errors, problems: &problems, plain: plain.as_ref() };
+        let written = rows::write(run, ledger, source, &files, &mut examples)?;
+        told.warnings.extend(written.notes);
+        if let Some(rows) = plain.as_ref().or(source.dialect.is_sheet().then_some(&errors)) {
+            let book = || workbook::write(rows, run.detail.seen_at, spool.folder(), || outlet.create("errors.xlsx"));
+            match if written.fits_sheet { book()? } else { Err(workbook::WORDS.to_owned()) } {
                 Ok(book) => outlet.close("errors.xlsx", book)?,
                 Err(note) => told.warnings.push(note),
             }
@@ -126,6 +130,10 @@ pub fn build(
         page.write_all(html::page(run, &told, feed, ledger, &examples, &siblings)?.as_bytes())?;
         outlet.close("report.html", page)?;
         told.files = outlet.told();
+    }
+    if names.sealed {
+        // Of the files, this one is in plain text.
+        told.moves.samples.clear();
     }
     outlet.finish(&serde_json::to_vec_pretty(&told)?)
 }

@@ -11,7 +11,7 @@ use crate::dialect::{Cell, Charset, write_record};
 use crate::ledger::{Ledger, Row, Run};
 use crate::mapping::{Mapping, Place};
 use crate::outcome::{Code, Outcome};
-use crate::page::words::MASK;
+use crate::page::words::{MASK, without};
 use crate::pipeline::correction::{Correction, PART, RESERVED, protect};
 use crate::pipeline::decode::{Dialect, literal_cells, read_record, split_cells};
 use crate::schema::{Columns, Schema};
@@ -37,7 +37,32 @@ pub struct RowSource<'a> {
 
 const PROBLEM_COLUMNS: [&str; 9] = ["line", "record", "outcome", "column", "code", "constraint", "message", "cell", "suggestion"];
 
-/// Writes both files, and lets `examples` see the rows. Rows kept back on purpose are in neither: no person is to correct them. Gives what a person should know of them.
+/// Where rows are written.
+pub struct Files<'f> {
+    pub errors: &'f File,
+    pub problems: &'f File,
+    /// The rows of `errors` once more, in the plain form and UTF-8.
+    pub plain: Option<&'f File>,
+}
+
+impl Files<'_> {
+    fn restart(&self) -> std::io::Result<()> {
+        for mut file in [Some(self.errors), Some(self.problems), self.plain].into_iter().flatten() {
+            file.set_len(0)?;
+            file.rewind()?;
+        }
+        Ok(())
+    }
+}
+
+pub struct Written {
+    /// What a person should know of the files.
+    pub notes: Vec<String>,
+    /// No cell differs from another by its quotes alone.
+    pub fits_sheet: bool,
+}
+
+/// Writes the files, and lets `examples` see the rows. Rows kept back on purpose are in none: no person is to correct them.
 ///
 /// The rows are written in the input's own dialect and character set, so that whatever wrote the one reads the other. A letter that this
 /// set has not (it can only come from the schema's names) makes the whole file UTF-8 with a byte-order mark, by which it is known again.
@@ -45,31 +70,28 @@ pub fn write(
     run: &Run,
     ledger: &dyn Ledger,
     source: &RowSource<'_>,
-    errors: &File,
-    problems: &File,
+    files: &Files<'_>,
     examples: &mut Examples,
-) -> anyhow::Result<Vec<String>> {
-    let mut problems_out = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems.try_clone()?));
+) -> anyhow::Result<Written> {
     let charset = source.dialect.charset;
-    match write_in(run, ledger, source, charset, errors, &mut problems_out, examples) {
+    match write_in(run, ledger, source, charset, files, examples) {
         Err(Stopped::Letter(letter)) => {
-            drop(problems_out.into_inner());
             examples.restart();
-            for mut file in [errors, problems] {
-                file.set_len(0)?;
-                file.rewind()?;
-            }
-            let mut again = csv::WriterBuilder::new().from_writer(BufWriter::with_capacity(1 << 20, problems.try_clone()?));
-            match write_in(run, ledger, source, Charset::UTF_8, errors, &mut again, examples) {
-                Ok(()) => finish(again)?,
+            files.restart()?;
+            let notes = vec![format!("the error report is UTF-8: {} has no `{letter}`", charset.name())];
+            match write_in(run, ledger, source, Charset::UTF_8, files, examples) {
+                Ok(fits_sheet) => Ok(Written { notes, fits_sheet }),
                 Err(Stopped::Letter(_)) => anyhow::bail!("UTF-8 has every letter"),
-                Err(Stopped::Other(error)) => return Err(error),
+                Err(Stopped::Other(error)) => Err(error),
             }
-            Ok(vec![format!("the error report is UTF-8: {} has no `{letter}`", charset.name())])
         }
         Err(Stopped::Other(error)) => Err(error),
-        Ok(()) => finish(problems_out).map(|()| Vec::new()),
+        Ok(fits_sheet) => Ok(Written { notes: Vec::new(), fits_sheet }),
     }
+}
+
+fn csv_into(file: &File) -> std::io::Result<csv::Writer<BufWriter<File>>> {
+    Ok(csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::with_capacity(1 << 20, file.try_clone()?)))
 }
 
 /// Why a report was not written to its end.
@@ -85,17 +107,18 @@ impl<E: Into<anyhow::Error>> From<E> for Stopped {
     }
 }
 
+/// Gives whether the rows fit into a sheet.
 fn write_in(
     run: &Run,
     ledger: &dyn Ledger,
     source: &RowSource<'_>,
     charset: Charset,
-    errors: &File,
-    problems: &mut csv::Writer<BufWriter<File>>,
+    files: &Files<'_>,
     examples: &mut Examples,
-) -> Result<(), Stopped> {
-    let mut errors =
-        Lines { out: BufWriter::with_capacity(1 << 20, errors.try_clone()?), source, charset, line: String::new(), bytes: Vec::new() };
+) -> Result<bool, Stopped> {
+    let mut problems = csv_into(files.problems)?;
+    let mut errors = Lines::into(files.errors, source, charset)?;
+    errors.plain = files.plain.map(csv_into).transpose()?;
     if source.byte_order_mark || charset != source.dialect.charset {
         errors.mark()?;
     }
@@ -104,7 +127,7 @@ fn write_in(
     problems.write_record(PROBLEM_COLUMNS.into_iter().chain(is_set.then_some("part")))?;
     let wanted: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.needs_person() || *outcome == Outcome::Stale).collect();
     let mut stopped = None;
-    let looked = ledger.rows(&run.id, &wanted, &mut |row| match one_row(run, &row, source, &mut errors, problems, examples) {
+    let looked = ledger.rows(&run.id, &wanted, &mut |row| match one_row(run, &row, source, &mut errors, &mut problems, examples) {
         Ok(()) => Ok(()),
         Err(Stopped::Other(error)) => Err(error),
         Err(letter) => {
@@ -116,6 +139,7 @@ fn write_in(
         Some(letter) => return Err(letter),
         None => looked?,
     }
+    finish(problems)?;
     Ok(errors.finish()?)
 }
 
@@ -196,8 +220,7 @@ pub fn write_corrected(run: &Run, source: &RowSource<'_>, rows: &[(&Row, &[Strin
 }
 
 fn write_corrected_in(run: &Run, source: &RowSource<'_>, rows: &[(&Row, &[String])], charset: Charset, into: &File) -> Result<(), Stopped> {
-    let mut lines =
-        Lines { out: BufWriter::with_capacity(1 << 16, into.try_clone()?), source, charset, line: String::new(), bytes: Vec::new() };
+    let mut lines = Lines::into(into, source, charset)?;
     if source.byte_order_mark || charset != source.dialect.charset {
         lines.mark()?;
     }
@@ -210,7 +233,8 @@ fn write_corrected_in(run: &Run, source: &RowSource<'_>, rows: &[(&Row, &[String
         let cells: Vec<Cow<'_, str>> = changed.iter().map(|cell| Cow::Borrowed(cell.as_str())).collect();
         lines.write(&error_line(run, row, &cells, source.labels, &row.detail.codes(), key, charset), &literal)?;
     }
-    Ok(lines.finish()?)
+    lines.finish()?;
+    Ok(())
 }
 
 /// The data's own labels, then ours. Of a set, a line of the whole is nothing that an editor shows: there the part has a column.
@@ -221,6 +245,12 @@ fn header<'s>(run: &Run, source: &'s RowSource<'_>) -> Vec<Cow<'s, str>> {
 }
 
 impl RowSource<'_> {
+    /// Words in which personal cells are masked: a platform's may repeat what it was sent.
+    pub(super) fn without_personal(&self, words: &str, cells: &[Cow<'_, str>]) -> String {
+        let personal = cells.iter().enumerate().filter(|(index, _)| self.personal.get(*index).copied().unwrap_or(true));
+        without(words, personal.map(|(_, cell)| &**cell))
+    }
+
     /// Would this cell, written without quotes, mean that there is no value?
     fn is_word_for_nothing(&self, column: usize, cell: &str) -> bool {
         let field = self.columns.field_of_column.get(column).copied().flatten();
@@ -235,9 +265,16 @@ struct Lines<'a> {
     charset: Charset,
     line: String,
     bytes: Vec<u8>,
+    plain: Option<csv::Writer<BufWriter<File>>>,
+    fits_sheet: bool,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn into(file: &File, source: &'a RowSource<'a>, charset: Charset) -> std::io::Result<Lines<'a>> {
+        let out = BufWriter::with_capacity(1 << 18, file.try_clone()?);
+        Ok(Lines { out, source, charset, line: String::new(), bytes: Vec::new(), plain: None, fits_sheet: true })
+    }
+
     fn mark(&mut self) -> Result<(), Stopped> {
         self.line.push('\u{feff}');
         self.flush()
@@ -245,6 +282,10 @@ impl Lines<'_> {
 
     /// `literal` are the cells that must not be taken for words that mean "no value".
     fn write(&mut self, cells: &[Cow<'_, str>], literal: &[usize]) -> Result<(), Stopped> {
+        self.fits_sheet &= literal.is_empty();
+        if let Some(plain) = &mut self.plain {
+            plain.write_record(cells.iter().map(|cell| cell.as_bytes()))?;
+        }
         let cells = cells.iter().enumerate().map(|(index, cell)| Cell { text: cell, literal: literal.contains(&index) });
         write_record(cells, &self.source.dialect.form, self.source.line_end, &mut self.line);
         self.flush()
@@ -258,9 +299,10 @@ impl Lines<'_> {
         Ok(())
     }
 
-    fn finish(self) -> anyhow::Result<()> {
+    fn finish(self) -> anyhow::Result<bool> {
+        self.plain.map_or(Ok(()), finish)?;
         self.out.into_inner().map_err(|error| anyhow::anyhow!("{}", error.error()))?.sync_all()?;
-        Ok(())
+        Ok(self.fits_sheet)
     }
 }
 
@@ -334,6 +376,7 @@ fn problem_lines(
 ) -> anyhow::Result<()> {
     let outcome = row.outcome.map(Outcome::as_str).unwrap_or_default();
     let start = || (row.line.to_string(), row.record.to_string(), outcome.to_owned());
+    let told = |words: &str| protect(&source.without_personal(words, cells)).into_owned();
     for problem in &row.detail.problems {
         let (line, record, outcome) = start();
         let column = problem.column.map(|column| column as usize);
@@ -349,9 +392,9 @@ fn problem_lines(
             protect(&label).into_owned(),
             problem.code.as_str().to_owned(),
             problem.constraint.clone().unwrap_or_default(),
-            protect(&problem.message).into_owned(),
+            told(&problem.message),
             cell,
-            problem.suggestion.as_deref().map(|text| protect(text).into_owned()).unwrap_or_default(),
+            problem.suggestion.as_deref().map(told).unwrap_or_default(),
         ])?;
     }
     for note in row.detail.operations.iter().filter(|note| note.code.is_some()) {
@@ -365,7 +408,7 @@ fn problem_lines(
             String::new(),
             code,
             String::new(),
-            protect(&message).into_owned(),
+            told(&message),
             String::new(),
             note.code.map(|code| code.explain().cure.to_owned()).unwrap_or_default(),
         ])?;

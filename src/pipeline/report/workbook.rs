@@ -13,6 +13,10 @@ use crate::dialect::REPORT_SHEET;
 const ROWS_MAX: u32 = 1_048_576;
 const LETTERS_MAX: usize = 32_767;
 
+/// What a file tells by quotes is lost in a sheet.
+pub const WORDS: &str =
+    "there is no errors.xlsx: a sheet cannot tell a cell that means \"no value\" from one that says the word for it; use errors.csv";
+
 /// Writes the rows of `errors`, in the plain form and UTF-8, as a workbook of that time into the file that `create` makes. Row by row: memory
 /// does not grow with them. Where it cannot hold all rows there is none, and what a person should know of that is given.
 pub fn write(

@@ -72,11 +72,11 @@ impl Road {
             let sent_nothing = !past.detail.may_have_sent();
             match past.state {
                 State::Done => {
-                    // The same bytes have the same header.
                     // The same bytes cut into other parts may be other records.
                     let parts = |run: &Run| run.parts().iter().map(|part| part.sha256.clone()).collect::<Vec<_>>();
                     let equal = past.sha256 == run.sha256
                         && parts(&past) == parts(run)
+                        // The same bytes have the same header, from which a feed may take its shape.
                         && self.fingerprint(&past)?.as_ref() == Some(&past.detail.fingerprint);
                     return Ok((equal && past.detail.tally.needing_person() == 0).then_some(past));
                 }

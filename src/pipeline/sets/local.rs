@@ -181,7 +181,7 @@ impl Hand {
             }
             candidate.parts.push(part_of(entry.name.clone(), entry));
         }
-        candidate.missing.extend(shards::gap(numbers));
+        candidate.missing.extend(group.and_then(|group| shards::gap(group, numbers)));
         let kind = if group.is_some() { "shards" } else { "" };
         self.conclude(candidate, kind)
     }

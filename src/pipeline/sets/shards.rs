@@ -6,6 +6,7 @@ use bstr::{BStr, BString, ByteSlice};
 use regex::Regex;
 
 use super::{Candidate, Look, part_of};
+use crate::config::meant::SHARDS;
 use crate::ledger::run::show_name;
 use crate::pipeline::discover::{Matcher, Observations, is_temporary};
 use crate::source::{Entry, EntryKind, name_fault};
@@ -37,7 +38,7 @@ pub(super) fn candidates(matcher: &Matcher, group: &Regex, look: &Look<'_>, obse
         }
     }
     let numbered = |(mut candidate, numbers): (Candidate, Vec<Option<u64>>)| {
-        candidate.missing.extend(gap(numbers));
+        candidate.missing.extend(gap(group, numbers));
         candidate
     };
     found.into_values().map(numbered).collect()
@@ -65,12 +66,12 @@ fn upload_of(matcher: &Matcher, group: &Regex, entry: &Entry) -> Option<(BString
     Some((set, show_name(&entry.name)))
 }
 
-/// The first number that is left out, in words. Numbers count from 0 or 1.
-pub(super) fn gap(numbers: Vec<Option<u64>>) -> Option<String> {
+/// The first number that is left out, in words. Numbers count from 0; those of a form that a feed names itself, from 1 as well.
+pub(super) fn gap(group: &Regex, numbers: Vec<Option<u64>>) -> Option<String> {
     let mut numbers: Vec<u64> = numbers.into_iter().collect::<Option<_>>()?;
     numbers.sort_unstable();
     let first = *numbers.first()?;
-    let expected = if first <= 1 { first } else { 0 };
+    let expected = u64::from(first == 1 && group.as_str() != SHARDS);
     let missing = (expected..).zip(&numbers).find(|(expected, number)| expected != *number).map(|(expected, _)| expected)?;
     Some(format!("part number {missing} has not come"))
 }
@@ -78,7 +79,6 @@ pub(super) fn gap(numbers: Vec<Option<u64>>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::meant::SHARDS;
 
     #[test]
     fn the_forms_of_warehouses_are_known() {
@@ -104,11 +104,17 @@ mod tests {
 
     #[test]
     fn a_number_that_is_left_out_is_noticed() {
-        let gap = |numbers: &[u64]| gap(numbers.iter().copied().map(Some).collect());
+        let own = Regex::new("^(?P<set>.*)-(?P<number>[0-9]+)$").unwrap();
+        let shards = Regex::new(SHARDS).unwrap();
+        let of = |group, numbers: &[u64]| gap(group, numbers.iter().copied().map(Some).collect());
+        let gap = |numbers: &[u64]| of(&shards, numbers);
         assert_eq!(gap(&[0, 1, 2]), None);
-        assert_eq!(gap(&[3, 1, 2]), None);
+        assert_eq!(gap(&[3, 1, 2]).as_deref(), Some("part number 0 has not come"));
+        assert_eq!(of(&own, &[3, 1, 2]), None);
+        assert_eq!(of(&own, &[3, 1]).as_deref(), Some("part number 2 has not come"));
+        assert_eq!(of(&own, &[2, 3]).as_deref(), Some("part number 0 has not come"));
         assert_eq!(gap(&[0, 2]).as_deref(), Some("part number 1 has not come"));
         assert_eq!(gap(&[2, 3]).as_deref(), Some("part number 0 has not come"));
-        assert_eq!(super::gap(vec![Some(0), None]), None, "without numbers nothing is left out");
+        assert_eq!(super::gap(&shards, vec![Some(0), None]), None, "without numbers nothing is left out");
     }
 }

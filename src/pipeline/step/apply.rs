@@ -3,19 +3,19 @@
 use std::time::Instant;
 
 use chrono::Utc;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::end::report_held;
 use super::fetch::fetch_again;
 use crate::config::meant::Feed;
 use crate::keeping::unknown;
-use crate::ledger::run::WishKind;
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::Code;
 use crate::pipeline::apply::Applied;
 use crate::pipeline::hand::FileInHand;
 use crate::pipeline::{
-    ATTEMPTS_MAX, FEED_PAUSED, Rest, Road, add_time, fail, later, lost_copy, next, told, told_died, waits_for, waits_for_platform,
+    ATTEMPTS_MAX, FEED_PAUSED, Rest, Road, add_time, answered, asked_to_end, fail, later, lost_copy, next, told, told_died, waits_for,
+    waits_for_platform,
 };
 use crate::source::SourceError;
 use crate::stop::Stop;
@@ -130,12 +130,12 @@ pub(in crate::pipeline) fn hold(road: &Road, run: &mut Run, guard: &str, evidenc
 
 /// Ends the rows that are left when somebody asked for it. False when nobody did.
 pub(in crate::pipeline) fn end_by_wish(road: &Road, run: &mut Run, feed: &Feed) -> anyhow::Result<bool> {
-    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) else { return Ok(false) };
-    info!(by = wish.by, "{}", wish.what.done());
-    run.detail.cause = Some(told(&wish));
-    run.detail.end = Some(State::Stopped);
+    let Some(wish) = asked_to_end(road, run)? else { return Ok(false) };
+    let mut decided = run.clone();
+    decided.detail.cause = Some(told(&wish));
+    decided.detail.end = Some(State::Stopped);
     road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-    road.end_left(run, Code::RunStopped, "the run was stopped before this row")?;
-    next(road, run, State::Reporting)?;
+    road.end_left(&decided, Code::RunStopped, "the run was stopped before this row")?;
+    answered(road, run, decided, &wish, State::Reporting)?;
     Ok(true)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::end::report_held;
 use super::fetch::fetch_again;
@@ -12,7 +12,7 @@ use crate::ledger::{Run, RunKind, State};
 use crate::outcome::Code;
 use crate::pipeline::check::{self, Checked, check};
 use crate::pipeline::sent::Sent;
-use crate::pipeline::{Rest, Road, begin, fail, later, next, time, told, waits_for};
+use crate::pipeline::{Rest, Road, answered, begin, fail, later, next, time, told, waits_for};
 use crate::source::SourceError;
 use crate::trace;
 
@@ -64,24 +64,23 @@ pub(in crate::pipeline) fn check_it(road: &Road, run: &mut Run) -> anyhow::Resul
 
 /// A held run waits for somebody's word.
 pub(in crate::pipeline) fn decide(road: &Road, run: &mut Run) -> anyhow::Result<Option<Rest>> {
-    let waits = road.ledger.peek_wish(&run.id)?.filter(|wish| wish.what == WishKind::Approve);
-    if let Some(wish) = waits.filter(|_| run.detail.verdicts.iter().any(|verdict| verdict.held && verdict.guard == unknown::GUARD)) {
-        match road.accept_reports(&*road.feed(&run.feed)?, &wish.by).map_err(anyhow::Error::downcast::<SourceError>) {
-            Ok(()) => {}
-            Err(Ok(error)) => return later(road, run, &error),
-            Err(Err(error)) => return Err(error),
-        }
-    }
-    let Some(wish) = road.ledger.take_wish(road.fence, &run.id)? else { return Ok(Some(Rest::Held)) };
-    info!(by = wish.by, "{}", wish.what.done());
+    let Some(wish) = road.ledger.peek_wish(&run.id)? else { return Ok(Some(Rest::Held)) };
+    let mut decided = run.clone();
     match wish.what {
         WishKind::Approve => {
+            if run.detail.verdicts.iter().any(|verdict| verdict.held && verdict.guard == unknown::GUARD) {
+                match road.accept_reports(&*road.feed(&run.feed)?, &wish.by).map_err(anyhow::Error::downcast::<SourceError>) {
+                    Ok(()) => {}
+                    Err(Ok(error)) => return later(road, run, &error),
+                    Err(Err(error)) => return Err(error),
+                }
+            }
             // What was approved was shown under the feed as it was when the file was checked; a changed one is judged anew.
             let same = road.fingerprint(run)?.as_ref() == Some(&run.detail.fingerprint);
             if !same {
                 warn!("the feed changed since the file was held: the approval does not count for what it would do now");
             }
-            run.detail.approval = same.then_some(wish);
+            decided.detail.approval = same.then(|| wish.clone());
             if run.kind != RunKind::Retry
                 && let Some(sha256) = &run.sha256
                 && !road.spool.is_whole(&run.id, sha256)?
@@ -89,14 +88,14 @@ pub(in crate::pipeline) fn decide(road: &Road, run: &mut Run) -> anyhow::Result<
                 warn!("the copy in the spool is not what was fetched and shown: it is thrown away");
                 road.spool.remove(&run.id)?;
             }
-            next(road, run, State::Fetched)
+            answered(road, run, decided, &wish, State::Fetched)
         }
         WishKind::Discard | WishKind::Stop => {
-            run.detail.cause = Some(told(&wish));
-            run.detail.approval = None;
-            road.end_left(run, Code::Discarded, "the held run was discarded")?;
-            run.detail.end = Some(State::Discarded);
-            next(road, run, State::Reporting)
+            decided.detail.cause = Some(told(&wish));
+            decided.detail.approval = None;
+            road.end_left(&decided, Code::Discarded, "the held run was discarded")?;
+            decided.detail.end = Some(State::Discarded);
+            answered(road, run, decided, &wish, State::Reporting)
         }
     }
 }

@@ -156,10 +156,15 @@ pub(in crate::pipeline) fn report_held(road: &Road, run: &mut Run) -> anyhow::Re
     held.detail.tally = held.detail.counted.clone();
     held.detail.tally.merge(&road.ledger.tally(&run.id)?);
     held.detail.reports.clear();
+    // Rows that ended on the way, and labels as the file has them: the check knew neither.
+    road.count_delivery_problems(&mut held)?;
     if let Err(error) = road.publish(&mut held, &feed, true) {
         warn!("the report of the held file cannot be written: {error:#}");
     }
     run.detail.tally = held.detail.tally;
+    run.detail.problems = held.detail.problems;
+    run.detail.problems_by_column = held.detail.problems_by_column;
+    run.detail.operations = held.detail.operations;
     // The final report chooses its own names.
     run.detail.reports.clear();
     road.save(run)?;

@@ -6,13 +6,13 @@ use bstr::ByteSlice;
 use tracing::{info, warn};
 
 use crate::config::meant::Feed;
-use crate::ledger::run::{Fault, WishKind};
+use crate::ledger::run::Fault;
 use crate::ledger::{Run, RunKind, State};
 use crate::outcome::{Code, Outcome};
 use crate::pipeline::claim::{self, Claim};
 use crate::pipeline::fetch::{self, Copied, Fetch, There};
 use crate::pipeline::sets;
-use crate::pipeline::{Rest, Road, Station, add_time, begin, fail, later, lost_copy, next, room, time, told};
+use crate::pipeline::{Rest, Road, Station, add_time, answered, asked_to_end, begin, fail, later, lost_copy, next, room, time, told};
 use crate::source::SourceError;
 use crate::stop::Stop;
 use crate::trace;
@@ -29,13 +29,14 @@ pub(in crate::pipeline) fn fetch_it(road: &Road, run: &mut Run, stop: &Stop) -> 
             }
         };
     }
-    if let Some(wish) = road.ledger.take_wish(road.fence, &run.id)?.filter(|wish| wish.what != WishKind::Approve) {
-        run.detail.cause = Some(told(&wish));
+    if let Some(wish) = asked_to_end(road, run)? {
+        let mut decided = run.clone();
+        decided.detail.cause = Some(told(&wish));
         // It may have been here before, and its copy was lost after rows had been sent.
-        run.detail.end = Some(if run.detail.may_have_sent() { State::Stopped } else { State::Discarded });
+        decided.detail.end = Some(if run.detail.may_have_sent() { State::Stopped } else { State::Discarded });
         road.ledger.distrust_pending(road.fence, &run.id, &feed.platform.name)?;
-        road.end_left(run, Code::RunStopped, "the run was ended before this row")?;
-        return next(road, run, State::Reporting);
+        road.end_left(&decided, Code::RunStopped, "the run was ended before this row")?;
+        return answered(road, run, decided, &wish, State::Reporting);
     }
     // No room will do for a file beyond the feed's limit: it fails below.
     let may_be_fetched = run.size <= feed.limits.file;

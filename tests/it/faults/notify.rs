@@ -141,6 +141,15 @@ fn when_a_seed_cannot_be_told_nobody_else_is() {
     harbour.once().exits(1);
     assert_eq!(harbour.state_of("a.csv"), Some(State::Held));
     assert_eq!((shown(&harbour, "C-1", "news"), shown(&harbour, "C-3", "news")), (String::new(), "Three".into()));
+    let report = harbour.report("a.held");
+    assert_eq!(report["rows"], json!({ "applied": 1, "refused": 1, "to-send": 2 }), "{report:#}");
+    assert_eq!(report["problems"], json!({ "update-rejected": 1 }), "what was refused on the way counts");
+    assert!(report["codes"]["update-rejected"]["cure"].is_string(), "{report:#}");
+    assert!(report["next"][0].as_str().unwrap().contains("and 1 of its rows reached their passes before (seeds)"), "{report:#}");
+    let page = String::from_utf8(harbour.read("reports/a.held.report.html")).unwrap();
+    assert!(page.contains("1 row reached its pass before. 2 of 4 rows would be sent") && !page.contains("Nothing was sent"), "{page}");
+    let told = harbour.run(&["stop", "a.csv"]);
+    assert!(told.err.contains("nothing more of it is sent"), "{}", told.err);
     harbour.run(&["approve", "a.csv", "--reason", "C-2 has left"]).exits(0);
     harbour.once().exits(1);
     assert_eq!((shown(&harbour, "C-1", "news"), shown(&harbour, "C-4", "news")), ("One".into(), "Four".into()));

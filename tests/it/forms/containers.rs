@@ -19,12 +19,14 @@ fn every_container_is_taken_off_whatever_its_name() {
     let bzip2 = python("import sys, bz2; sys.stdout.buffer.write(bz2.compress(sys.stdin.buffer.read()))", TEXT.as_bytes());
     let zstd = piped("zstd", &["-q", "-c", "--check"], TEXT.as_bytes());
     let lz4 = piped("lz4", &["-q", "-c", "-"], TEXT.as_bytes());
+    let zlib = python("import sys, zlib; sys.stdout.buffer.write(zlib.compress(sys.stdin.buffer.read()))", TEXT.as_bytes());
     let both = python("import sys, gzip; sys.stdout.buffer.write(gzip.compress(sys.stdin.buffer.read()))", &zip(&["x.csv"], TEXT));
     for (bytes, containers) in [
         (zip(&["loyalty.csv", "__MACOSX/._loyalty.csv.x"], TEXT), r#"["zip (loyalty.csv)"]"#),
         (bzip2, r#"["bzip2"]"#),
         (zstd, r#"["zstd"]"#),
         (lz4, r#"["lz4"]"#),
+        (zlib, r#"["zlib"]"#),
         (both, r#"["gzip","zip (x.csv)"]"#),
     ] {
         let harbour = plan().start();

@@ -130,3 +130,24 @@ fn a_table_dialect_is_read_from_a_file() {
     assert_eq!((tier(&harbour, "C-1").as_str(), harbour.points("C-2"), tier(&harbour, "C-2").as_str()), ("a;b", 11.0, ""));
     check_promises(&harbour);
 }
+
+/// A blank line is one of those that are counted, and the first record is not.
+#[test]
+fn blank_lines_before_the_header_are_lines_like_others() {
+    let harbour = plan().feed("dialect", "{ preamble = 2, header = false }").start();
+    harbour.deliver("points.csv", "\nExport of 20 Nov\nC-1,10,gold\nC-2,20,gold\n");
+    harbour.once().exits(0);
+    assert_eq!((harbour.points("C-1"), harbour.points("C-2")), (10.0, 20.0));
+    check_promises(&harbour);
+}
+
+/// What is wrong with a header is told where the header stands.
+#[test]
+fn a_fault_of_the_header_has_its_line() {
+    let harbour = plan().feed("dialect", "{ preamble = 2 }").start();
+    harbour.deliver("points.csv", "Export\nof 20 Nov\nnumber,points\nC-1,10\n");
+    harbour.once().exits(65);
+    let fault = harbour.report("points")["fault"].clone();
+    assert_eq!((&fault["line"], &fault["code"]), (&3.into(), &"extra-label".into()), "{fault}");
+    check_promises(&harbour);
+}

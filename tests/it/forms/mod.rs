@@ -8,6 +8,7 @@ mod dialects;
 mod openpgp;
 mod sets;
 mod times;
+mod values;
 mod workbooks;
 
 use std::io::Write;

@@ -226,6 +226,7 @@ fn a_report_goes_back_encrypted_and_comes_back_corrected_and_encrypted() {
     let files: Vec<&str> = report["files"].as_array().unwrap().iter().map(|file| file["name"].as_str().unwrap()).collect();
     assert_eq!(files, ["points.errors.csv.pgp", "points.problems.csv.pgp", "points.report.html.pgp"]);
     assert!(report["files"].as_array().unwrap().iter().all(|file| file["encrypted_for"].as_array().unwrap().len() == 2), "{report:#}");
+    assert_eq!(report["moves"]["samples"], serde_json::json!([]), "what fields hold is in none of the plain files");
     assert!(report["next"][0].as_str().unwrap().contains("decrypt and correct the cells in points.errors.csv.pgp"), "{report:#}");
     for path in harbour.files() {
         assert!(!holds(&path, b"Wachtwoord"), "plain text in {}", path.display());

@@ -73,6 +73,49 @@ fn a_workbook_is_read_reported_as_one_and_corrected() {
     check_promises(&harbour);
 }
 
+/// Rows are a sheet's, whatever lines their cells have; and what shows an error is no comment.
+#[test]
+fn rows_before_the_header_are_counted_as_the_sheet_does_and_an_error_is_no_comment() {
+    const ROWS: &str = r#"<row r="2"><c r="A2" t="inlineStr"><is><t>Export&#10;of today</t></is></c></row>
+<row r="3"><c r="A3" t="s"><v>0</v></c><c r="B3" t="s"><v>1</v></c></row>
+<row r="4"><c r="A4" t="e"><v>#N/A</v></c><c r="B4"><v>5</v></c></row>
+<row r="5"><c r="A5" t="inlineStr"><is><t># a remark</t></is></c></row>
+<row r="6"><c r="A6" t="inlineStr"><is><t>C-1</t></is></c><c r="B6"><v>10</v></c></row>"#;
+    let harbour = plan().feed("dialect", "{ sheet = \"Points\", preamble = 2, comment = \"#\" }").start();
+    harbour.deliver("points.xlsx", python(BOOK, ROWS.as_bytes()));
+    harbour.once().exits(1);
+    let report = harbour.report("points");
+    assert_eq!(report["rows"], serde_json::json!({ "applied": 1, "rejected": 1 }), "{report:#}");
+    assert_eq!((&report["problems"], harbour.points("C-1")), (&serde_json::json!({ "formula-error": 1 }), 10.0));
+    check_promises(&harbour);
+}
+
+/// A spreadsheet eats the zeros of identifiers in a CSV file: the errors of one may come as a workbook too, and go back as one.
+#[test]
+fn errors_of_a_csv_file_come_as_a_workbook_where_that_is_asked_for() {
+    let harbour = plan().feed("reports", "{ xlsx = true }").feed("dialect", "{ comment = \"#\" }").start();
+    let ids = ["000123", "#7"];
+    harbour.sandbox.issue(ids.into_iter().map(|id| passferry::sandbox::Issue { external_id: id.into(), ..Default::default() })).unwrap();
+    harbour.deliver("points.csv", "id;points;tier\r\n000123;#N/A;\"gold; or so\"\r\n\"#7\";#N/A;\\N\r\n");
+    harbour.once().exits(1);
+    let names: Vec<String> = harbour.tree().into_iter().filter(|path| path.starts_with("reports/")).collect();
+    let endings = ["errors.csv", "errors.xlsx", "problems.csv", "report.html", "report.json"];
+    assert_eq!(names, endings.map(|ending| format!("reports/points.{ending}")));
+    let book = harbour.read("reports/points.errors.xlsx");
+    harbour.deliver("points.errors.xlsx", &book);
+    harbour.once().exits(0);
+    assert_eq!(harbour.runs().len(), 1, "untouched, it is no correction");
+    harbour.deliver("points-fixed.errors.xlsx", python(EDIT, &book));
+    harbour.once().exits(0);
+    assert_eq!(ids.map(|id| harbour.points(id)), [12.0, 12.0]);
+    assert_eq!((tier(&harbour, "000123").as_str(), tier(&harbour, "#7").as_str()), ("gold; or so", ""));
+    harbour.deliver("points2.csv", "id;points;tier\r\n000123;x;\"NULL\"\r\n");
+    harbour.once().exits(1);
+    assert!(harbour.report("points2")["warnings"].to_string().contains("there is no errors.xlsx"), "{:#}", harbour.report("points2"));
+    assert!(!harbour.tree().contains(&"reports/points2.errors.xlsx".to_owned()));
+    check_promises(&harbour);
+}
+
 #[test]
 fn a_sheet_that_is_not_there_and_a_workbook_too_large_fail_the_file() {
     for (option, value, code, words) in [

@@ -78,6 +78,44 @@ fn a_held_file_says_why_and_what_it_would_change() {
     check_promises(&harbour);
 }
 
+/// Labels are the file's, in the report of a held file as in the last one.
+#[test]
+fn a_held_file_has_examples_in_the_columns_as_it_calls_them() {
+    let schema = r#"{ "fieldsMatch": "superset", "fields": [ { "name": "id", "type": "string" },
+        { "name": "points", "type": "integer", "x-passferry": { "aliases": ["Balance"] } } ] }"#;
+    let harbour = nine().schema(schema).points_only().feed("guard.floor", "1").feed("guard.rejects", "\"10%\"").start();
+    harbour.deliver("points.csv", "id,Balance\nC-1,many\nC-2,5\n");
+    harbour.once().exits(1);
+    let (page, report) = page(&harbour, "points.held");
+    assert_eq!(report["problems_by_column"], serde_json::json!({ "Balance": { "type-error": 1 } }));
+    let said = page.text("[aria-labelledby=problems]");
+    assert!(said.contains("Column Balance") && said.contains("many"), "{said}");
+    check_promises(&harbour);
+}
+
+/// Who put a file away, and why, is told whether it has rows or not; and the middle of two is between them.
+#[test]
+fn a_discarded_file_without_rows_says_who_and_why() {
+    let harbour = nine().points_only().feed("guard.floor", "1").start();
+    for (day, rows) in ["C-1,1\n", "C-1,2\nC-2,2\n", "C-1,3\nC-2,3\n", "C-1,4\n"].iter().enumerate() {
+        harbour.deliver(format!("{day}.csv"), format!("id,points\n{rows}"));
+        harbour.once().exits(0);
+    }
+    harbour.deliver("empty.csv", "id,points\n");
+    harbour.once().exits(1);
+    let (held, report) = page(&harbour, "empty.held");
+    let evidence = report["guards"][0]["evidence"].as_str().unwrap();
+    assert!(evidence.contains("a median of 1.5 in the last 4 clean files"), "{evidence}");
+    let said = held.reading();
+    assert!(said.contains("Rows: this file 0; the 4 before it from 1 to 2, median 1.5"), "{said}");
+    assert!(said.contains("usually 1.5 (median of 4)"), "{said}");
+    harbour.run(&["discard", "empty.csv", "--reason", "the shop was shut"]).exits(0);
+    harbour.once().exits(0);
+    let said = page(&harbour, "empty").0.text("header");
+    assert!(said.contains("Why it ended early:") && said.contains("the shop was shut"), "{said}");
+    check_promises(&harbour);
+}
+
 #[test]
 fn a_file_that_failed_says_where() {
     let harbour = nine().start();

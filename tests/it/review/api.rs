@@ -46,12 +46,20 @@ fn a_program_reads_and_decides_as_people_do() {
     let post = |path: &str, token: &str, body: Value| ask(&rig, "POST", path, token, &body);
     assert_eq!(get("/status", &viewer).is(200).json()["held"][0]["run"], json!(id));
     assert_eq!(get("/runs?state=held", &viewer).is(200).json()["runs"][0]["file"], "a.csv");
-    assert_eq!(get(&format!("/runs/{id}"), &viewer).is(200).json()["state"], "held");
+    let run = get(&format!("/runs/{id}"), &viewer).is(200).json();
+    assert_eq!(run["state"], "held");
+    post(&format!("/runs/{id}/approve"), &approver, json!({ "reason": "x", "seen": "something else" })).is(409);
+    // Whatever is wrong is told as JSON, and as the document says.
+    for (path, status) in [("/nothing", 404), ("/runs?before=x", 400), (&format!("/runs/{id}/rows/x"), 400), ("/runs/none/rows/1", 404)] {
+        assert!(get(path, &viewer).is(status).json()["error"].is_string(), "{path}");
+    }
+    assert!(ask(&rig, "DELETE", "/status", &viewer, &Value::Null).is(405).json()["error"].is_string());
+    assert!(post("/settle", &approver, json!("x".repeat(5 << 20))).is(413).json()["error"].is_string());
     post(&format!("/runs/{id}/approve"), &viewer, json!({ "reason": "x" })).is(403);
     post(&format!("/runs/{id}/approve"), &approver, json!({ "reason": " " })).is(400);
     post(&format!("/runs/{id}/approve"), &approver, json!({ "why": "x" })).is(400);
     assert_eq!(rig.ledger().peek_wish(&id).unwrap(), None);
-    let noted = post(&format!("/runs/{id}/approve"), &approver, json!({ "reason": "checked" })).is(200).json();
+    let noted = post(&format!("/runs/{id}/approve"), &approver, json!({ "reason": "checked", "seen": run["seen"] })).is(200).json();
     assert_eq!((noted["by"].as_str(), noted["running"].as_bool()), (Some("deploy (API token)"), Some(false)));
     rig.once();
     assert_eq!(rig.state_of("a.csv"), Some(State::Done), "{}", rig.said());
@@ -67,7 +75,8 @@ fn a_program_reads_and_decides_as_people_do() {
     get(&format!("/runs/{id}/reports/errors.csv"), &approver).is(200).says("_key");
     let typed = |points: &str| json!({ "number": row["number"], "cells": ["C-2", points, "gold", "c2@example.com"] });
     assert_eq!(post(&format!("/runs/{id}/check"), &approver, typed("-1")).is(200).json()["problems"][0]["code"], "constraint-error");
-    post(&format!("/runs/{id}/corrections"), &approver, json!({ "rows": [typed("-1")] })).is(422);
+    let wrong = post(&format!("/runs/{id}/corrections"), &approver, json!({ "rows": [typed("-1")] })).is(422);
+    assert!(wrong.json()["error"].is_string());
     post(&format!("/runs/{id}/corrections"), &viewer, json!({ "rows": [typed("20")] })).is(403);
     let sent = post(&format!("/runs/{id}/corrections"), &approver, json!({ "rows": [typed("20")] })).is(200).json();
     let name = sent["file"].as_str().unwrap();
@@ -84,6 +93,12 @@ fn a_program_reads_and_decides_as_people_do() {
     // Every call of the document is there.
     let document = get("/openapi.json", &viewer).is(200).json();
     for (path, calls) in document["paths"].as_object().unwrap() {
+        for call in calls.as_object().unwrap().values() {
+            let told = call["responses"].as_object().unwrap();
+            let wanted: &[&str] =
+                if path.ends_with("/corrections") { &["403", "409", "413", "422", "502"] } else { &["400", "401", "421", "503"] };
+            assert!(wanted.iter().all(|status| told.contains_key(*status)), "{path}: {told:?}");
+        }
         let path = path.replace("{run}", "none").replace("{number}", "1").replace("{kind}", "report.json").replace("{feed}", "none");
         for method in calls.as_object().unwrap().keys() {
             let answer = ask(&rig, &method.to_uppercase(), path.strip_prefix("/api/v1").unwrap(), &viewer, &json!({ "id": "x" }));
@@ -116,4 +131,27 @@ fn only_a_token_opens_the_api() {
     write_private(&rig.home.path().join("users.toml"), people());
     ask(&rig, "GET", "/status", &right, &Value::Null).is(401);
     assert!(!rig.said().contains(&right));
+}
+
+/// Through a proxy that names people, a program is who its token says and nobody else.
+#[test]
+fn behind_a_proxy_a_token_alone_opens_the_api() {
+    let proxy = "hosts = [\"ferry.example.com\"]\nbehind_proxy = true\n[review.proxy]\nfrom = [\"127.0.0.2\"]\nheader = \"X-Remote-User\"\ngroups = \"X-Remote-Groups\"\napprovers = [\"ops\"]";
+    let rig = reviewed(folder().feed("guard.first_file", "true"), proxy);
+    let viewer = token(&rig, "board", "viewer");
+    rig.deliver("a.csv", "id,points,tier,email\nC-1,1,gold,c1@example.com\n");
+    rig.once().exits(1);
+    let id = rig.run_of("a.csv").id;
+    let _page = rig.page();
+    let mut visitor = rig.visitor();
+    visitor.from = Some("127.0.0.2:0".parse().unwrap());
+    let bearer = format!("Bearer {viewer}");
+    let named = [("Host", "ferry.example.com"), ("X-Remote-User", "carla"), ("X-Remote-Groups", "ops")];
+    let by_token: Vec<(&str, &str)> = named.into_iter().chain([("Authorization", bearer.as_str())]).collect();
+    visitor.ask("GET", "/api/v1/status", &named, "").is(401);
+    assert_eq!(visitor.ask("GET", "/api/v1/status", &by_token, "").is(200).json()["held"][0]["run"], json!(id));
+    let body = json!({ "reason": "x" }).to_string();
+    visitor.ask("POST", &format!("/api/v1/runs/{id}/approve"), &by_token, &body).is(403);
+    visitor.ask("POST", &format!("/api/v1/runs/{id}/approve"), &named, &body).is(401);
+    assert_eq!(rig.ledger().peek_wish(&id).unwrap(), None);
 }

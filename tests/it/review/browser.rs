@@ -1,7 +1,7 @@
 //! The page in a real browser: what people click, what it looks like, and what strangers' strings do in it: nothing.
 
 use passferry::ledger::{KeyState, State};
-use passferry::sandbox::{Faults, Rule, Trouble};
+use passferry::sandbox::{Faults, Latency, Rule, Trouble};
 
 use super::{MIXED, folder};
 use crate::rig::browser::{Browser, PHONE, Scheme, Tab};
@@ -62,8 +62,62 @@ fn a_held_file_is_approved_by_clicks() {
     check_promises(&rig);
 }
 
+/// Nothing but keys: the focus is seen wherever it comes by.
 #[test]
-fn an_add_in_doubt_is_settled_by_clicks() {
+fn a_held_file_is_approved_by_keyboard_alone() {
+    let rig = reviewed(folder().points_only().feed("guard.first_file", "true"), "");
+    let daemon = rig.serving("run");
+    rig.deliver("monday.csv", "id,points\nC-1,10\n");
+    wait_until("it is held", || rig.ledger_is_there() && rig.state_of("monday.csv") == Some(State::Held));
+    let run = rig.run_of("monday.csv").id;
+    let mut browser = Browser::start();
+    let mut tab = browser.tab();
+    tab.open(&address(&rig, "/"));
+    tab.tab_to("#name");
+    tab.write(APPROVER.0);
+    tab.tab_to("#password");
+    tab.write(APPROVER.1);
+    tab.enter();
+    assert_eq!(tab.text("h1"), "Overview");
+    tab.tab_to("a[href='#main']");
+    tab.tab_to(&format!("a[href='/runs/{run}']"));
+    tab.enter();
+    tab.tab_to(&format!("a[href='/runs/{run}/approve']"));
+    tab.enter();
+    tab.tab_to("#reason");
+    tab.write("looks right");
+    tab.tab_to("main form button");
+    tab.enter();
+    wait_until("it is applied", || rig.state_of("monday.csv") == Some(State::Done));
+    assert!((rig.points("C-1") - 10.0).abs() < f64::EPSILON);
+    drop((tab, browser));
+    assert_eq!(daemon.terminate(), 0, "{}", rig.said());
+    check_promises(&rig);
+}
+
+/// What is being applied moves on the page by itself, and the page says when it is done.
+#[test]
+fn progress_moves_without_a_reload() {
+    let slow = Faults { latency: Latency::Fixed { ms: 130 }, ..Faults::default() };
+    let rig = reviewed(folder().points_only().members(40).platform("in_flight", "1").faults(slow), "");
+    let daemon = rig.serving("run");
+    let mut browser = Browser::start();
+    let mut tab = logged_in(&mut browser, &rig, APPROVER);
+    rig.deliver("a.csv", (1..=40).fold("id,points\n".to_owned(), |text, n| format!("{text}C-{n},{n}\n")));
+    wait_until("it is applied", || rig.ledger_is_there() && rig.state_of("a.csv") == Some(State::Applying));
+    tab.open(&address(&rig, &format!("/runs/{}", rig.run_of("a.csv").id)));
+    tab.evaluate("window.first = Number(document.querySelector('.done').textContent)");
+    tab.wait("window.first !== undefined && Number(document.querySelector('.done').textContent) > window.first");
+    assert!(tab.evaluate("document.querySelector('progress').value").as_f64().unwrap() > 0.0);
+    tab.wait("document.readyState === 'complete' && document.querySelector('#state').textContent === 'Done'");
+    tab.wait("window.first === undefined && !document.querySelector('progress')");
+    drop((tab, browser));
+    assert_eq!(daemon.terminate(), 0, "{}", rig.said());
+    check_promises(&rig);
+}
+
+#[test]
+fn an_add_in_doubt_is_settled_by_keys() {
     let faults = Faults { rules: vec![Rule::new(Trouble::DropBefore).path("/points/")], ..Faults::default() };
     let rig = reviewed(crate::faults::adds::movements().platform("read_back", "\"nothing\"").faults(faults), "");
     rig.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,50\n");
@@ -79,9 +133,17 @@ fn an_add_in_doubt_is_settled_by_clicks() {
     is_good(&mut tab, "row");
     tab.follow("a[href^='/settle/']");
     is_good(&mut tab, "settle");
-    tab.evaluate("document.querySelector('#choice').value = 'not-applied'");
-    tab.type_into("#reason", "the portal shows nothing");
-    tab.follow("main form button");
+    // By keyboard alone, from here on.
+    tab.tab_to("#choice");
+    assert_eq!(tab.evaluate("document.querySelector('#choice').value"), "", "nothing is chosen before somebody chooses");
+    tab.press("ArrowDown");
+    tab.press("ArrowDown");
+    assert_eq!(tab.evaluate("document.querySelector('#choice').value"), "not-applied");
+    tab.tab_to("#reason");
+    tab.write("the portal shows nothing");
+    tab.tab_to("main form button");
+    tab.enter();
+    tab.wait_for("h1");
     drop((tab, browser, page));
     rig.once();
     assert!(rig.ledger().keys_of(&run, KeyState::InDoubt).unwrap().is_empty(), "{}", rig.said());

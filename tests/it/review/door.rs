@@ -7,7 +7,7 @@ use passferry::ledger::State;
 use passferry::sandbox::{Faults, Rule, Trouble};
 
 use super::{MIXED, folder};
-use crate::rig::harbour::write_private;
+use crate::rig::harbour::{wait_until, write_private};
 use crate::rig::promises::check_promises;
 use crate::rig::visitor::{APPROVER, Reviewed, VIEWER, form, reviewed};
 
@@ -45,7 +45,7 @@ fn nobody_sees_anything_who_did_not_come_in() {
     assert_eq!(unknown.body, stranger.log_in("anna", "wrong").body, "an unknown name is answered alike");
     let answer = stranger.log_in(APPROVER.0, APPROVER.1).is(303);
     let cookie = answer.header("set-cookie").unwrap();
-    assert!(cookie.contains("; HttpOnly") && cookie.contains("; SameSite=Strict") && !cookie.contains("anna"), "{cookie}");
+    assert!(cookie.contains("; HttpOnly") && cookie.contains("; SameSite=Lax") && !cookie.contains("anna"), "{cookie}");
     let page = stranger.get("/").is(200).says("monday.csv");
     let policy = page.header("content-security-policy").unwrap();
     for part in
@@ -188,7 +188,16 @@ fn what_a_platform_repeats_of_a_personal_cell_is_masked_for_viewers() {
     let number = body.split(&format!("{rows}/")).nth(1).unwrap().split('"').next().unwrap().to_owned();
     let story = victor.get(&format!("{rows}/{number}")).is(200).body;
     assert!(!story.contains("c1@example.com"), "{story}");
-    check_promises(&rig);
+    let problems = victor.get(&format!("/runs/{}/reports/problems.csv", run.id)).is(200).says("is no address").body;
+    assert!(!problems.contains("c1@example.com"), "{problems}");
+    // Where it is not known any more what the cells held, nothing of it is told.
+    let spool = rig.state().join("spool");
+    for copy in fs::read_dir(&spool).unwrap().flatten().filter(|copy| copy.file_name().to_string_lossy().contains(&run.id)) {
+        fs::remove_file(copy.path()).unwrap();
+    }
+    let body = victor.get(&rows).is(200).says("•••").body;
+    assert!(!body.contains("c1@example.com") && !body.contains("is no address"), "{body}");
+    assert!(anna.get(&rows).is(200).body.contains("c1@example.com is no address"));
 }
 
 #[test]
@@ -243,6 +252,40 @@ fn passwords_are_not_guessed_without_end() {
     }
     guesser.log_in("one-more", "a guess").is(429);
     assert!(!rig.said().contains("a guess") && !rig.said().contains("name-1"), "{}", rig.said());
+}
+
+/// Who hangs up before the answer has guessed all the same.
+#[test]
+fn a_guess_that_nobody_waits_for_counts() {
+    let rig = reviewed(folder(), "");
+    let _page = rig.page();
+    let guesser = rig.visitor();
+    for guess in 1..=10 {
+        guesser.post_and_hang_up("/login", &[("name", VIEWER.0), ("password", "a guess")]);
+        wait_until("it is counted", || rig.said().matches("a login to the review page failed").count() == guess);
+    }
+    guesser.log_in(VIEWER.0, VIEWER.1).is(429);
+}
+
+/// Other people, taken up as a daemon takes up another configuration.
+#[test]
+fn another_file_of_people_is_taken_up_on_request() {
+    let rig = reviewed(folder(), "");
+    for command in ["run", "review"] {
+        rig.change_config(|text| text.replace("users = \"others.toml\"", "users = \"users.toml\""));
+        let serving = rig.serving(command);
+        let anna = rig.logged_in(APPROVER);
+        let zoe = passferry::review::people::user_entry("zoe", passferry::review::people::Role::Viewer, "a password of her own").unwrap();
+        write_private(&rig.home.path().join("others.toml"), &zoe);
+        rig.change_config(|text| text.replace("users = \"users.toml\"", "users = \"others.toml\""));
+        anna.get("/").is(200);
+        let served = rig.said().matches("the review page is served").count();
+        assert!(std::process::Command::new("kill").args(["-HUP", &serving.id().to_string()]).status().unwrap().success());
+        wait_until("the page is served anew", || rig.said().matches("the review page is served").count() > served);
+        rig.visitor().log_in("zoe", "a password of her own").is(303);
+        anna.get("/").is(303);
+        assert_eq!(serving.terminate(), 0, "{}", rig.said());
+    }
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use passferry::ledger::{RunKind, State};
+use passferry::ledger::{Run, RunKind, State};
 
 use super::{MIXED, folder};
+use crate::rig::harbour::{Plan, Process, harbour};
 use crate::rig::promises::check_promises;
 use crate::rig::visitor::{APPROVER, Reviewed, VIEWER, Visitor, reviewed};
 
 /// Fields of a page's table with their values.
-fn fields(body: &str) -> Vec<(String, String)> {
+pub fn fields(body: &str) -> Vec<(String, String)> {
     let plain = |text: &str| {
         text.replace("&quot;", "\"")
             .replace("&#34;", "\"")
@@ -28,7 +29,7 @@ fn fields(body: &str) -> Vec<(String, String)> {
 }
 
 /// The fields of a row with one cell changed, by the text that the row has somewhere.
-fn changed(all: &[(String, String)], row_has: &str, column: usize, to: &str) -> Vec<(String, String)> {
+pub fn changed(all: &[(String, String)], row_has: &str, column: usize, to: &str) -> Vec<(String, String)> {
     let number = |name: &str| name.split('.').nth(1).unwrap().to_owned();
     let row =
         all.iter().find(|(_, value)| value == row_has).map_or_else(|| panic!("{row_has} is not in {all:?}"), |(name, _)| number(name));
@@ -36,13 +37,13 @@ fn changed(all: &[(String, String)], row_has: &str, column: usize, to: &str) -> 
     of_row.map(|(name, value)| (name.clone(), if name.ends_with(&format!(".{column}")) { to.to_owned() } else { value.clone() })).collect()
 }
 
-fn send(visitor: &Visitor, run: &str, rows: &[Vec<(String, String)>]) -> crate::rig::visitor::Answer {
+pub fn send(visitor: &Visitor, run: &str, rows: &[Vec<(String, String)>]) -> crate::rig::visitor::Answer {
     let fields: Vec<(&str, &str)> = rows.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     visitor.post(&format!("/runs/{run}/fix"), &fields)
 }
 
 /// What lies in the inbox and was put there by the page; noted as a delivery.
-fn corrections(rig: &Reviewed) -> Vec<String> {
+pub fn corrections(rig: &Reviewed) -> Vec<String> {
     let names = rig.tree().into_iter().filter(|name| !name.contains('/') && name.contains("-fix-"));
     let names: Vec<String> = names.collect();
     for name in &names {
@@ -54,14 +55,19 @@ fn corrections(rig: &Reviewed) -> Vec<String> {
     names
 }
 
+/// A harbour with a file whose rows need somebody, its run, the page, and an approver at it.
+fn opened(plan: Plan, content: impl AsRef<[u8]>) -> (Reviewed, Run, Process, Visitor) {
+    let rig = reviewed(plan, "");
+    rig.deliver("a.csv", content);
+    rig.once().exits(1);
+    let (run, page) = (rig.run_of("a.csv"), rig.page());
+    let anna = rig.logged_in(APPROVER);
+    (rig, run, page, anna)
+}
+
 #[test]
 fn rows_are_corrected_on_the_page_and_applied_once() {
-    let rig = reviewed(folder(), "");
-    rig.deliver("a.csv", MIXED);
-    rig.once().exits(1);
-    let run = rig.run_of("a.csv");
-    let _page = rig.page();
-    let anna = rig.logged_in(APPROVER);
+    let (rig, run, _page, anna) = opened(folder(), MIXED);
     let body = anna.get(&format!("/runs/{}/fix", run.id)).is(200).says("not-an-address").body;
     let all = fields(&body);
     assert_eq!(all.len(), 3 * 4, "{body}");
@@ -91,12 +97,7 @@ fn rows_are_corrected_on_the_page_and_applied_once() {
 
 #[test]
 fn an_add_that_is_corrected_twice_adds_once() {
-    let rig = reviewed(crate::faults::adds::movements(), "");
-    rig.deliver("a.csv", "txn,id,move,points\nT-1,C-1,earn,fifty\n");
-    rig.once().exits(1);
-    let run = rig.run_of("a.csv");
-    let _page = rig.page();
-    let anna = rig.logged_in(APPROVER);
+    let (rig, run, _page, anna) = opened(crate::faults::adds::movements(), "txn,id,move,points\nT-1,C-1,earn,fifty\n");
     let all = fields(&anna.get(&format!("/runs/{}/fix", run.id)).is(200).body);
     for _ in 0..2 {
         send(&anna, &run.id, &[changed(&all, "C-1", 3, "50")]).is(200);
@@ -110,12 +111,7 @@ fn an_add_that_is_corrected_twice_adds_once() {
 
 #[test]
 fn cells_are_checked_while_they_are_typed_and_the_pass_is_shown() {
-    let rig = reviewed(folder(), "");
-    rig.deliver("a.csv", MIXED);
-    rig.once().exits(1);
-    let run = rig.run_of("a.csv");
-    let _page = rig.page();
-    let anna = rig.logged_in(APPROVER);
+    let (rig, run, _page, anna) = opened(folder(), MIXED);
     let all = fields(&anna.get(&format!("/runs/{}/fix", run.id)).is(200).body);
     let number: u64 = changed(&all, "C-2", 1, "")[0].0.split('.').nth(1).unwrap().parse().unwrap();
     let (path, own) = (format!("/runs/{}/check", run.id), format!("http://{}", anna.host()));
@@ -163,12 +159,7 @@ fn cells_are_checked_while_they_are_typed_and_the_pass_is_shown() {
 
 #[test]
 fn a_form_that_is_none_of_ours_corrects_nothing() {
-    let rig = reviewed(folder().points_only(), "");
-    rig.deliver("a.csv", "id,points\nC-1,x\nC-2,5\n");
-    rig.once().exits(1);
-    let run = rig.run_of("a.csv");
-    let _page = rig.page();
-    let anna = rig.logged_in(APPROVER);
+    let (rig, run, _page, anna) = opened(folder().points_only(), "id,points\nC-1,x\nC-2,5\n");
     let path = format!("/runs/{}/fix", run.id);
     let all = fields(&anna.get(&path).is(200).body);
     let number = all[0].0.split('.').nth(1).unwrap().to_owned();
@@ -184,5 +175,57 @@ fn a_form_that_is_none_of_ours_corrects_nothing() {
     send(&anna, &run.id, &[many]).is(400);
     anna.get(&format!("{path}?outcome=applied")).is(400);
     assert!(corrections(&rig).is_empty());
+    check_promises(&rig);
+}
+
+/// What a browser cannot show it sends back as something else: no cell becomes that.
+#[test]
+fn a_cell_that_cannot_be_shown_is_not_changed_by_looking_at_it() {
+    let (rig, run, _page, anna) = opened(folder(), "id,points,tier,email\nC-1,x,go\0ld,c1@example.com\nC-2,x,gold,c2@example.com\n");
+    let all = fields(&anna.get(&format!("/runs/{}/fix", run.id)).is(200).body);
+    let of_row = changed(&all, "C-1", 1, "10");
+    let as_browser: Vec<(String, String)> = of_row.iter().map(|(name, value)| (name.clone(), value.replace('\0', "\u{fffd}"))).collect();
+    assert!(as_browser.iter().any(|(_, value)| value == "go\u{fffd}ld"), "{as_browser:?}");
+    send(&anna, &run.id, &[as_browser.clone()]).is(422).says("still wrong in line 2");
+    let partly: Vec<(String, String)> =
+        as_browser.iter().map(|(name, value)| (name.clone(), value.replace("go\u{fffd}ld", "gol\u{fffd}d"))).collect();
+    send(&anna, &run.id, &[partly]).is(400).says("cannot be read");
+    assert!(corrections(&rig).is_empty());
+    let anew: Vec<(String, String)> =
+        as_browser.iter().map(|(name, value)| (name.clone(), value.replace("go\u{fffd}ld", "gold"))).collect();
+    send(&anna, &run.id, &[anew]).is(200);
+    assert_eq!(corrections(&rig).len(), 1);
+    rig.once();
+    assert!((rig.points("C-1") - 10.0).abs() < f64::EPSILON, "{}", rig.said());
+    check_promises(&rig);
+}
+
+/// Over SFTP, and with the protection against being shut out that the daemon has.
+#[test]
+fn a_correction_goes_into_the_inbox_of_a_server() {
+    let (rig, run, page, anna) = opened(harbour().points_only(), "id,points\nC-1,x\nC-2,5\n");
+    let all = fields(&anna.get(&format!("/runs/{}/fix", run.id)).is(200).body);
+    send(&anna, &run.id, &[changed(&all, "C-1", 1, "7")]).is(200).says("1 corrected row");
+    assert_eq!(corrections(&rig).len(), 1, "{:?}", rig.tree());
+    rig.once().exits(0);
+    assert!((rig.points("C-1") - 7.0).abs() < f64::EPSILON, "{}", rig.said());
+    drop(page);
+    // A server that does not let us in is not asked again at once.
+    rig.deliver("b.csv", "id,points\nC-3,x\n");
+    rig.once().exits(1);
+    let right = fs::read_to_string(rig.home.path().join("passferry.toml")).unwrap();
+    rig.change_config(|text| text.replacen("user = \"", "user = \"not-", 1));
+    let page = rig.page();
+    let anna = rig.logged_in(APPROVER);
+    let run = rig.run_of("b.csv");
+    let all = fields(&anna.get(&format!("/runs/{}/fix", run.id)).is(200).body);
+    let record = rig.state().join("refused-logins-port.json");
+    assert!(!record.exists());
+    send(&anna, &run.id, &[changed(&all, "C-3", 1, "7")]).is(502).says("Nothing was sent");
+    assert!(record.exists(), "{}", rig.said());
+    send(&anna, &run.id, &[changed(&all, "C-3", 1, "7")]).is(502);
+    drop(page);
+    fs::remove_file(record).unwrap();
+    rig.change_config(|_| right);
     check_promises(&rig);
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod browser;
+mod decided;
 mod door;
 mod fix;
 mod pages;

@@ -262,6 +262,43 @@ impl Tab {
         self.wire.ask("Input.insertText", &json!({ "text": text }));
     }
 
+    /// Types where the focus is.
+    pub fn write(&mut self, text: &str) {
+        self.wire.ask("Input.insertText", &json!({ "text": text }));
+    }
+
+    /// Goes on by `Tab` until the focus is there. Wherever it comes by, it is seen.
+    #[track_caller]
+    pub fn tab_to(&mut self, css: &str) {
+        for _ in 0..60 {
+            let at = self.evaluate(&format!(
+                "(() => {{ const it = document.activeElement; if (!it || it === document.body) return ['', true, false]; \
+                 const style = getComputedStyle(it); const box = it.getBoundingClientRect(); \
+                 const seen = it.matches(':focus-visible') && style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0 && box.width > 0; \
+                 return [it.outerHTML.slice(0, 200), seen, it.matches({})]; }})()",
+                json!(css)
+            ));
+            assert_eq!(at[1], true, "the focus is not seen on {}", at[0]);
+            if at[2] == true {
+                return;
+            }
+            self.press("Tab");
+        }
+        panic!("Tab does not come to {css}");
+    }
+
+    /// Presses `Enter` on what leads to another page, and waits until that is loaded.
+    #[track_caller]
+    pub fn enter(&mut self) {
+        let before = self.wire.loads;
+        self.press("Enter");
+        let since = Instant::now();
+        while self.wire.loads == before {
+            assert!(since.elapsed() < PATIENCE, "Enter leads nowhere");
+            self.wire.read();
+        }
+    }
+
     /// Presses a key by its name: `Tab`, `Enter`, `Escape`, `ArrowDown`.
     pub fn press(&mut self, key: &str) {
         let code = match key {

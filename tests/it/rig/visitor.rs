@@ -62,7 +62,7 @@ impl Reviewed {
     }
 
     pub fn visitor(&self) -> Visitor {
-        Visitor { port: self.port, from: None, cookie: RefCell::default(), csrf: RefCell::default() }
+        Visitor::at(self.port)
     }
 
     #[track_caller]
@@ -120,6 +120,11 @@ pub fn form(fields: &[(&str, &str)]) -> String {
 }
 
 impl Visitor {
+    /// Somebody who has not been here before.
+    pub fn at(port: u16) -> Visitor {
+        Visitor { port, from: None, cookie: RefCell::default(), csrf: RefCell::default() }
+    }
+
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -179,6 +184,15 @@ impl Visitor {
         let csrf = self.csrf.borrow().clone();
         let fields: Vec<(&str, &str)> = fields.iter().copied().chain([("csrf", csrf.as_str())]).collect();
         self.post_body(path, &form(&fields), &[("Origin", &format!("http://{}", self.host())), ("Sec-Fetch-Site", "same-origin")])
+    }
+
+    /// As a form, and gone before there is an answer.
+    pub fn post_and_hang_up(&self, path: &str, fields: &[(&str, &str)]) {
+        let (body, host) = (form(fields), self.host());
+        let mut stream = self.connect();
+        let head = format!("Host: {host}\r\nOrigin: http://{host}\r\nContent-Type: application/x-www-form-urlencoded");
+        write!(stream, "POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
     }
 
     /// As a form, with these headers.

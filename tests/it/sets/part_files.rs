@@ -68,6 +68,19 @@ fn a_part_that_is_still_uploaded_keeps_its_set_waiting() {
     check_promises(&harbour);
 }
 
+/// BigQuery counts from nothing: a set that begins with one lacks its first part.
+#[test]
+fn a_set_without_its_first_part_waits() {
+    let harbour = shards().start();
+    harbour.deliver("members_000000000001.csv", csv(&[("C-1", "1")]));
+    harbour.deliver("members_000000000002.csv", csv(&[("C-2", "2")]));
+    harbour.once().exits(75).says("part number 0 has not come");
+    harbour.deliver("members_000000000000.csv", csv(&[]));
+    harbour.once().exits(0);
+    assert_eq!(harbour.report("members")["records"], 2);
+    check_promises(&harbour);
+}
+
 #[test]
 fn a_part_that_comes_too_late_for_its_set_is_held() {
     let harbour = shards().start();

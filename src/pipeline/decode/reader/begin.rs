@@ -24,15 +24,24 @@ impl Reader {
         if self.bom {
             self.scanner.skip(BOM.len());
         }
-        self.skip_blank_lines()?;
         self.fill_to(DIALECT_HEAD)?;
         // A report of ours has a header, and nothing around it, whatever the files it is about have.
-        let ours = is_report(first_line(&self.scanner.text));
-        if ours {
+        let begins = self.scanner.text.iter().position(|byte| !matches!(byte, b'\n' | b'\r'));
+        let ours = begins.is_some_and(|begins| is_report(first_line(&self.scanner.text[begins..])));
+        // Where lines before the header are counted, blank ones are lines like others.
+        if ours || choice.preamble == 0 || begins.is_none() {
+            self.skip_blank_lines()?;
+        }
+        let plain;
+        let choice = if ours {
             self.dialect.header = true;
             self.footer = None;
             self.comment_rows.clear();
-        }
+            plain = DialectChoice { comment: None, ..choice.clone() };
+            &plain
+        } else {
+            choice
+        };
         let mut named = None;
         if !ours {
             if !self.sheet {
@@ -125,12 +134,14 @@ impl Reader {
         Ok(Some(delimiter))
     }
 
-    /// Goes over lines that are no records, whatever stands in them.
+    /// Goes over lines that are no records, whatever stands in them. Of a sheet, these are its rows: a cell may have several lines.
     fn skip_preamble(&mut self, lines: u64) -> Result<(), DecodeError> {
         if lines == 0 {
             return Ok(());
         }
-        self.scanner.set_lines();
+        if !self.sheet {
+            self.scanner.set_lines();
+        }
         let mut left = lines;
         while left > 0 {
             match self.scanner.step()? {

@@ -7,10 +7,7 @@ use crate::dialect::Form;
 use crate::outcome::{Code, Problem};
 use crate::pipeline::decode::cells::Cells;
 use crate::pipeline::decode::scan::{Cut, Stray};
-use crate::pipeline::decode::unwrap::OTHERWISE;
-
-/// What cells show whose formula has no value.
-const FORMULA_ERRORS: [&str; 8] = ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#DATA!"];
+use crate::pipeline::decode::unwrap::{FORMULA_ERRORS, OTHERWISE};
 
 impl Reader {
     /// What is wrong with a record's form, always in the same order.

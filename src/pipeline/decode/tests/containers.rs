@@ -6,6 +6,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::*;
+use crate::dialect::Charset;
 
 const TEXT: &[u8] = b"id,n\n1,a\n2,b\n";
 
@@ -41,10 +42,16 @@ fn lz4(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn all(bytes: &[u8]) -> [(&'static str, Vec<u8>); 6] {
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn all(bytes: &[u8]) -> [(&'static str, Vec<u8>); 7] {
     let zip = zip(&[("x.csv", bytes)]);
-    let named = ["gzip", "bzip2", "zstd", "snappy", "lz4", "zip"];
-    let made = [gzip(bytes), bzip2(bytes), zstd(bytes), snappy(bytes), lz4(bytes), zip];
+    let named = ["gzip", "bzip2", "zstd", "snappy", "lz4", "zlib", "zip"];
+    let made = [gzip(bytes), bzip2(bytes), zstd(bytes), snappy(bytes), lz4(bytes), zlib(bytes), zip];
     let mut made = made.into_iter();
     named.map(|name| (name, made.next().unwrap()))
 }
@@ -62,7 +69,7 @@ fn every_container_is_known_by_its_content() {
 #[test]
 fn members_follow_each_other_and_layers_come_off() {
     let two = |pack: fn(&[u8]) -> Vec<u8>| [pack(b"id,n\n1,a\n"), pack(b"2,b\n")].concat();
-    for bytes in [two(gzip), two(bzip2), two(zstd), two(snappy), two(lz4)] {
+    for bytes in [two(gzip), two(bzip2), two(zstd), two(snappy), two(lz4), two(zlib)] {
         assert_eq!(read(bytes).cells(), [["1", "a"], ["2", "b"]]);
     }
     let skippable = [&b"\x53\x2A\x4D\x18\x03\0\0\0abc"[..], &zstd(TEXT)].concat();
@@ -74,6 +81,15 @@ fn members_follow_each_other_and_layers_come_off() {
     assert_eq!(read(layers).dialect.unwrap().containers, ["gzip", "zip (a/x.csv.bz2)", "bzip2"]);
     let deep = (0..5).fold(TEXT.to_vec(), |bytes, _| gzip(&bytes));
     insta::assert_snapshot!(read(deep).fault(), @"compression-error: The file is packed more than 4 times over. Pack it once.");
+}
+
+/// Letters of one byte may look like the first two bytes of a stream.
+#[test]
+fn a_text_that_begins_like_a_container_is_a_text() {
+    let setup = Setup { choice: DialectChoice { charset: Some(Charset::WINDOWS_1252), ..DialectChoice::default() }, ..Setup::default() };
+    for head in [&b"x\x9Cuf,n\n1,a\n"[..], b"x\xDAbeda,n\n1,a\n"] {
+        assert_eq!(setup.read(head).cells(), [["1", "a"]]);
+    }
 }
 
 #[test]

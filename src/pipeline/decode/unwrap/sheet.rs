@@ -13,7 +13,7 @@ use std::path::Path;
 use calamine::{DataRef, ExcelDateTime, Reader as _, Style, Xlsx, XlsxError};
 use zip::ZipArchive;
 
-pub(in crate::pipeline::decode) use look::OTHERWISE;
+pub(in crate::pipeline::decode) use look::{FORMULA_ERRORS, OTHERWISE};
 
 use crate::config::meant::Limits;
 use crate::dialect::{Cell, Form, REPORT_SHEET, write_record};
@@ -165,7 +165,9 @@ fn write(
             }
             row.resize(if filled == 0 { 0 } else { filled.max(width) }, String::new());
             line.clear();
-            write_record(row.iter().map(|cell| Cell { text: cell, literal: false }), &form, "\n", &mut line);
+            // In quotes, these are no comment, whatever sign the feed has for one.
+            let shows_fault = |cell: &str| FORMULA_ERRORS.contains(&cell) || cell.starts_with(OTHERWISE);
+            write_record(row.iter().map(|cell| Cell { text: cell, literal: shows_fault(cell) }), &form, "\n", &mut line);
             out.write_all(line.as_bytes())?;
             written += line.len() as u64;
             // A few bytes of the sheet may name a long string, again and again.

@@ -7,7 +7,7 @@ use super::super::rows::is_about_a_cell;
 use super::super::{Report, RowSource};
 use crate::ledger::{OperationNote, Row};
 use crate::outcome::{Code, Problem};
-use crate::page::words::{MASK, count, visible, without};
+use crate::page::words::{MASK, count, visible};
 
 /// Examples of a code in one column.
 pub const EXAMPLES_MAX: usize = 3;
@@ -199,15 +199,9 @@ fn example(
         place: place.map(str::to_owned),
         label: index.and_then(|index| source.labels.get(index)).cloned().unwrap_or_default(),
         cell: index.and_then(|index| cells.get(index)).map(|cell| shown(cell, personal)),
-        message: visible(&without_personal(message, cells, source), WORDS_MAX),
-        suggestion: suggestion.map(|text| visible(&without_personal(text, cells, source), WORDS_MAX)),
+        message: visible(&source.without_personal(message, cells), WORDS_MAX),
+        suggestion: suggestion.map(|text| visible(&source.without_personal(text, cells), WORDS_MAX)),
     }
-}
-
-/// A platform's words may repeat what it was sent.
-fn without_personal(words: &str, cells: &[Cow<'_, str>], source: &RowSource<'_>) -> String {
-    let personal = cells.iter().enumerate().filter(|(index, _)| source.personal.get(*index).copied().unwrap_or(true));
-    without(words, personal.map(|(_, cell)| &**cell))
 }
 
 /// A page is passed around more freely than the file itself.

@@ -28,10 +28,11 @@ impl Headline {
 fn told(run: &Run, report: &Report) -> (Tone, String, String) {
     let tally = &run.detail.tally;
     let all = report.records;
-    let sent = tally.get(Outcome::Applied) + tally.get(Outcome::Created);
-    let reached = match sent {
-        0 => "Nothing was sent.".to_owned(),
-        _ => format!("{} reached {} before.", counted(sent, "row"), if sent == 1 { "its pass" } else { "their passes" }),
+    let reached = match tally.sent() {
+        _ if run.state == State::Held && !run.detail.may_have_sent() => "Nothing was sent yet.".to_owned(),
+        0 if !run.detail.may_have_sent() => "Nothing was sent.".to_owned(),
+        0 => "No row reached its pass.".to_owned(),
+        sent => format!("{} reached {} before.", counted(sent, "row"), if sent == 1 { "its pass" } else { "their passes" }),
     };
     let needing = needing_person(run);
     let in_doubt = tally.get(Outcome::InDoubt);
@@ -41,7 +42,7 @@ fn told(run: &Run, report: &Report) -> (Tone, String, String) {
     match run.state {
         State::Held => {
             let open = report.rows.get(TO_SEND).copied().unwrap_or(0);
-            let lead = format!("Nothing was sent yet. {} of {} would be sent once somebody approves it.", count(open), counted(all, "row"));
+            let lead = format!("{reached} {} of {} would be sent once somebody approves it.", count(open), counted(all, "row"));
             (Tone::Warn, "This file waits for your decision".to_owned(), lead)
         }
         State::Discarded => (Tone::Plain, "This file was discarded".to_owned(), reached),

@@ -6,11 +6,14 @@ mod groups;
 mod headline;
 mod past;
 
+use std::borrow::Cow;
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 
 use super::{Names, Report};
 use crate::config::meant::Feed;
+use crate::dialect::Form;
 use crate::ledger::run::{DialectFacts, MoveSample, Verdict};
 use crate::ledger::{Ledger, Run, RunKind, State};
 use crate::page::chart::{Bar, Slice, slices};
@@ -241,13 +244,7 @@ fn samples(samples: &[MoveSample]) -> Cut<[String; 4]> {
 
 /// How the file is written.
 fn form(dialect: &DialectFacts) -> Vec<(&'static str, String)> {
-    let delimiter = match dialect.delimiter.as_str() {
-        "," => "comma",
-        ";" => "semicolon",
-        "\t" => "tab",
-        "|" => "pipe",
-        other => other,
-    };
+    let delimiter = if dialect.delimiter.is_empty() { Cow::Borrowed("") } else { Form::named(&dialect.delimiter) };
     let how = if dialect.pinned { "set by the feed or the file" } else { &dialect.evidence };
     let because = |why: &str| if why.is_empty() { String::new() } else { format!(" ({why})") };
     let form = [

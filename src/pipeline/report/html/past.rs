@@ -6,6 +6,7 @@ use crate::ledger::{Ledger, Run, RunFilter, RunKind, State};
 use crate::outcome::Outcome;
 use crate::page::chart::{Columns, Point};
 use crate::page::words::{self, Instant, Tone};
+use crate::pipeline::guard::median;
 
 /// Files looked back at, and runs that are looked through for them.
 const FILES: usize = 10;
@@ -71,15 +72,17 @@ impl Past {
             return Ok(None);
         }
         let files: Vec<(&Run, Numbers)> = std::iter::once(run).chain(&before).map(|run| (run, Numbers::of(run))).collect();
-        let figure = |name, value: &dyn Fn(&Numbers) -> f64, shown: &dyn Fn(&Numbers) -> String| figure(run, &files, name, value, shown);
+        let figure = |name, value: &dyn Fn(&Numbers) -> f64, shown: &dyn Fn(f64) -> String| figure(run, &files, name, value, shown);
+        let share = |numbers: &Numbers| numbers.rejected as f64 / numbers.records.max(1) as f64;
         let mut figures = vec![
-            figure("Rows", &|numbers| numbers.records as f64, &|numbers| words::count(numbers.records)),
-            figure("Rejected", &|numbers| numbers.rejected as f64 / numbers.records.max(1) as f64, &|numbers| {
-                words::percent(numbers.rejected, numbers.records)
+            figure("Rows", &|numbers| numbers.records as f64, &halves),
+            figure("Rejected", &share, &|share| {
+                if share > 0.0 && share < 1.0 { words::share(share) } else { words::percent(share as u64, 1) }
             }),
         ];
         if run.state != State::Held {
-            figures.push(figure("Time at work", &|numbers| numbers.duration as f64, &|numbers| words::milliseconds(numbers.duration)));
+            figures
+                .push(figure("Time at work", &|numbers| numbers.duration as f64, &|duration| words::milliseconds(duration.round() as u64)));
         }
         let told = files.iter().map(|(file, numbers)| PastFile {
             name: words::visible(&file.shown_name(), NAME_MAX),
@@ -100,7 +103,7 @@ fn figure(
     files: &[(&Run, Numbers)],
     name: &'static str,
     value: &dyn Fn(&Numbers) -> f64,
-    shown: &dyn Fn(&Numbers) -> String,
+    shown: &dyn Fn(f64) -> String,
 ) -> Figure {
     let points: Vec<Point> = files
         .iter()
@@ -108,18 +111,24 @@ fn figure(
         .map(|(file, numbers)| Point {
             label: words::visible(&file.shown_name(), NAME_MAX),
             value: value(numbers),
-            shown: shown(numbers),
+            shown: shown(value(numbers)),
             current: file.id == run.id,
         })
         .collect();
-    let mut others: Vec<&Point> = points.iter().filter(|point| !point.current).collect();
-    others.sort_by(|one, other| one.value.total_cmp(&other.value));
-    let note = match &others[..] {
-        [] => String::new(),
-        [one] => format!("the file before: {}", one.shown),
-        [one, other] => format!("the two files before: {} and {}", one.shown, other.shown),
-        several => format!("usually {} (median of {})", several[several.len() / 2].shown, several.len()),
+    let others: Vec<&Point> = points.iter().filter(|point| !point.current).collect();
+    let median = median(others.iter().map(|point| point.value)).map(|median| (median, shown(median)));
+    let note = match (&others[..], &median) {
+        ([], _) | (_, None) => String::new(),
+        ([one], _) => format!("the file before: {}", one.shown),
+        ([one, other], _) => format!("the two files before: {} and {}", one.shown, other.shown),
+        (several, Some((_, median))) => format!("usually {median} (median of {})", several.len()),
     };
     let value = points.iter().find(|point| point.current).map(|point| point.shown.clone()).unwrap_or_default();
-    Figure { name, value, chart: Columns::of(name, &points), note }
+    let chart = Columns::of(name, &points, median.as_ref().map(|(value, words)| (*value, words.as_str())));
+    Figure { name, value, chart, note }
+}
+
+/// Whole numbers, or what is between two.
+fn halves(number: f64) -> String {
+    format!("{}{}", words::count(number as u64), if number.fract() > 0.0 { ".5" } else { "" })
 }

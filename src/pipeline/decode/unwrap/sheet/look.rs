@@ -9,6 +9,10 @@ use std::str::FromStr as _;
 
 use rust_decimal::Decimal;
 
+/// What cells show whose formula has no value.
+pub(in crate::pipeline::decode) const FORMULA_ERRORS: [&str; 8] =
+    ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#DATA!"];
+
 /// What stands before the value of a cell that shows something else.
 pub(in crate::pipeline::decode) const OTHERWISE: &str = "#LOOK!";
 
