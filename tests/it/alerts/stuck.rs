@@ -174,7 +174,7 @@ fn a_run_waits_for_its_platform_over_a_restart_until_that_has_answered() {
     let daemon = harbour.start(&["run"]);
     wait_until("the outage is told", || !receiver.taken().is_empty());
     // Longer than a run under way takes to see how its platform is, and shorter than a request may take.
-    std::thread::sleep(Duration::from_millis(2000));
+    std::thread::sleep(Duration::from_secs(2));
     assert_eq!(harbour.state_of("points.csv"), Some(State::Paused), "nothing has answered yet");
     harbour.sandbox.faults().clear();
     wait_until("it is told that nothing waits", || receiver.taken().len() == 2);
