@@ -81,12 +81,12 @@ fn a_wrong_password_is_one_login_a_try_however_many_are_told() {
     let harbour = start(telling(&section(&server, &more)));
     let password = harbour.home.path().join("mail");
     write_private(&password, "planted-wrong-password-7Gh1");
-    harbour.run(&["alert", "--test", "office"]).exits(69).says("535");
+    harbour.run(&["check", "--reach"]).exits(69);
     let once = server.logins();
     assert!(once > 0);
     harbour.deliver("bad.csv", BAD);
     harbour.once().exits(65).says("535");
-    assert_eq!(server.logins(), 2 * once, "as many for three readers as for a test");
+    assert_eq!(server.logins(), 2 * once, "as many for three readers as for a look");
     write_private(&password, PASSWORD);
     harbour.once().exits(0);
     let told: Vec<usize> = server.taken().iter().map(|mail| mail["to"].as_array().unwrap().len()).collect();

@@ -163,7 +163,7 @@ fn a_way_out_that_cannot_be_opened_is_tried_again_and_status_says_why() {
 #[test]
 fn a_run_waits_for_its_platform_over_a_restart_until_that_has_answered() {
     let receiver = Receiver::start();
-    let plan = telling(&webhook(&receiver.url(), "unreachable_after = \"1s\"")).platform("timeout", "\"3s\"");
+    let plan = telling(&webhook(&receiver.url(), "unreachable_after = \"1s\"")).platform("timeout", "\"4s\"");
     let harbour = start(plan);
     harbour.sandbox.faults().set(Faults { outage: Some(Outage::Unavailable), ..Faults::default() });
     harbour.deliver("points.csv", "id,points\nC-1,5\n");
@@ -173,7 +173,8 @@ fn a_run_waits_for_its_platform_over_a_restart_until_that_has_answered() {
     harbour.sandbox.faults().set(Faults { latency: Latency::Fixed { ms: 60_000 }, ..Faults::default() });
     let daemon = harbour.start(&["run"]);
     wait_until("the outage is told", || !receiver.taken().is_empty());
-    std::thread::sleep(Duration::from_millis(700));
+    // Longer than a run under way takes to see how its platform is, and shorter than a request may take.
+    std::thread::sleep(Duration::from_secs(2));
     assert_eq!(harbour.state_of("points.csv"), Some(State::Paused), "nothing has answered yet");
     harbour.sandbox.faults().clear();
     wait_until("it is told that nothing waits", || receiver.taken().len() == 2);

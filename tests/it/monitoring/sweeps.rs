@@ -58,7 +58,7 @@ fn a_sweep_that_fails_early_says_so_and_nothing_of_a_daemon() {
     ledger.execute_batch("PRAGMA user_version = 4711").unwrap();
     let ran = harbour.run(&["once", "--metrics-file", "passferry.prom"]).says("4711");
     let failed = read();
-    assert!(ran.exit > 1 && failed.sum("passferry_once_last_exit_code", &[]) == f64::from(ran.exit), "{:?}", failed.0);
+    assert!(ran.exit > 1 && failed.count("passferry_once_last_exit_code", &[]) == ran.exit as u64, "{:?}", failed.0);
     let ended = |scraped: &Scraped| scraped.sum("passferry_once_last_end_timestamp_seconds", &[]);
     assert!(ended(&failed) > ended(&well));
     assert_eq!(failed.count("passferry_rows_total", &["outcome=\"applied\""]), 1, "counters go on");
