@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::config::meant::alert::Tell;
@@ -205,9 +206,9 @@ impl<'m> Envelope<'m> {
     }
 }
 
-/// The JSON Schema of what a webhook gets, as shipped in `schemas/alert.json`.
+/// The JSON Schema of what a webhook gets, as shipped in `schemas/alert.json`: of what is written, where some of it may be absent.
 pub fn json_schema() -> serde_json::Value {
-    schemars::schema_for!(Envelope<'static>).to_value()
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Envelope<'static>>().to_value()
 }
 
 #[cfg(test)]

@@ -149,6 +149,7 @@ struct NamedCell {
 #[serde(deny_unknown_fields)]
 struct Word {
     /// Why, for the report and the record of decisions.
+    #[schemars(length(min = 1))]
     reason: String,
 }
 
@@ -156,6 +157,7 @@ struct Word {
 #[serde(deny_unknown_fields)]
 struct WordAboutRun {
     /// Why, for the report and the record of decisions.
+    #[schemars(length(min = 1))]
     reason: String,
     /// `seen` of the run as it was looked at: an approval counts for nothing else.
     seen: Option<String>,
@@ -182,6 +184,7 @@ struct WordNoted {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RetryWanted {
+    #[schemars(length(min = 1))]
     reason: String,
     /// Rows that begin on these lines; all that fit when empty.
     #[serde(default)]
@@ -207,6 +210,7 @@ struct SettleWanted {
     key: String,
     decision: Decision,
     /// What was seen.
+    #[schemars(length(min = 1))]
     reason: String,
 }
 

@@ -64,7 +64,10 @@ impl Call {
 }
 
 pub struct Document {
-    generator: SchemaGenerator,
+    /// Of what is sent to us: what may be left out has a value then.
+    asked: SchemaGenerator,
+    /// Of what is answered: what may be left out is absent where there is none of it.
+    told: SchemaGenerator,
     paths: Map<String, Value>,
 }
 
@@ -83,24 +86,29 @@ const FAULTS: [(&str, &str); 11] = [
     ("503", "It took too long and was given up; what was asked for may be done all the same"),
 ];
 
+/// What stands in a place of a path. Rows alone are numbered.
+fn of_place(name: &str) -> Value {
+    if name == "number" { json!({ "type": "integer", "minimum": 0 }) } else { json!({ "type": "string", "minLength": 1 }) }
+}
+
 impl Document {
     pub fn new() -> Document {
         let settings = SchemaSettings::draft2020_12().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
         });
-        Document { generator: settings.into_generator(), paths: Map::new() }
+        Document { asked: settings.clone().into_generator(), told: settings.for_serialize().into_generator(), paths: Map::new() }
     }
 
     pub fn add(&mut self, call: Call) {
         let named = call.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let mut parameters: Vec<Value> =
-            named.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
+            named.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": of_place(name) })).collect();
         if let Some(query) = call.query {
             // Named once among the schemas, and told here field by field.
-            let schema = query(&mut self.generator);
+            let schema = query(&mut self.asked);
             let name = schema.as_value()["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
-            let whole = self.generator.definitions_mut().remove(&name).unwrap_or_default();
+            let whole = self.asked.definitions_mut().remove(&name).unwrap_or_default();
             for (name, schema) in whole["properties"].as_object().into_iter().flatten() {
                 parameters.push(json!({ "name": name, "in": "query", "schema": schema }));
             }
@@ -108,11 +116,11 @@ impl Document {
         let content = |schema: Schema| json!({ "application/json": { "schema": schema } });
         let mut told = json!({ "summary": call.summary, "parameters": parameters });
         if let Some(body) = call.body {
-            told["requestBody"] = json!({ "required": true, "content": content(body(&mut self.generator)) });
+            told["requestBody"] = json!({ "required": true, "content": content(body(&mut self.asked)) });
         }
         let mut answers = Map::new();
         let good = match call.answer {
-            Some(answer) => json!({ "description": "Done", "content": content(answer(&mut self.generator)) }),
+            Some(answer) => json!({ "description": "Done", "content": content(answer(&mut self.told)) }),
             None => json!({ "description": "Done" }),
         };
         answers.insert("200".into(), good);
@@ -131,7 +139,8 @@ impl Document {
     }
 
     pub fn finish(mut self) -> Value {
-        let mut schemas: Map<String, Value> = self.generator.take_definitions(true);
+        let mut schemas: Map<String, Value> = self.asked.take_definitions(true);
+        schemas.extend(self.told.take_definitions(true));
         let fault = json!({ "type": "object", "required": ["error"], "properties": { "error": { "type": "string", "description": "What is so, and what to do instead." } } });
         schemas.insert("Fault".into(), fault);
         schemas.sort_keys();

@@ -26,9 +26,11 @@ pub fn request(work: &Connection, mut run: Run) -> Result<Requested> {
     if run.detail.picked.is_empty() { Ok(Requested::NothingLeft) } else { runs::open(work, run).map(|run| Requested::Made(Box::new(run))) }
 }
 
-/// Rows of a record that ended in one way, along the index of those that need a person.
+/// Rows of a record that ended in one way, along the index of those that need a person, which is not chosen unless it is named.
 pub fn by_record() -> String {
-    format!("SELECT number, detail FROM row WHERE run = ?1 AND {NEED_PERSON} AND outcome = ?2 AND record = ?3 AND taken = 0")
+    format!(
+        "SELECT number, detail FROM row INDEXED BY row_person WHERE run = ?1 AND {NEED_PERSON} AND outcome = ?2 AND record = ?3 AND taken = 0"
+    )
 }
 
 /// Marks the rows of these records, and counts them with their run, once for each later run.

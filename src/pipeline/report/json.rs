@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::delivered::Part;
@@ -298,9 +299,9 @@ pub fn kept_back(run: &Run) -> u64 {
     KEPT_BACK.iter().filter_map(|code| run.detail.problems.get(code.as_str())).sum()
 }
 
-/// The JSON Schema of a report, as shipped in `schemas/report.json`.
+/// The JSON Schema of a report, as shipped in `schemas/report.json`: of what is written, where some of it may be absent.
 pub fn json_schema() -> serde_json::Value {
-    schemars::schema_for!(Report).to_value()
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Report>().to_value()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The same as JSON: tokens, and what they may.
 
 use std::process::Stdio;
+#[cfg(feature = "json-schema")]
+use std::sync::LazyLock;
 
 use passferry::ledger::{RunKind, State};
 use serde_json::{Value, json};
@@ -26,12 +28,36 @@ fn ask(rig: &Reviewed, method: &str, path: &str, token: &str, body: &Value) -> A
     let visitor = rig.visitor();
     let (host, authorization) = (visitor.host(), format!("Bearer {token}"));
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    visitor.ask(
-        method,
-        &format!("/api/v1{path}"),
-        &[("Host", &host), ("Authorization", &authorization), ("Content-Type", "application/json")],
-        &body,
-    )
+    let path = format!("/api/v1{path}");
+    let headers = [("Host", host.as_str()), ("Authorization", &authorization), ("Content-Type", "application/json")];
+    let answer = visitor.ask(method, &path, &headers, &body);
+    #[cfg(feature = "json-schema")]
+    is_as_described(method, &path, &answer);
+    answer
+}
+
+/// Each answer to a call of the document is one that the document tells of.
+#[cfg(feature = "json-schema")]
+fn is_as_described(method: &str, path: &str, answer: &Answer) {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(include_str!("../../../schemas/openapi.json")).unwrap());
+    let path = path.split('?').next().unwrap();
+    let fits = |described: &str| {
+        let (described, path): (Vec<&str>, Vec<&str>) = (described.split('/').collect(), path.split('/').collect());
+        described.len() == path.len() && described.iter().zip(path).all(|(one, part)| one.starts_with('{') || *one == part)
+    };
+    let calls = DOCUMENT["paths"].as_object().unwrap();
+    let Some((_, call)) = calls.iter().find(|(described, _)| fits(described)) else { return };
+    let Some(call) = call.get(method.to_lowercase()) else { return };
+    let told = &call["responses"][answer.status.to_string()];
+    assert!(told.is_object(), "{method} {path} answers {}, which the document does not tell: {}", answer.status, answer.body);
+    let mut schema = told["content"]["application/json"]["schema"].clone();
+    if schema.is_null() {
+        return;
+    }
+    schema["components"] = DOCUMENT["components"].clone();
+    let errors: Vec<String> =
+        jsonschema::validator_for(&schema).unwrap().iter_errors(&answer.json()).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{method} {path}: {errors:?}");
 }
 
 #[test]

@@ -206,6 +206,16 @@ fn report_folder(harbour: &Harbour, run: &Run) -> std::path::PathBuf {
     harbour.root.join(std::ffi::OsStr::from_bytes(&run.folder)).join("reports")
 }
 
+/// A report for programs is what its schema says.
+#[cfg(feature = "json-schema")]
+fn is_as_described(told: &serde_json::Value) {
+    static SCHEMA: std::sync::LazyLock<jsonschema::Validator> = std::sync::LazyLock::new(|| {
+        jsonschema::validator_for(&serde_json::from_str(include_str!("../../../schemas/report.json")).unwrap()).unwrap()
+    });
+    let errors: Vec<String> = SCHEMA.iter_errors(told).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}\n{told:#}");
+}
+
 /// Promise 5: what stands under a final name is what the ledger says it is.
 fn reports_are_whole(harbour: &Harbour, run: &Run) {
     if !run.state.is_over() || run.sha256.is_none() {
@@ -219,6 +229,8 @@ fn reports_are_whole(harbour: &Harbour, run: &Run) {
         assert_eq!((content.len() as u64, hex(&hash(&content))), (report.bytes, report.sha256.clone()), "{}", report.name);
         if Path::new(&report.name).extension().is_some_and(|ending| ending == "json") {
             let told: serde_json::Value = serde_json::from_slice(&content).unwrap();
+            #[cfg(feature = "json-schema")]
+            is_as_described(&told);
             assert_eq!(told["state"], run.state.as_str(), "{}", report.name);
             assert_eq!(told["run"], run.id);
             let rows: u64 = told["rows"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
