@@ -1,13 +1,14 @@
 //! What is wrong with a file, or with rows of it.
 
 use std::io::Write;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use passferry::ledger::State;
 
 use super::delivery::snapshot;
-use crate::rig::harbour::{Harbour, harbour};
+use crate::rig::harbour::{Harbour, PATIENCE, harbour, wait_at_most};
 use crate::rig::promises::check_promises;
 
 fn gzip(content: &[u8]) -> Vec<u8> {
@@ -228,8 +229,10 @@ fn a_file_of_one_endless_line_does_not_fill_the_memory() {
     }
     let mut daemon = harbour.start(&["run"]);
     let mut peak = 0;
-    crate::rig::harbour::wait_until("the file is put away", || {
+    wait_at_most(PATIENCE * 4, "the file is put away", || {
         peak = peak.max(daemon.peak_kib());
+        // Looking is work too.
+        std::thread::sleep(Duration::from_millis(200));
         !daemon.is_running() || harbour.state_of("points.csv").is_some_and(State::is_over)
     });
     peak = peak.max(daemon.peak_kib());

@@ -507,8 +507,14 @@ pub fn write_private(path: &Path, text: &str) {
 
 /// Waits, for as long as a slow machine may need, until something is so.
 #[track_caller]
-pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+pub fn wait_until(what: &str, so: impl FnMut() -> bool) {
+    wait_at_most(PATIENCE, what, so);
+}
+
+/// The same for what takes minutes where others are at work.
+#[track_caller]
+pub fn wait_at_most(limit: Duration, what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
     while !so() {
         assert!(Instant::now() < end, "never: {what}");
         thread::sleep(Duration::from_millis(5));
