@@ -306,7 +306,7 @@ fn looks_packed(bytes: &[u8]) -> bool {
     let mark = [BOM, b"\xFF\xFE", b"\xFE\xFF"].iter().any(|mark| bytes.starts_with(mark));
     CONTAINERS.iter().any(|magic| bytes.starts_with(magic))
         || bytes.trim_ascii_start().starts_with(b"-----BEGIN PGP")
-        || matches!(bytes, [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] | [0x1F, 0x8B, ..])
+        || matches!(bytes, [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] | [0x1F, 0x8B, ..] | [0x78, 0x01 | 0x9C | 0xDA, ..])
         // Messages of OpenPGP, and others that begin with no letter.
         || (!mark && matches!(bytes, [0x80..=0xFF, ..]))
 }
